@@ -1,0 +1,221 @@
+"""The product table of a snapshot: columns, look-ups and conditions. Knows nothing of vectors or of HTTP.
+
+With `source` the only importer of pyarrow. Shape letters: N rows, n asked rows, C categories, G groups.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from indexer.errors import SnapshotCorrupt
+
+Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
+Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+CORE_SCHEMA = pa.schema(
+    [
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("group", pa.string()),
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("deleted_at", TIMESTAMP),
+    ]
+)
+RESERVED = frozenset(CORE_SCHEMA.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One row: one picture of one thing for sale. `image` is an absolute path or a URL."""
+
+    id: str
+    name: str
+    category: str
+    group: str | None
+    image: str
+    sha256: str
+    width_px: int
+    height_px: int
+    deleted_at: dt.datetime | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Table:
+    """An immutable product table of N rows; row i is vector i. Thread-safe: it is only read."""
+
+    def __init__(self, arrow: pa.Table) -> None:
+        """Raise SnapshotCorrupt when a core column is missing or has another type."""
+        for column in CORE_SCHEMA:
+            if column.name not in arrow.column_names or arrow.schema.field(column.name).type != column.type:
+                raise SnapshotCorrupt(f"the table has no column {column.name!r} of type {column.type}")
+        self.arrow = arrow.combine_chunks()
+        self.attribute_names = tuple(name for name in arrow.column_names if name not in RESERVED)
+        self._columns = {name: _one_chunk(self.arrow.column(name)) for name in arrow.column_names}
+
+    @classmethod
+    def read(cls, path: Path) -> Table:
+        """Open a table.parquet. Raises SnapshotCorrupt when it is not one."""
+        try:
+            return cls(pq.read_table(path, memory_map=True))
+        except (pa.ArrowException, OSError) as error:
+            raise SnapshotCorrupt(f"{path} is not a readable Parquet table: {error}") from error
+
+    @classmethod
+    def from_products(cls, products: Sequence[Product]) -> Table:
+        """Build a table from product objects; row numbers follow their order."""
+        core = {
+            "row": range(len(products)),
+            "id": [p.id for p in products],
+            "name": [p.name for p in products],
+            "category": [p.category for p in products],
+            "group": [p.group for p in products],
+            "image": [p.image for p in products],
+            "sha256": [p.sha256 for p in products],
+            "width": [p.width_px for p in products],
+            "height": [p.height_px for p in products],
+            "deleted_at": [p.deleted_at for p in products],
+        }
+        arrays = [pa.array(core[column.name], column.type) for column in CORE_SCHEMA]
+        names = list(CORE_SCHEMA.names)
+        for name in dict.fromkeys(name for p in products for name in p.attributes):
+            arrays.append(_attribute_array([p.attributes.get(name) for p in products]))
+            names.append(name)
+        return cls(pa.Table.from_arrays(arrays, names=names))
+
+    def write(self, path: Path) -> None:
+        """Write table.parquet (zstd; strings as dictionaries where that is smaller)."""
+        pq.write_table(self.arrow, path, compression="zstd", row_group_size=131_072)
+
+    def __len__(self) -> int:
+        """Return N."""
+        return int(self.arrow.num_rows)
+
+    @cached_property
+    def id_order(self) -> Rows:
+        """(N,) rows sorted by id (code-point order, the order of ties)."""
+        order: Rows = pc.sort_indices(self._columns["id"]).to_numpy().astype(np.int64)
+        return order
+
+    def row_of(self, product_id: str) -> int | None:
+        """Return the row of an id, or None. Binary search: no dictionary of N strings is kept."""
+        ids, order = self._columns["id"], self.id_order
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            if ids[int(order[middle])].as_py() < product_id:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(order) and ids[int(order[low])].as_py() == product_id:
+            return int(order[low])
+        return None
+
+    def id_at(self, row: int) -> str:
+        """Return the id of a row."""
+        return str(self._columns["id"][row].as_py())
+
+    def ids(self, rows: Iterable[int] | None = None) -> list[str]:
+        """Return the ids of the given rows, in their order; of all rows by default."""
+        column = self._columns["id"]
+        if rows is None:
+            return list(column.to_pylist())
+        return [column[int(row)].as_py() for row in rows]
+
+    def column(self, name: str) -> list[Any]:
+        """Return a whole column as Python values; for columns that are known to be small."""
+        return list(self._columns[name].to_pylist())
+
+    def product(self, row: int) -> Product:
+        """Return one row as an object. Raises IndexError outside 0..N-1."""
+        cell = {name: column[row].as_py() for name, column in self._columns.items()}
+        return Product(
+            id=cell["id"],
+            name=cell["name"],
+            category=cell["category"],
+            group=cell["group"],
+            image=cell["image"],
+            sha256=cell["sha256"],
+            width_px=cell["width"],
+            height_px=cell["height"],
+            deleted_at=cell["deleted_at"],
+            attributes={name: cell[name] for name in self.attribute_names},
+        )
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """(C,) category names, sorted."""
+        return tuple(sorted(self._columns["category"].unique().to_pylist()))
+
+    @cached_property
+    def category_codes(self) -> Codes:
+        """(N,) index of each row's category in `categories`."""
+        names = pa.array(self.categories, pa.string())
+        return _int32(pc.index_in(self._columns["category"], value_set=names))
+
+    @cached_property
+    def group_codes(self) -> Codes:
+        """(N,) number of each row's group, -1 where a product has none."""
+        encoded = self._columns["group"].dictionary_encode()
+        return _int32(encoded.indices.fill_null(-1))
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """(G,) group names by their number in `group_codes`."""
+        return tuple(self._columns["group"].dictionary_encode().dictionary.to_pylist())
+
+    @cached_property
+    def deleted(self) -> Mask:
+        """(N,) True where a product was deleted when the snapshot was made."""
+        mask: Mask = self._columns["deleted_at"].is_valid().to_numpy(zero_copy_only=False)
+        return mask
+
+    def attribute(self, name: str) -> pa.Array:
+        """Return one attribute column as Arrow data. Raises KeyError for a name the table lacks."""
+        if name not in self.attribute_names:
+            raise KeyError(name)
+        return self._columns[name]
+
+    def with_deletions(self, deleted_at: Mapping[int, dt.datetime | None]) -> Table:
+        """Return a copy in which the named rows have these tombstones (None restores)."""
+        stamps = self._columns["deleted_at"].to_pylist()
+        for row, at in deleted_at.items():
+            stamps[row] = at
+        position = self.arrow.column_names.index("deleted_at")
+        return Table(self.arrow.set_column(position, "deleted_at", pa.array(stamps, TIMESTAMP)))
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 0:
+        return pa.array([], column.type)
+    array = column.chunk(0)
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def _int32(array: pa.Array) -> Codes:
+    codes: Codes = array.to_numpy(zero_copy_only=False).astype(np.int32)
+    return codes
+
+
+def _attribute_array(values: list[Any]) -> pa.Array:
+    """Infer a type; values of several kinds in one column become strings."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
