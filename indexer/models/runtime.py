@@ -1,0 +1,142 @@
+"""The only module that starts TensorFlow: quiet import, device, threads, and frozen graphs that embed.
+
+A network runs in a session of its own, with its own threads, so that loading one changes nothing
+in the process around it (the service may live inside somebody else's application).
+Shapes: B pictures, H W pixels, D dimension.
+"""
+
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8Array = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+
+# TensorFlow says these on stderr at every start, whatever TF_CPP_MIN_LOG_LEVEL is; none is a fault.
+_START_CHATTER = re.compile(
+    rb"^(WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} \d\d:\d\d:\d\d|"
+    rb"To enable the following instructions:|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d.\d+: [IWE] )"
+)
+_import_lock = threading.Lock()
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow and return it, without its start-up chatter on stderr. Takes seconds the first time.
+
+    What anything else writes to stderr meanwhile is kept and written after it.
+    """
+    with _import_lock:
+        if "tensorflow" in sys.modules:
+            return sys.modules["tensorflow"]
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        with _held_stderr():
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        return tf
+
+
+@contextmanager
+def _held_stderr() -> Iterator[None]:
+    """Hold back the process's stderr, file descriptor and all, and drop only the known chatter from it."""
+    sys.stderr.flush()
+    try:
+        real = os.dup(2)
+    except OSError:  # started without a stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(real, 2)
+            held.seek(0)
+            for line in held:
+                if not _START_CHATTER.match(line):
+                    os.write(real, line)
+            os.close(real)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of one network: `intra` inside one operation, `inter` operations side by side; 0 = all cores."""
+
+    intra: int = 0
+    inter: int = 1
+
+
+def find_device() -> str:
+    """Return 'CPU', or 'GPU <name>' where TensorFlow sees one."""
+    tf = import_tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return f"GPU {details.get('device_name', gpus[0].name)}"
+
+
+class FrozenNet:
+    """A network frozen into one graph of constants: uint8 pictures in, unit vectors out. Thread-safe."""
+
+    def __init__(self, graph: Any, pixels: Any, vectors: Any, *, threads: Threads | None = None) -> None:
+        """graph: the tf.Graph that holds `pixels`, (B, H, W, 3) uint8, and `vectors`, (B, D) float32."""
+        tf = import_tensorflow()
+        threads = threads or Threads()
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads.intra or available_cores(),
+            inter_op_parallelism_threads=threads.inter,
+            use_per_session_threads=True,
+            allow_soft_placement=True,
+        )
+        config.gpu_options.allow_growth = True
+        self.shape: tuple[int, int, int] = tuple(pixels.shape[1:])
+        self.dimension = int(vectors.shape[-1])
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
+        self._call: Callable[[UInt8Array], FloatArray] = self._session.make_callable(vectors, [pixels])
+
+    def embed(self, pixels: UInt8Array) -> FloatArray:
+        """Return the (B, D) unit vectors of (B, H, W, 3) pictures."""
+        return self._call(pixels)
+
+    def close(self) -> None:
+        """Give the network's memory and threads back."""
+        self._session.close()
+
+
+def freeze(
+    draw: Callable[[Any], Any],
+    size_px: tuple[int, int],
+    value_range: tuple[float, float],
+    *,
+    threads: Threads | None = None,
+) -> FrozenNet:
+    """Build a network whose graph starts at uint8 pixels and ends at unit vectors.
+
+    draw: adds the network to the current graph; (B, H, W, 3) float32 in value_range → (B, D).
+    size_px: (H, W). The value range is applied in the graph, so that pictures travel as bytes.
+    """
+    tf = import_tensorflow()
+    low, high = value_range
+    graph = tf.Graph()
+    with graph.as_default():
+        pixels = tf.compat.v1.placeholder(tf.uint8, [None, *size_px, 3])
+        images = tf.cast(pixels, tf.float32) * ((high - low) / 255.0) + low
+        features = tf.cast(draw(images), tf.float32)
+        vectors = tf.math.l2_normalize(features, axis=-1, epsilon=1e-24)
+    return FrozenNet(graph, pixels, vectors, threads=threads)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use (containers and taskset limit them)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

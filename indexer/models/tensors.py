@@ -1,0 +1,211 @@
+"""Weight files into plain arrays: `.npz`, `.safetensors` and PyTorch's `.pth`. Knows no network and no framework.
+
+A `.pth` is a pickle, and a pickle is a program. These readers run none of it: the unpickler
+below admits tensors, ordered dictionaries and numbers, and refuses every other name.
+"""
+
+import collections
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import ModelUnavailable
+
+Tensors = dict[str, NDArray[Any]]
+
+_TORCH_DTYPES: dict[str, np.dtype[Any]] = {
+    "DoubleStorage": np.dtype("<f8"),
+    "FloatStorage": np.dtype("<f4"),
+    "HalfStorage": np.dtype("<f2"),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}
+_SAFETENSORS_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+# What torch.save wrote before 1.6 (torch/serialization.py): magic, protocol, system, objects, storage keys.
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_SAFETENSORS_MAX_HEADER_BYTES = 100_000_000
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Return every array of a weight file by name, chosen by its suffix.
+
+    Raises ModelUnavailable when the file is of another kind, truncated, or holds anything but tensors.
+    """
+    readers: dict[str, Callable[[Path], Tensors]] = {
+        ".npz": _read_npz,
+        ".safetensors": _read_safetensors,
+        ".pth": _read_torch,
+        ".pt": _read_torch,
+        ".bin": _read_torch,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ModelUnavailable(f"{path}: weights are read from {', '.join(readers)}; this is neither")
+    try:
+        return reader(path)
+    except FileNotFoundError as error:
+        raise ModelUnavailable(f"{path}: there is no such weight file") from error
+    except (OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error) or type(error).__name__
+        raise ModelUnavailable(f"{path}: not a readable weight file ({reason}); fetch it again") from error
+
+
+def _read_npz(path: Path) -> Tensors:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    """Read the safetensors format: u64 header length, JSON header, then the raw little-endian bytes."""
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(_read_exactly(file, 8), "little")
+        if header_bytes > _SAFETENSORS_MAX_HEADER_BYTES:
+            raise ValueError("its header is larger than the format allows")
+        header: Mapping[str, Any] = json.loads(_read_exactly(file, header_bytes))
+        body = file.read()
+    tensors: Tensors = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        data = _as_dtype(body[begin:end], entry["dtype"])
+        tensors[name] = data.reshape(entry["shape"])
+    return tensors
+
+
+def _as_dtype(data: bytes, dtype: str) -> NDArray[Any]:
+    if dtype == "BF16":
+        # bfloat16 is the upper half of a float32.
+        widened: NDArray[Any] = np.left_shift(np.frombuffer(data, np.uint16).astype(np.uint32), 16)
+        return widened.view(np.float32)
+    return np.frombuffer(data, _SAFETENSORS_DTYPES[dtype])
+
+
+def _read_exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise EOFError("it is cut short")
+    return data
+
+
+class _View(NamedTuple):
+    """A tensor before its bytes are known: where it lies in which storage."""
+
+    key: str
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def array(self, storages: Mapping[str, bytes]) -> NDArray[Any]:
+        data = np.frombuffer(storages[self.key], self.dtype)
+        extent = 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
+        if 0 in self.shape:
+            return np.zeros(self.shape, self.dtype)
+        if self.offset < 0 or min(self.strides, default=0) < 0 or self.offset + extent > data.size:
+            raise ValueError("a tensor reaches outside its storage")
+        steps = tuple(stride * self.dtype.itemsize for stride in self.strides)
+        return np.lib.stride_tricks.as_strided(data[self.offset :], self.shape, steps).copy()
+
+
+class _Storage(NamedTuple):
+    key: str
+    dtype: np.dtype[Any]
+    elements: int
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """An unpickler that can make tensors and dictionaries of them, and nothing else."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.storages: dict[str, _Storage] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter"):
+            return _rebuild_tensor if name == "_rebuild_tensor_v2" else _rebuild_parameter
+        if module == "torch" and name in _TORCH_DTYPES:
+            return name
+        raise pickle.UnpicklingError(f"it wants to call {module}.{name}, and only tensors are admitted")
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, dtype, key, _device, elements = pid[:5]
+        if kind != "storage" or dtype not in _TORCH_DTYPES:
+            raise pickle.UnpicklingError(f"it refers to {kind!r}, and only tensors are admitted")
+        return self.storages.setdefault(str(key), _Storage(str(key), _TORCH_DTYPES[dtype], int(elements)))
+
+
+def _rebuild_tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *_: Any) -> _View:
+    return _View(storage.key, storage.dtype, int(offset), tuple(shape), tuple(strides))
+
+
+def _rebuild_parameter(view: _View, *_: Any) -> _View:
+    return view
+
+
+def _read_torch(path: Path) -> Tensors:
+    with path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            return _read_torch_zip(path)
+        file.seek(0)
+        return _read_torch_legacy(file)
+
+
+def _read_torch_zip(path: Path) -> Tensors:
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == "data.pkl"]
+        if len(pickles) != 1:
+            raise ValueError("it is a zip file without a PyTorch state")
+        prefix = pickles[0].removesuffix("data.pkl")
+        unpickler = _TensorUnpickler(io.BytesIO(archive.read(pickles[0])))
+        state = unpickler.load()
+        storages = {key: archive.read(f"{prefix}data/{key}") for key in unpickler.storages}
+    return _state_arrays(state, storages)
+
+
+def _read_torch_legacy(file: BinaryIO) -> Tensors:
+    if _TensorUnpickler(file).load() != _LEGACY_MAGIC:
+        raise ValueError("it is not a PyTorch file")
+    for _ in range(2):  # protocol version, then the writer's type sizes
+        _TensorUnpickler(file).load()
+    unpickler = _TensorUnpickler(file)
+    state = unpickler.load()
+    storages: dict[str, bytes] = {}
+    for key in _TensorUnpickler(file).load():
+        storage = unpickler.storages[str(key)]
+        if int.from_bytes(_read_exactly(file, 8), "little") != storage.elements:
+            raise ValueError("a storage is not of the length it says")
+        storages[storage.key] = _read_exactly(file, storage.elements * storage.dtype.itemsize)
+    return _state_arrays(state, storages)
+
+
+def _state_arrays(state: Any, storages: Mapping[str, bytes]) -> Tensors:
+    """Return the tensors of a state dict, or of the `state_dict` entry of a training checkpoint."""
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict):
+        raise pickle.UnpicklingError("it holds no dictionary of tensors")
+    return {str(name): view.array(storages) for name, view in state.items() if isinstance(view, _View)}
