@@ -269,3 +269,20 @@ def storage_errors(where: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"no space left to write {where}: free some and repeat the command") from error
         raise SnapshotError(f"cannot write {where}: {error.strerror or error}") from error
+
+
+def roll_back(folder: IndexFolder, name: str | None = None) -> tuple[str, str]:
+    """Make a published snapshot live, by default the one before the live one. Returns (before, after).
+
+    The snapshot is checked in full first. Raises SnapshotMissing where there is none to go back to.
+    """
+    with folder.publishing():
+        live = folder.current()
+        if name is None:
+            older = [candidate for candidate in folder.names() if candidate < live]
+            if not older:
+                raise SnapshotMissing(f"no snapshot in {folder.root} is older than the live {live}")
+            name = older[-1]
+        folder.open(name, full_check=True)
+        folder.make_live(name)
+    return live, name

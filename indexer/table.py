@@ -127,6 +127,12 @@ class Table:
             return int(order[low])
         return None
 
+    def rows_of(self, ids: Sequence[str]) -> Rows:
+        """Return the rows of many ids at once, -1 for an unknown one. Costs a pass over the table."""
+        found = pc.index_in(pa.array(ids, pa.string()), value_set=self._columns["id"])
+        rows: Rows = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return rows
+
     def id_at(self, row: int) -> str:
         """Return the id of a row."""
         return str(self._columns["id"][row].as_py())
@@ -186,6 +192,11 @@ class Table:
         mask: Mask = self._columns["deleted_at"].is_valid().to_numpy(zero_copy_only=False)
         return mask
 
+    def tombstones(self) -> dict[str, dt.datetime]:
+        """Return when each deleted product was deleted, by id."""
+        stamps = self._columns["deleted_at"]
+        return {self.id_at(row): stamps[row].as_py() for row in np.flatnonzero(self.deleted).tolist()}
+
     def attribute(self, name: str) -> pa.Array:
         """Return one attribute column as Arrow data. Raises KeyError for a name the table lacks."""
         if name not in self.attribute_names:
@@ -219,3 +230,75 @@ def _attribute_array(values: list[Any]) -> pa.Array:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def join_products(first: pa.Table, second: pa.Table) -> pa.Table:
+    """Return the product columns of two sources as one; an attribute of two types becomes text."""
+    for name in set(first.column_names) & set(second.column_names):
+        if first.schema.field(name).type != second.schema.field(name).type:
+            first, second = _as_text(first, name), _as_text(second, name)
+    return pa.concat_tables([first, second], promote_options="default")
+
+
+def assemble_table(
+    products: pa.Table,
+    rows: Rows,
+    *,
+    images: Sequence[str],
+    sha256: np.ndarray[Any, Any],
+    sizes_px: np.ndarray[Any, Any],
+    deleted_at: Mapping[str, dt.datetime],
+) -> Table:
+    """Build a snapshot's table from a source's columns.
+
+    rows: (N,) which rows of `products`, in the order they get. images (N,), sha256 (N, 32) uint8 and sizes_px
+    (N, 2) are in that order already. deleted_at: tombstones by id.
+    """
+    chosen = products.take(pa.array(rows))
+    ids = chosen.column("id").to_pylist()
+    core = {
+        "row": np.arange(len(rows), dtype=np.int64),
+        "id": chosen.column("id"),
+        "name": chosen.column("name"),
+        "category": chosen.column("category"),
+        "group": chosen.column("group"),
+        "image": images,
+        "sha256": [bytes(digest).hex() for digest in sha256],
+        "width": sizes_px[:, 0].astype(np.int32),
+        "height": sizes_px[:, 1].astype(np.int32),
+        "deleted_at": [deleted_at.get(product_id) for product_id in ids],
+    }
+    columns = {field.name: _typed(core[field.name], field.type) for field in CORE_SCHEMA}
+    for name in chosen.column_names:
+        if name not in RESERVED:
+            columns[name] = chosen.column(name)
+    return Table(pa.table(columns))
+
+
+def sort_rows_by_id(products: pa.Table, rows: Rows) -> Rows:
+    """Return `rows` ordered by their id (code points)."""
+    order = pc.sort_indices(products.column("id").take(pa.array(rows)))
+    sorted_rows: Rows = rows[order.to_numpy()]
+    return sorted_rows
+
+
+def write_failures(path: Path, failures: Iterable[tuple[str, str, str]]) -> None:
+    """Write failures.parquet from (id, image, reason) triples."""
+    ids, images, reasons = zip(*failures, strict=True) if failures else ((), (), ())
+    columns = {"id": ids, "image": images, "reason": reasons}
+    pq.write_table(pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()}), path)
+
+
+def read_failures(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a failures.parquet: id, image, reason."""
+    rows: list[dict[str, str]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def _typed(values: Any, kind: pa.DataType) -> Any:
+    return values.cast(kind) if isinstance(values, pa.ChunkedArray) else pa.array(values, kind)
+
+
+def _as_text(table: pa.Table, name: str) -> pa.Table:
+    position = table.column_names.index(name)
+    return table.set_column(position, name, table.column(name).cast(pa.string()))

@@ -20,6 +20,7 @@ FloatVector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 NAMES = ("auto", "none", "centre")
 CENTRE_FROM = 100
+MEAN_DRIFT_MAX = 0.02
 _TINY = 1e-12
 
 
@@ -42,6 +43,16 @@ class Transform:
     def is_identity(self) -> bool:
         """True when vectors pass unchanged."""
         return self.mean is None
+
+    def is_close_to(self, fitted: Transform) -> bool:
+        """True when a newer fit would move no vector visibly, so that an index of this one can be extended.
+
+        Means may differ by 2 % of their length: on real features that changes scores in the third decimal.
+        """
+        if self.mean is None or fitted.mean is None:
+            return self.mean is None and fitted.mean is None
+        moved = float(np.linalg.norm(self.mean - fitted.mean))
+        return moved <= MEAN_DRIFT_MAX * float(np.linalg.norm(fitted.mean))
 
     def apply(self, vectors: FloatMatrix) -> FloatMatrix:
         """Map unit vectors (n, D) of the model into the snapshot's space: (n, D) float32, unit rows.

@@ -1,0 +1,5 @@
+"""`python -m indexer` is `vitrine-indexer`."""
+
+from indexer.cli import main
+
+main(prog_name="vitrine-indexer")

@@ -1,0 +1,288 @@
+"""The command `vitrine-indexer`: a thin shell over the library that parses options and translates errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from indexer.config import index_folder, parse_bytes
+from indexer.console import ConsoleProgress, show, show_error
+from indexer.errors import InputError, VitrineError
+from indexer.snapshot import IndexFolder
+
+Command = Callable[..., Any]
+
+
+class Group(click.Group):
+    """A group whose errors are one line on stderr and an exit code; --debug shows the traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; exit 2 for a usage error, 3 for a snapshot, 4 for a model."""
+        kwargs["standalone_mode"] = False
+        try:
+            raise SystemExit(super().main(*args, **kwargs) or 0)
+        except click.exceptions.Abort:
+            raise SystemExit(130) from None
+        except click.ClickException as error:
+            show_error(Exception(error.format_message() + _usage_hint(error)))
+            raise SystemExit(error.exit_code) from None
+        except VitrineError as error:
+            if _wants_traceback():
+                raise
+            show_error(error)
+            raise SystemExit(error.exit_code) from None
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see `{context.command_path} --help`)" if context else ""
+
+
+def _wants_traceback() -> bool:
+    import sys
+
+    return "--debug" in sys.argv
+
+
+def common(command: Command) -> Command:
+    """Add what every command takes: --index, --json, --debug."""
+
+    @click.option("--index", type=click.Path(), help="Index folder [default: $VITRINE_INDEX, else data/index].")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+    @click.option("--debug", is_flag=True, help="Show a traceback on errors.")
+    @functools.wraps(command)
+    def wrapped(index: str | None, debug: bool, **options: Any) -> Any:
+        return command(folder=IndexFolder(index_folder(index)), **options)
+
+    return wrapped
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vitrine", prog_name="vitrine-indexer")
+def main() -> None:
+    """Turn a catalogue of product photos into a snapshot for visual recommendations."""
+
+
+@main.command()
+@click.argument("source")
+@click.option("--model", default="bit-m-r50x1", show_default=True,
+              help="Name, TF Hub handle, SavedModel folder or weight file; see `models`.")  # fmt: skip
+@click.option("--image-size", type=click.IntRange(32, 1024), help="Side of the picture the model sees, in pixels.")
+@click.option("--recipe", default="auto", show_default=True, help="auto, flat, hnsw, ivf or a FAISS factory string.")
+@click.option("--target-recall", type=click.FloatRange(0.5, 1.0), default=0.99, show_default=True,
+              help="recall@10 the index must hold against exact search.")  # fmt: skip
+@click.option("--memory", help="Most memory the index may take, such as 4GiB.")
+@click.option("--transform", type=click.Choice(["auto", "none", "centre"]), default="auto", show_default=True,
+              help="What is done to the model's vectors.")  # fmt: skip
+@click.option("--category-from", default="auto", show_default=True,
+              help="auto, folder, filename, or a regular expression whose first group is the category.")  # fmt: skip
+@click.option("--column", "columns", multiple=True, metavar="FIELD=NAME",
+              help="Which manifest column holds a field, such as category=label.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), help="Index only the first N products.")
+@click.option("--max-failures", metavar="N|P%", help="Stop when more pictures than this cannot be used.")
+@click.option("--batch-size", type=click.IntRange(1, 512), help="Pictures a batch [default: calibrated].")
+@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Snapshots to keep.")
+@click.option("--force", is_flag=True, help="Make the snapshot live even if the publish gate objects.")
+@common
+def build(folder: IndexFolder, source: str, as_json: bool, **options: Any) -> None:
+    """Index SOURCE (a folder, or a CSV, Parquet or JSONL manifest) and make the snapshot live."""
+    from indexer.build import build as build_snapshot
+
+    report = build_snapshot(source, folder, _build_options(options), ConsoleProgress(quiet=as_json))
+    answer = report.as_json()
+    show(answer, as_json=as_json)
+    if report.failed and not as_json:
+        path = folder.path_of(report.snapshot) / "failures.parquet"
+        click.echo(f"{report.failed} pictures cannot be used: see {path}", err=True)
+
+
+def _build_options(options: dict[str, Any]) -> Any:
+    from indexer.build import BuildOptions
+    from indexer.embedding import EmbeddingOptions
+    from indexer.recipes import RecipeRequest
+
+    return BuildOptions(
+        model=options["model"],
+        image_size=options["image_size"],
+        recipe=RecipeRequest(options["recipe"], options["target_recall"], _memory(options["memory"])),
+        transform=options["transform"],
+        category_from=options["category_from"],
+        columns=dict(map(_column, options["columns"])),
+        limit=options["limit"],
+        embedding=EmbeddingOptions(
+            batch_size=options["batch_size"], max_failures=_max_failures(options["max_failures"])
+        ),
+        force=options["force"],
+        keep=options["keep"],
+    )
+
+
+def _memory(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise InputError(f"--memory: {error}") from None
+
+
+def _column(text: str) -> tuple[str, str]:
+    field, equals, name = text.partition("=")
+    if not (field and equals and name):
+        raise InputError(f"--column {text!r}: expected FIELD=NAME, such as category=label")
+    return field, name
+
+
+def _max_failures(text: str | None) -> int | float | None:
+    """Return a count, or a share in 0..1 for P%; None for no bound."""
+    if text is None:
+        return None
+    try:
+        if text.endswith("%"):
+            share = float(text[:-1]) / 100
+            if not 0 <= share <= 1:
+                raise ValueError
+            return share
+        if (count := int(text)) < 0:
+            raise ValueError
+        return count
+    except ValueError:
+        raise InputError(f"--max-failures {text!r}: expected a number such as 20, or a share such as 5%") from None
+
+
+@main.command()
+@click.option("--snapshot", help="Another snapshot than the live one.")
+@common
+def status(folder: IndexFolder, snapshot: str | None, as_json: bool) -> None:
+    """Say what the live snapshot holds."""
+    manifest = folder.manifest(snapshot)
+    with folder.journal() as journal:
+        waiting = len(journal.since(manifest.journal_sequence))
+    answer = {
+        "snapshot": manifest.snapshot,
+        "live": manifest.snapshot == folder.current_or_none(),
+        "products": manifest.products,
+        "deleted": manifest.deleted,
+        "failed": manifest.failed,
+        "categories": manifest.categories,
+        "model": manifest.model.name,
+        "model_digest": manifest.model.digest,
+        "preprocessing": manifest.model.preprocessing,
+        "dimension": manifest.dimension,
+        "transform": manifest.transform["name"],
+        "recipe": manifest.recipe["recipe"],
+        "recipe_why": manifest.recipe["why"],
+        "factory": manifest.recipe["factory"],
+        "index_bytes": manifest.recipe["memory_bytes"],
+        "recall_at_10": manifest.recall_at_10,
+        **manifest.latency,
+        "built_at": manifest.built_at,
+        "source": manifest.source,
+        "journal_sequence": manifest.journal_sequence,
+        "changes_since": waiting,
+    }
+    show(answer, as_json=as_json)
+
+
+@main.command()
+@click.option("--snapshot", help="Another snapshot than the live one.")
+@common
+def verify(folder: IndexFolder, snapshot: str | None, as_json: bool) -> None:
+    """Read every byte of a snapshot and check it against its manifest."""
+    opened = folder.open(snapshot, full_check=True)
+    total = sum(record.bytes for record in opened.manifest.files.values())
+    answer = {"snapshot": opened.name, "ok": True, "files": len(opened.manifest.files), "bytes": total}
+    show(answer, as_json=as_json)
+
+
+@main.command()
+@common
+def history(folder: IndexFolder, as_json: bool) -> None:
+    """List the snapshots that can be made live again, newest first."""
+    live = folder.current_or_none()
+    snapshots = []
+    for name in reversed(folder.names()):
+        manifest = folder.manifest(name)
+        snapshots.append(
+            {
+                "snapshot": name,
+                "live": name == live,
+                "kind": manifest.kind,
+                "products": manifest.products,
+                "deleted": manifest.deleted,
+                "model": manifest.model.name,
+                "recipe": manifest.recipe["recipe"],
+                "recall_at_10": manifest.recall_at_10,
+                "built_at": manifest.built_at,
+            }
+        )
+    lines = [
+        f"{'*' if row['live'] else ' '} {row['snapshot']}  {row['kind']:<8} {row['products']:>9,} products  "
+        f"{row['model']}, {row['recipe']}, recall@10 {row['recall_at_10']:.3f}"
+        for row in snapshots
+    ]
+    show({"snapshots": snapshots}, as_json=as_json, lines=lines or ["no snapshot yet"])
+
+
+@main.command()
+@click.argument("snapshot", required=False)
+@common
+def rollback(folder: IndexFolder, snapshot: str | None, as_json: bool) -> None:
+    """Make SNAPSHOT live again; without a name, the one published before the live one."""
+    from indexer.snapshot import roll_back
+
+    before, after = roll_back(folder, snapshot)
+    show({"snapshot": after, "before": before}, as_json=as_json)
+
+
+@main.command()
+@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Snapshots to keep.")
+@common
+def compact(folder: IndexFolder, keep: int, as_json: bool) -> None:
+    """Write what is deleted now into a new snapshot's table; nothing is embedded again."""
+    from indexer.compact import compact as compact_folder
+
+    show(compact_folder(folder, keep=keep).as_json(), as_json=as_json)
+
+
+@main.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@click.option("--debug", is_flag=True, help="Show a traceback on errors.")
+@click.pass_context
+def models(context: click.Context, as_json: bool, debug: bool) -> None:
+    """List the models, where each comes from and whether it is at hand."""
+    if context.invoked_subcommand:
+        return
+    from indexer.models import list_models
+
+    listing = [dataclasses.asdict(model) for model in list_models()]
+    lines = [
+        f"{'*' if row['at_hand'] else ' '} {row['name']:<20} D {row['dimension']:>5}  "
+        f"{row['image_size_px']:>3} px  {row['origin']}  ({row['why']})"
+        for row in listing
+    ]
+    show({"models": listing}, as_json=as_json, lines=[*lines, "* at hand"])
+
+
+@models.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@click.option("--debug", is_flag=True, help="Show a traceback on errors.")
+def fetch(name: str, as_json: bool, debug: bool) -> None:
+    """Get the weights of NAME, so that a build needs no network."""
+    from indexer.models import resolve
+
+    source = resolve(name, progress=ConsoleProgress(quiet=as_json))
+    show(
+        {"name": source.name, "path": str(Path(source.path)), "digest": source.digest, "why": source.why},
+        as_json=as_json,
+    )
+
+
+if __name__ == "__main__":
+    main()
