@@ -152,7 +152,7 @@ def _model_record(model: ModelSource, dimension: int) -> ModelRecord:
 
 def _nothing_left(location: str, run: EmbeddingRun) -> str:
     first = run.failures[0]
-    return f"{location}: none of the {len(run.ok)} pictures can be used; the first, {first.image}: {first.reason}"
+    return f"{location}: none of its {len(run.ok)} pictures can be used; {first.image}: {first.reason}"
 
 
 def _order_rows(

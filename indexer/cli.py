@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,19 +45,19 @@ def _usage_hint(error: click.ClickException) -> str:
 
 
 def _wants_traceback() -> bool:
-    import sys
-
     return "--debug" in sys.argv
 
 
 def common(command: Command) -> Command:
     """Add what every command takes: --index, --json, --debug."""
 
-    @click.option("--index", type=click.Path(), help="Index folder [default: $VITRINE_INDEX, else data/index].")
+    @click.option(
+        "--index", type=click.Path(), help="Index folder [default: $VITRINE_INDEX, else data/index]."
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-    @click.option("--debug", is_flag=True, help="Show a traceback on errors.")
+    @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
     @functools.wraps(command)
-    def wrapped(index: str | None, debug: bool, **options: Any) -> Any:
+    def wrapped(index: str | None, **options: Any) -> Any:
         return command(folder=IndexFolder(index_folder(index)), **options)
 
     return wrapped
@@ -72,8 +73,10 @@ def main() -> None:
 @click.argument("source")
 @click.option("--model", default="bit-m-r50x1", show_default=True,
               help="Name, TF Hub handle, SavedModel folder or weight file; see `models`.")  # fmt: skip
-@click.option("--image-size", type=click.IntRange(32, 1024), help="Side of the picture the model sees, in pixels.")
-@click.option("--recipe", default="auto", show_default=True, help="auto, flat, hnsw, ivf or a FAISS factory string.")
+@click.option("--image-size", type=click.IntRange(32, 1024), help="Side in pixels that the model sees.")
+@click.option(
+    "--recipe", default="auto", show_default=True, help="auto, flat, hnsw, ivf or a FAISS factory string."
+)
 @click.option("--target-recall", type=click.FloatRange(0.5, 1.0), default=0.99, show_default=True,
               help="recall@10 the index must hold against exact search.")  # fmt: skip
 @click.option("--memory", help="Most memory the index may take, such as 4GiB.")
@@ -152,7 +155,9 @@ def _max_failures(text: str | None) -> int | float | None:
             raise ValueError
         return count
     except ValueError:
-        raise InputError(f"--max-failures {text!r}: expected a number such as 20, or a share such as 5%") from None
+        raise InputError(
+            f"--max-failures {text!r}: expected a number such as 20, or a share such as 5%"
+        ) from None
 
 
 @main.command()
@@ -252,9 +257,9 @@ def compact(folder: IndexFolder, keep: int, as_json: bool) -> None:
 
 @main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-@click.option("--debug", is_flag=True, help="Show a traceback on errors.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
 @click.pass_context
-def models(context: click.Context, as_json: bool, debug: bool) -> None:
+def models(context: click.Context, as_json: bool) -> None:
     """List the models, where each comes from and whether it is at hand."""
     if context.invoked_subcommand:
         return
@@ -272,8 +277,8 @@ def models(context: click.Context, as_json: bool, debug: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-@click.option("--debug", is_flag=True, help="Show a traceback on errors.")
-def fetch(name: str, as_json: bool, debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
+def fetch(name: str, as_json: bool) -> None:
     """Get the weights of NAME, so that a build needs no network."""
     from indexer.models import resolve
 

@@ -23,7 +23,7 @@ PLAIN_EVERY_S = 10.0
 
 
 class ConsoleProgress:
-    """Progress for people: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+    """Progress for people: a bar with rate and time left on a terminal, plain lines elsewhere."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         """quiet: say nothing, for --json."""

@@ -201,7 +201,7 @@ class Journal:
         return [_change(row) for row in self._fetch(_SELECT + "ORDER BY c.sequence DESC LIMIT ?", (limit,))]
 
     def last_undoable(self) -> list[Change]:
-        """Return the changes of the newest batch that is neither an undo nor undone; empty when none."""
+        """Return the changes of the newest batch that is no undo and not undone; empty when none."""
         found = self._fetch(
             _SELECT + "WHERE c.undoes IS NULL AND u.sequence IS NULL ORDER BY c.sequence DESC LIMIT 1"
         )
@@ -242,9 +242,7 @@ def _change(row: tuple[Any, ...]) -> Change:
     if product is not None:
         upload = Upload(json.loads(product), model, np.frombuffer(vector, "<f4"))
     moment = dt.datetime.fromisoformat(at)
-    return Change(
-        sequence, batch, kind, product_id, moment, actor, request, upload, undoes, bool(undone)
-    )
+    return Change(sequence, batch, kind, product_id, moment, actor, request, upload, undoes, bool(undone))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The manifest: what a snapshot is made of, and the checksums that prove it. Reads and writes one JSON file."""
+"""The manifest: what a snapshot is made of, and the checksums that prove it. One JSON file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAMPLES, _SAMPLE_BYTES = 64, 2**16
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One file of a snapshot. `sampled` covers its ends and 64 blocks, for a check at opening that is quick."""
+    """One file of a snapshot. `sampled` is the digest of 64 blocks of it, for a quick check at opening."""
 
     bytes: int
     sha256: str

@@ -88,7 +88,9 @@ class IndexFolder:
         except (OSError, UnicodeDecodeError) as error:
             raise SnapshotCorrupt(f"{self.layout.current} cannot be read: {error}") from error
         if not _NAME.fullmatch(name):
-            raise SnapshotCorrupt(f"{self.layout.current} does not name a snapshot: roll back to one of `history`")
+            raise SnapshotCorrupt(
+                f"{self.layout.current} does not name a snapshot: roll back to one of `history`"
+            )
         return name
 
     def current_or_none(self) -> str | None:

@@ -1,13 +1,13 @@
-"""The rows of a catalogue: a snapshot's and, numbered after them, those uploaded since. Ignores what is deleted.
+"""The rows of a catalogue: a snapshot's, then those uploaded since. Ignores what is deleted.
 
-Rows 0..N-1 are the snapshot's, N..N+U-1 the uploads. Shape letters: n = N + U rows, D dimension, C categories,
-G groups.
+Rows 0..N-1 are the snapshot's, N..N+U-1 the uploads. Shape letters: n = N + U rows, D dimension,
+C categories, G groups.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar

@@ -1,0 +1,61 @@
+# The whole of Vitrine in a few words. `make help` lists them; each installs what it needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CATALOG ?= data/demo/catalogue.csv
+INDEX ?= data/demo-index
+PORT ?= 8000
+HOST ?= 127.0.0.1
+TESTS ?=
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help setup demo serve build test lint bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+setup: $(READY)  ## install into .venv what the lock file says
+
+$(READY): requirements.lock setup.cfg pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed (or give PYTHON=...)" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "cannot make $(VENV): on Debian, apt-get install python3-venv" >&2; rm -rf $(VENV); exit 2; }
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+build: $(READY)  ## index CATALOG into INDEX
+	$(BIN)/vitrine-indexer build $(CATALOG) --index $(INDEX) --model auto
+
+serve: $(READY)  ## serve INDEX on PORT
+	$(BIN)/vitrine-service --index $(INDEX) --host $(HOST) --port $(PORT)
+
+demo: build serve  ## install, index the demo catalogue (or CATALOG=folder) and open a gallery
+
+test: $(READY)  ## lint and run every test (TESTS=... for some)
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+bench: $(READY)  ## measure against the alternatives and write tests/benchmarks/RESULTS.md
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python -m tests.benchmarks
+
+lock:  ## write requirements.lock anew from setup.cfg
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet pip-tools
+	$(VENV)-lock/bin/pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock setup.cfg
+	rm -rf $(VENV)-lock
+
+clean:  ## remove what was installed, built and cached here
+	rm -rf $(VENV) $(VENV)-lock $(INDEX) *.egg-info build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
