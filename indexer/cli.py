@@ -83,7 +83,7 @@ def main() -> None:
 @click.option("--transform", type=click.Choice(["auto", "none", "centre"]), default="auto", show_default=True,
               help="What is done to the model's vectors.")  # fmt: skip
 @click.option("--category-from", default="auto", show_default=True,
-              help="auto, folder, filename, or a regular expression whose first group is the category.")  # fmt: skip
+              help="auto, folder, filename, or a regular expression with one group.")  # fmt: skip
 @click.option("--column", "columns", multiple=True, metavar="FIELD=NAME",
               help="Which manifest column holds a field, such as category=label.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="Index only the first N products.")

@@ -27,6 +27,7 @@ BUSY_TIMEOUT_S = 20.0
 Kind = Literal["delete", "restore", "upload"]
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
+_COLUMNS = "batch, kind, id, at, actor, request, product, model, vector, undoes"
 _SCHEMA = """
 CREATE TABLE changes (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -164,6 +165,7 @@ class Journal:
         undoes: the sequences taken back, one per id.
         """
         batch, at = uuid.uuid4().hex, dt.datetime.now(dt.UTC)
+        insert = f"INSERT INTO changes ({_COLUMNS}) VALUES ({', '.join('?' * 10)})"  # noqa: S608 (constants)
         product = json.dumps(upload.product, ensure_ascii=False) if upload else None
         vector = np.ascontiguousarray(upload.vector, "<f4").tobytes() if upload else None
         changes = []
@@ -171,8 +173,7 @@ class Journal:
             for position, product_id in enumerate(ids):
                 taken_back = undoes[position] if undoes else None
                 cursor = self._connection.execute(
-                    "INSERT INTO changes (batch, kind, id, at, actor, request, product, model, vector, undoes)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    insert,
                     (batch, kind, product_id, at.isoformat(), actor, request, product,
                      upload.model if upload else None, vector, taken_back),
                 )  # fmt: skip
