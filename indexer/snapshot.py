@@ -127,7 +127,7 @@ class IndexFolder:
 
     @contextlib.contextmanager
     def publishing(self) -> Iterator[None]:
-        """Hold the folder for one build, compaction or rollback; sweep what killed ones left.
+        """Hold the folder for one build or compaction; sweep what killed ones left.
 
         Raises SnapshotError when another process holds it, StorageFull when the disk fills up inside.
         """
@@ -276,15 +276,16 @@ def storage_errors(where: Path) -> Iterator[None]:
 def roll_back(folder: IndexFolder, name: str | None = None) -> tuple[str, str]:
     """Make a published snapshot live, by default the one before the live one. Returns (before, after).
 
-    The snapshot is checked in full first. Raises SnapshotMissing where there is none to go back to.
+    The snapshot is checked in full first. A build that is under way is not waited for: moving the pointer is
+    one step. Raises SnapshotMissing where there is none to go back to.
     """
-    with folder.publishing():
-        live = folder.current()
-        if name is None:
-            older = [candidate for candidate in folder.names() if candidate < live]
-            if not older:
-                raise SnapshotMissing(f"no snapshot in {folder.root} is older than the live {live}")
-            name = older[-1]
-        folder.open(name, full_check=True)
+    live = folder.current()
+    if name is None:
+        older = [candidate for candidate in folder.names() if candidate < live]
+        if not older:
+            raise SnapshotMissing(f"no snapshot in {folder.root} is older than the live {live}")
+        name = older[-1]
+    folder.open(name, full_check=True)
+    with storage_errors(folder.root):
         folder.make_live(name)
     return live, name

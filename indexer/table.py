@@ -113,6 +113,13 @@ class Table:
         order: Rows = pc.sort_indices(self._columns["id"]).to_numpy().astype(np.int64)
         return order
 
+    @cached_property
+    def id_rank(self) -> Rows:
+        """(N,) the place of each row when sorted by id: how equal scores are ordered."""
+        rank = np.empty(len(self), np.int64)
+        rank[self.id_order] = np.arange(len(self))
+        return rank
+
     def row_of(self, product_id: str) -> int | None:
         """Return the row of an id, or None. Binary search: no dictionary of N strings is kept."""
         ids, order = self._columns["id"], self.id_order

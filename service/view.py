@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from indexer.journal import Change
-from indexer.recipes import Neighbours
+from indexer.recipes import Neighbours, score_rows
 from indexer.snapshot import Snapshot
 from indexer.table import Codes, Mask, Product, Table
 from indexer.text_index import TextIndex
@@ -149,7 +149,28 @@ class View:
         queries: (Q, D) float32, unit rows. allowed: (n,) bool, default the live rows. exact: scan instead of
         using the approximate index. Scores and rows as in indexer.recipes.Neighbours; equal scores by id.
         """
-        raise NotImplementedError
+        allowed = self.live if allowed is None else allowed
+        base = self.segments.base_rows
+        snapshot = self.snapshot
+        found = snapshot.index.search(
+            queries, k, allowed=_or_all(allowed[:base]), exact=exact, ties=snapshot.table.id_rank
+        )
+        uploaded = base + np.flatnonzero(allowed[base:])
+        if not len(uploaded):
+            return found
+        vectors = self.segments.uploads.vectors[uploaded - base]
+        merged = []
+        for query, rows, scores in zip(queries, found.rows, found.scores, strict=True):
+            candidates = np.concatenate([rows, uploaded])
+            both = np.concatenate([scores, score_rows(vectors, query)])
+            order = sorted(range(len(candidates)), key=lambda i: (-both[i], self.id_at(int(candidates[i]))))[
+                :k
+            ]
+            merged.append((candidates[order], both[order]))
+        return Neighbours(
+            scores=np.array([scores for _, scores in merged], np.float32),
+            rows=np.array([rows for rows, _ in merged], np.int64),
+        )
 
     def cached(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return what `make` returns, made once per view and key."""
@@ -176,3 +197,8 @@ def _with_uploads(segments: Segments, changes: Iterable[Change]) -> Segments:
         vector = snapshot.transform.apply(change.upload.vector[np.newaxis])
         uploads = uploads.with_product(Product(**change.upload.product), vector)
     return segments if uploads is segments.uploads else Segments(snapshot, uploads)
+
+
+def _or_all(allowed: Mask) -> Mask | None:
+    """Return None for a mask without a hole: searching without a selector is faster."""
+    return None if allowed.all() else allowed

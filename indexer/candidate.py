@@ -1,0 +1,168 @@
+"""The files of a snapshot to be: which products become which rows, and everything derived from their vectors.
+
+Embeds nothing and moves no pointer. Shape letters: N products of the table, D dimension.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.cache import EmbeddingCache
+from indexer.embedding import EmbeddingRun
+from indexer.live_state import LiveState
+from indexer.manifest import Manifest, ModelRecord
+from indexer.models import ModelSource
+from indexer.progress import Progress
+from indexer.recipes import IndexReport, PreviousIndex, RecipeRequest, build_index
+from indexer.snapshot import FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, Snapshot
+from indexer.source import Source
+from indexer.table import Rows, Table, assemble_table, sort_rows_by_id, write_failures
+from indexer.text_index import TextIndex
+from indexer.transform import FloatMatrix, Transform, fit_transform
+
+FLOAT32_MAX_BYTES = 2 * 2**30
+BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Where each row of the next table comes from.
+
+    rows: (N,) rows of the source, in the order of the table. extends: the snapshot whose rows come first,
+    unchanged, so that its index can be appended to; None when the order begins anew.
+    """
+
+    source: Source
+    model: ModelRecord
+    model_key: str
+    run: EmbeddingRun
+    cache: EmbeddingCache
+    rows: Rows
+    extends: Snapshot | None
+
+    def raw_blocks(self) -> Iterator[tuple[int, FloatMatrix]]:
+        """Yield (first row, (b, D) float32) of the model's unit vectors, in the order of the table."""
+        for start in range(0, len(self.rows), BLOCK_ROWS):
+            digests = self.run.sha256[self.rows[start : start + BLOCK_ROWS]]
+            yield start, self.cache.vectors(self.model_key, [bytes(digest) for digest in digests])
+
+
+def plan_candidate(
+    source: Source, model: ModelSource, run: EmbeddingRun, cache: EmbeddingCache, previous: Snapshot | None
+) -> Candidate:
+    """Order the products that were embedded: by id, or behind the rows of `previous` while all of those stay.
+
+    As soon as one of them left or has another picture, the order is by id and begins anew.
+    """
+    assert run.dimension is not None, "a candidate needs at least one product"
+    record = ModelRecord(model.name, model.handle, model.digest, model.preprocessing, run.dimension)
+    rows = sort_rows_by_id(source.products, np.flatnonzero(run.ok).astype(np.int64))
+    extends = None
+    if previous is not None and previous.manifest.model == record:
+        old = previous.table.rows_of(source.products.column("id").take(rows).to_pylist())
+        kept = rows[old >= 0][np.argsort(old[old >= 0])]
+        if [bytes(digest).hex() for digest in run.sha256[kept]] == previous.table.column("sha256"):
+            rows, extends = np.concatenate([kept, rows[old < 0]]), previous
+    return Candidate(source, record, model.key, run, cache, rows, extends)
+
+
+def write_candidate(
+    staged: Path,
+    candidate: Candidate,
+    state: LiveState,
+    *,
+    transform_name: str,
+    recipe: RecipeRequest,
+    progress: Progress,
+) -> Manifest:
+    """Write every file but the manifest into a staged folder, and return the manifest. `parent` is not set."""
+    run, rows = candidate.run, candidate.rows
+    transform = _choose_transform(candidate, transform_name)
+    transform.save(staged / TRANSFORM)
+    vectors = _write_vectors(staged / VECTORS, candidate, transform)
+    previous = _index_to_extend(candidate, transform)
+    index = build_index(vectors, recipe, staged / INDEX, previous=previous, progress=progress)
+    table = assemble_table(
+        candidate.source.products,
+        rows,
+        images=[candidate.source.absolute(int(row)) for row in rows],
+        sha256=run.sha256[rows],
+        sizes_px=run.sizes_px[rows],
+        deleted_at=state.deleted_at,
+    )
+    table.write(staged / TABLE)
+    TextIndex.build(table).save(staged / TEXT)
+    write_failures(staged / FAILURES, [(failed.id, failed.image, failed.reason) for failed in run.failures])
+    return _manifest(candidate, table, transform, index, state, str(vectors.dtype))
+
+
+def _choose_transform(candidate: Candidate, name: str) -> Transform:
+    """Fit the transform, or keep that of the snapshot which is extended, while it still fits."""
+    blocks = (block for _, block in candidate.raw_blocks())
+    fitted = fit_transform(name, blocks, len(candidate.rows))
+    base = candidate.extends
+    return base.transform if base is not None and base.transform.is_close_to(fitted) else fitted
+
+
+def _index_to_extend(candidate: Candidate, transform: Transform) -> PreviousIndex | None:
+    base = candidate.extends
+    if base is None or transform is not base.transform:
+        return None
+    return PreviousIndex(base.path / INDEX, base.manifest.recipe["parameters"], len(base.table))
+
+
+def _write_vectors(path: Path, candidate: Candidate, transform: Transform) -> np.memmap[Any, Any]:
+    """Write (N, D) rows block by block: float32, or float16 where float32 would pass 2 GiB."""
+    shape = (len(candidate.rows), candidate.model.dimension)
+    dtype = np.float32 if shape[0] * shape[1] * 4 <= FLOAT32_MAX_BYTES else np.float16
+    vectors = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    for start, block in candidate.raw_blocks():
+        vectors[start : start + len(block)] = transform.apply(block)
+    vectors.flush()
+    return vectors
+
+
+def _manifest(
+    candidate: Candidate,
+    table: Table,
+    transform: Transform,
+    index: IndexReport,
+    state: LiveState,
+    vector_dtype: str,
+) -> Manifest:
+    run = candidate.run
+    return Manifest(
+        snapshot="",
+        built_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        vitrine=version("vitrine"),
+        source=candidate.source.location,
+        products=len(table),
+        deleted=int(table.deleted.sum()),
+        failed=len(run.failures),
+        categories=len(table.categories),
+        model=candidate.model,
+        dimension=candidate.model.dimension,
+        vector_dtype=vector_dtype,
+        transform={"name": transform.name, "why": transform.why},
+        recipe=dataclasses.asdict(index),
+        recall_at_10=index.recall_at_10,
+        latency={"p50_ms": index.p50_ms, "p95_ms": index.p95_ms},
+        journal_sequence=state.sequence,
+        uploads_sequence=state.sequence,
+        build={
+            "embedded": run.embedded,
+            "from_cache": run.from_cache,
+            "batch_size": run.batch_size,
+            "decode_threads": run.decode_threads,
+            "net_wait_share": run.net_wait_share,
+            "device": run.device,
+        },
+    )
