@@ -1,0 +1,1 @@
+"""Queries: pure functions of a view. No Flask, no files, no faiss."""

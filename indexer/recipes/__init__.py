@@ -1,0 +1,19 @@
+"""Recipes: which faiss index a catalogue gets, how it is built and measured, and how it is searched.
+
+The only importer of faiss. Knows vectors and row numbers; products, deletions and files beside the index are
+others' affair.
+"""
+
+from indexer.recipes.build import IndexReport, PreviousIndex, RecipeRequest, build_index
+from indexer.recipes.index import VectorIndex
+from indexer.recipes.scoring import Neighbours, score_rows
+
+__all__ = [
+    "IndexReport",
+    "Neighbours",
+    "PreviousIndex",
+    "RecipeRequest",
+    "VectorIndex",
+    "build_index",
+    "score_rows",
+]

@@ -1,0 +1,227 @@
+"""The one search: whatever was asked with becomes a vector, and stages take the live products down to one
+page.
+
+filter → search → least score → groups → duplicates → diversity → page. Every stage but the filter looks at
+better hits only, so that what stands at place 3 does not depend on how many are asked for. Shape letters: n
+rows of the view, m hits, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from indexer.errors import QueryError
+from indexer.table import Mask, Rows
+from indexer.transform import FloatVector
+from service.queries.options import SearchOptions
+from service.queries.ranking import Hits, at_least, diversify, drop_duplicates, first_of_group
+from service.queries.where import matching_rows
+from service.view import View
+
+UNLIKE_WEIGHT = 0.5
+# Diversity rearranges the best hits a window at a time; what lies past a window cannot move into it.
+DIVERSITY_WINDOW = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What hits are compared with.
+
+    vector: (D,) float32, unit. rows: the products it was made of, which are never hits. categories: theirs,
+    for `same_category`; empty for a vector or a photo.
+    """
+
+    vector: FloatVector
+    rows: tuple[int, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """rows, scores: the hits of one page, in order. reason: why they are fewer than `requested`, or None.
+
+    trace: (stage, candidates left after it), in order.
+    """
+
+    rows: Rows
+    scores: FloatVector
+    requested: int
+    reason: str | None
+    trace: tuple[tuple[str, int], ...]
+
+    @property
+    def hits(self) -> list[tuple[int, float]]:
+        """(row, score) of each hit."""
+        return list(zip(self.rows.tolist(), self.scores.tolist(), strict=True))
+
+    @property
+    def returned(self) -> int:
+        """How many hits there are."""
+        return len(self.rows)
+
+
+def product_reference(view: View, row: int) -> Reference:
+    """Refer to one product of the view."""
+    return products_reference(view, [row])
+
+
+def products_reference(view: View, like: Sequence[int], unlike: Sequence[int] = ()) -> Reference:
+    """Refer to the mean of some products less half the mean of others; (Rocchio's feedback with gamma = 0.5).
+
+    Raises QueryError when nothing is liked, a product is on both sides, or nothing is left to compare with.
+    """
+    if not like:
+        raise QueryError("products.like names at least one product", field="products")
+    if set(like) & set(unlike):
+        both = view.id_at(min(set(like) & set(unlike)))
+        raise QueryError(f"product {both!r} is both liked and unliked", field="products")
+    liked = view.vectors(list(like))
+    vector = liked[0] if len(like) == 1 else liked.mean(axis=0)
+    if unlike:
+        vector = vector - UNLIKE_WEIGHT * view.vectors(list(unlike)).mean(axis=0)
+    categories = dict.fromkeys(view.categories[view.category_codes[row]] for row in like)
+    if len(like) > 1 or unlike:
+        vector = _unit(vector, "the liked and the unliked products cancel out", "products")
+    return Reference(vector, (*like, *unlike), tuple(categories))
+
+
+def vector_reference(view: View, values: Any, field: str = "vector") -> Reference:
+    """Refer to a vector in the snapshot's space; its length does not matter.
+
+    Raises QueryError unless it holds D finite numbers that are not all zero.
+    """
+    try:
+        vector = np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise QueryError("a vector is a list of numbers", field=field, malformed=True) from None
+    if vector.shape != (view.dimension,):
+        size = "x".join(map(str, vector.shape)) or "one"
+        raise QueryError(f"a vector has {view.dimension} numbers here, not {size}", field=field)
+    if not np.isfinite(vector).all():
+        raise QueryError("a vector holds NaN or infinity", field=field)
+    return Reference(_unit(vector, "a vector of zeros has no direction", field))
+
+
+def recommend(view: View, reference: Reference, options: SearchOptions) -> Answer:
+    """Return one page of the most similar live products that the options admit.
+
+    Order: score descending, then id; with `diversity`, by maximal marginal relevance. Raises QueryError for
+    an option that cannot be obeyed.
+    """
+    allowed, trace = _filter(view, reference, options)
+    wanted = options.offset + options.limit
+    hits, after = _search(view, reference, options, allowed, wanted)
+    trace += after
+    page = slice(options.offset, wanted)
+    rows, scores = hits.rows[page], hits.scores[page]
+    trace.append(("page", len(rows)))
+    reason = _reason(options, trace) if len(rows) < options.limit else None
+    return Answer(rows, scores, options.limit, reason, tuple(trace))
+
+
+def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[Mask, list[tuple[str, int]]]:
+    """Return (n,) bool, the rows that may be hits, and how many each condition left."""
+    trace = [("catalogue", view.n)]
+    allowed = view.live.copy()
+
+    def note(stage: str) -> None:
+        trace.append((stage, int(np.count_nonzero(allowed))))
+
+    note("live")
+    if reference.rows:
+        allowed[list(reference.rows)] = False
+        note("reference")
+    if options.same_category:
+        if not reference.categories:
+            raise QueryError("same_category needs a product as the reference", field="same_category")
+        allowed &= _in_categories(view, reference.categories)
+        note("same_category")
+    if options.category:
+        allowed &= _in_categories(view, options.category)
+        note("category")
+    if options.where:
+        allowed &= matching_rows(view, options.where)
+        note("where")
+    if options.exclude:
+        rows = [view.row_of(product_id) for product_id in options.exclude]
+        allowed[[row for row in rows if row is not None]] = False
+        note("exclude")
+    return allowed, trace
+
+
+def _in_categories(view: View, names: Sequence[str]) -> Mask:
+    wanted = np.isin(np.array(view.categories, object), np.array(names, object))
+    mask: Mask = wanted[view.category_codes]
+    return mask
+
+
+def _search(
+    view: View, reference: Reference, options: SearchOptions, allowed: Mask, wanted: int
+) -> tuple[Hits, list[tuple[str, int]]]:
+    """Search wider and wider until the stages leave `wanted` hits or there is nothing more to find."""
+    if options.diversity:
+        wanted = -(-wanted // DIVERSITY_WINDOW) * DIVERSITY_WINDOW
+    available = int(np.count_nonzero(allowed))
+    k = min(wanted, available)
+    while True:
+        found = view.search(reference.vector[None], k, allowed=allowed, exact=options.exact)
+        hits, trace = _stages(view, Hits(found.rows[0], found.scores[0]), options, wanted)
+        below = options.min_score is not None and k > 0 and found.scores[0, -1] < options.min_score
+        if len(hits) >= wanted or k >= available or below:
+            return hits, trace
+        k = min(4 * k, available)
+
+
+def _stages(
+    view: View, hits: Hits, options: SearchOptions, wanted: int
+) -> tuple[Hits, list[tuple[str, int]]]:
+    trace = [("search", len(hits))]
+    if options.min_score is not None:
+        hits = at_least(hits, options.min_score)
+        trace.append(("min_score", len(hits)))
+    if options.one_per_group:
+        hits = first_of_group(hits, view.group_codes[hits.rows])
+        trace.append(("one_per_group", len(hits)))
+    if options.collapse_duplicates is not None:
+        hits = drop_duplicates(hits, view.vectors, options.collapse_duplicates, wanted)
+        trace.append(("collapse_duplicates", len(hits)))
+    if options.diversity:
+        hits = diversify(hits, view.vectors, options.diversity, DIVERSITY_WINDOW)
+        trace.append(("diversity", len(hits)))
+    return hits, trace
+
+
+def _unit(vector: Any, problem: str, field: str) -> FloatVector:
+    length = float(np.linalg.norm(vector))
+    if not length > 1e-6:
+        raise QueryError(problem, field=field)
+    scaled: FloatVector = np.asarray(vector / length, np.float32)
+    return scaled
+
+
+_WHY = {
+    "live": "{left} of {before} products are not deleted",
+    "reference": "{left} products besides the reference",
+    "same_category": "{left} in the same category",
+    "category": "{left} in the categories asked for",
+    "where": "{left} satisfy the conditions",
+    "exclude": "{left} are not excluded",
+    "min_score": "{left} reach the least score",
+    "one_per_group": "{left} groups",
+    "collapse_duplicates": "{left} are not near-duplicates of a better hit",
+    "page": "{before} hits in all, before the offset asked for",
+}
+
+
+def _reason(options: SearchOptions, trace: list[tuple[str, int]]) -> str:
+    """Say which stages took products away, in the order they did."""
+    said = []
+    for (_, before), (stage, left) in pairwise(trace):
+        if stage in _WHY and left < before and (stage != "page" or options.offset):
+            said.append(_WHY[stage].format(left=left, before=before))
+    return "only " + "; ".join(said) if said else "the catalogue has no more products"

@@ -1,0 +1,141 @@
+"""Finding products by what people type: words of names, categories and ids, whole, begun or slightly
+mistyped.
+
+Shape letters: n rows of the view, N rows of one of its tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from indexer.errors import QueryError
+from indexer.table import Rows
+from indexer.text_index import NAME, TextIndex, fold, words_of
+from service.view import View
+
+MAX_TEXT = 300
+MAX_WORDS = 12
+# How well a product matches a word, best first; a product matches a text as its worst word does.
+NAMED, WHOLE, NAME_BEGUN, BEGUN, MISTYPED, NOT = range(6)
+Levels = np.ndarray[tuple[int], np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page of the products that match, best first. `facets` counts all that match in every category."""
+
+    total: int
+    rows: Rows
+    facets: dict[str, int]
+
+
+def find_products(
+    view: View,
+    text: str = "",
+    *,
+    categories: Sequence[str] = (),
+    deleted: bool = False,
+    limit: int = 5,
+    offset: int = 0,
+) -> Found:
+    """Return the live (or the deleted) products that match a text, by how well, then by name, then by id.
+
+    Every word must be found: as a word of the name, then of the category or id, then as the beginning of one;
+    only a word that nothing has is compared allowing for typing errors. An empty text matches all. `facets`
+    leaves the `categories` asked for out of account, so that the others can be offered with their counts.
+    Raises QueryError for a text past 300 characters.
+    """
+    levels = match(view, text)
+    levels = np.where(view.live != deleted, levels, np.uint8(NOT))
+    counts = np.bincount(view.category_codes[levels < NOT], minlength=len(view.categories))
+    facets = {name: int(count) for name, count in zip(view.categories, counts, strict=True) if count}
+    if categories:
+        wanted = np.array([name in set(categories) for name in view.categories], bool)
+        levels = np.where(wanted[view.category_codes], levels, np.uint8(NOT))
+    total = int(np.count_nonzero(levels < NOT))
+    return Found(total, _best(view, levels, offset + limit)[offset:], facets)
+
+
+def best_product(view: View, text: str) -> int:
+    """Return the row of the live product that matches best. Raises QueryError when none does."""
+    found = find_products(view, text, limit=1)
+    if not words_of(text) or not found.total:
+        raise QueryError(f"no product matches {text!r}", field="text")
+    return int(found.rows[0])
+
+
+def match(view: View, text: str) -> Levels:
+    """Return (n,) how well each row, live or not, matches a text: NAMED is best, NOT is not at all."""
+    if len(text) > MAX_TEXT:
+        raise QueryError(f"a text has at most {MAX_TEXT} characters, not {len(text)}", field="q")
+    words = list(dict.fromkeys(words_of(text)))[:MAX_WORDS]
+    indexes = [index for _, index in view.texts]
+    levels = np.full(view.n, NAMED, np.uint8)
+    for word in words:
+        parts = [_levels_of_word(index, word) for index in indexes]
+        if all((part == NOT).all() for part in parts):
+            parts = [_levels_of_typos(index, word) for index in indexes]
+        np.maximum(levels, np.concatenate(parts), out=levels)
+    if text.strip() and not words:
+        levels[:] = NOT
+    row = view.row_of(text.strip())
+    if row is not None:
+        levels[row] = NAMED
+    return levels
+
+
+def _levels_of_word(index: TextIndex, word: str) -> Levels:
+    levels = np.full(len(index), NOT, np.uint8)
+    begun = index.vocabulary.with_prefix(word)
+    rows, fields = index.products_of(begun)
+    levels[rows] = BEGUN
+    levels[rows[fields == NAME]] = NAME_BEGUN
+    if begun and index.vocabulary[begun.start] == word:
+        rows, fields = index.products_of(range(begun.start, begun.start + 1))
+        levels[rows] = WHOLE
+        levels[rows[fields == NAME]] = NAMED
+    return levels
+
+
+def _levels_of_typos(index: TextIndex, word: str) -> Levels:
+    levels = np.full(len(index), NOT, np.uint8)
+    slips = allowed_slips(word)
+    if not slips:
+        return levels
+    alike = process.extract(word, index.spoken_words, scorer=OSA.distance, score_cutoff=slips, limit=50)
+    for _, _, number in alike:
+        rows, _ = index.products_of(range(number, number + 1))
+        levels[rows] = MISTYPED
+    return levels
+
+
+def allowed_slips(word: str) -> int:
+    """Return how many letters of a word may be wrong, missing, doubled or swapped: the longer, the more."""
+    return 0 if len(word) < 4 or word.isdecimal() else 1 if len(word) < 8 else 2
+
+
+def _best(view: View, levels: Levels, count: int) -> Rows:
+    """Return up to `count` matching rows: by level, then folded name, then id."""
+    tops: list[Rows] = []
+    for offset, index in view.texts:
+        part = levels[offset : offset + len(index)]
+        rows = np.flatnonzero(part < NOT)
+        keys = part[rows].astype(np.int64) << 32 | index.name_ranks[rows]
+        if len(rows) > count:
+            nearest = np.argpartition(keys, count - 1)[:count] if count else np.empty(0, np.int64)
+            rows, keys = rows[nearest], keys[nearest]
+        tops.append(rows[np.argsort(keys)] + offset)
+    if sum(len(top) > 0 for top in tops) <= 1:
+        return np.concatenate(tops)[:count]
+
+    def order(row: int) -> tuple[Any, ...]:
+        product = view.product(row)
+        return int(levels[row]), fold(product.name), product.id
+
+    return np.array(sorted(np.concatenate(tops).tolist(), key=order)[:count], np.int64)

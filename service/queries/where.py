@@ -1,0 +1,56 @@
+"""Conditions on attributes: {"price": {"lt": 50}, "brand": ["a", "b"], "in_stock": true}. All must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from indexer.conditions import OPERATORS, rows_matching
+from indexer.errors import QueryError
+from indexer.table import Mask, Table
+from service.view import View
+
+
+def matching_rows(view: View, where: Mapping[str, Any]) -> Mask:
+    """Return (n,) bool: the rows, live or not, that satisfy every condition.
+
+    A scalar means eq, a list means in, an object holds operators. A table that lacks an attribute has only
+    nulls there. Raises QueryError naming an attribute that no product has, or a value of another type than
+    its column.
+    """
+    conditions = list(_conditions(where))
+    known = {name for _, table in view.tables for name in table.attribute_names}
+    for attribute, _, _ in conditions:
+        if attribute not in known:
+            has = f"; there are: {', '.join(sorted(known))}" if known else ""
+            raise QueryError(f"where: no product has an attribute {attribute!r}{has}", field="where")
+    return np.concatenate([_in_table(table, conditions) for _, table in view.tables])
+
+
+def _in_table(table: Table, conditions: list[tuple[str, str, Any]]) -> Mask:
+    mask = np.ones(len(table), bool)
+    for attribute, operator, value in conditions:
+        if attribute in table.attribute_names:
+            mask &= rows_matching(table.attribute(attribute), attribute, operator, value)
+        else:
+            mask &= operator == "exists" and value is False
+    return mask
+
+
+def _conditions(where: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for attribute, condition in where.items():
+        if isinstance(condition, Mapping):
+            if not condition:
+                known = ", ".join(OPERATORS)
+                raise QueryError(
+                    f"where: attribute {attribute!r}: give an operator of {known}", field="where"
+                )
+            yield from ((attribute, operator, value) for operator, value in condition.items())
+        elif isinstance(condition, (list, tuple)):
+            yield attribute, "in", list(condition)
+        elif condition is None:
+            yield attribute, "exists", False
+        else:
+            yield attribute, "eq", condition
