@@ -116,7 +116,7 @@ def _index_to_extend(candidate: Candidate, transform: Transform) -> PreviousInde
     base = candidate.extends
     if base is None or transform is not base.transform:
         return None
-    return PreviousIndex(base.path / INDEX, base.manifest.recipe["parameters"], len(base.table))
+    return PreviousIndex(base.path / INDEX, base.manifest.recipe)
 
 
 def _write_vectors(path: Path, candidate: Candidate, transform: Transform) -> np.memmap[Any, Any]:
