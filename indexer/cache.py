@@ -1,4 +1,4 @@
-"""Embeddings computed before, by content and model, in one SQLite file. Knows nothing of products or pictures.
+"""Embeddings computed before, by content and model, in one SQLite file. Knows nothing of products.
 
 A cache is never a reason to fail: a file that is not a sound database is set aside and a new one begun.
 Only a folder that cannot be written (StorageFull, SnapshotError) and a vector that was promised and is gone
@@ -31,6 +31,15 @@ _BLOCK = 1000  # digests in one statement
 # A file changed within this time of being read may change again without its time stamp moving, so what was
 # read is not trusted later (the "racy" entries of git's index).
 _SETTLED_NS = 2_000_000_000
+
+
+# Naming the models lets the primary key (model, sha) serve.
+_FORGET = (
+    "DELETE FROM vector WHERE id IN"
+    " (SELECT vector FROM entry WHERE model IN (SELECT id FROM model) AND sha IN ({}))",
+    "DELETE FROM entry WHERE model IN (SELECT id FROM model) AND sha IN ({})",
+    "DELETE FROM file WHERE sha IN ({})",
+)
 
 
 @dataclass(frozen=True)
@@ -189,12 +198,8 @@ class EmbeddingCache:
             removed = 0
             with transaction(connection):
                 for block in _blocks(shas):
-                    chosen = f"model IN (SELECT id FROM model) AND sha IN ({_marks(block)})"
-                    removed += connection.execute(
-                        f"DELETE FROM vector WHERE id IN (SELECT vector FROM entry WHERE {chosen})", block
-                    ).rowcount
-                    connection.execute(f"DELETE FROM entry WHERE {chosen}", block)
-                    connection.execute(f"DELETE FROM file WHERE sha IN ({_marks(block)})", block)
+                    vectors, *_ = (connection.execute(s.format(_marks(block)), block) for s in _FORGET)
+                    removed += vectors.rowcount
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             return removed
 

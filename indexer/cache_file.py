@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -84,7 +83,7 @@ class CacheFile:
         aside = self.path.with_name(f"{self.path.name}.broken")
         for suffix in ("-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        os.replace(self.path, aside)
+        self.path.replace(aside)
         _log.warning("%s cannot be used (%s): kept as %s, a new cache begins", self.path, error, aside.name)
 
 
