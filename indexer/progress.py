@@ -25,10 +25,14 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody watches."""
 
-    def start(self, total: int | None, what: str) -> None: ...
+    def start(self, total: int | None, what: str) -> None:
+        """Ignore it."""
 
-    def advance(self, steps: int) -> None: ...
+    def advance(self, steps: int) -> None:
+        """Ignore it."""
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """Ignore it."""
 
-    def done(self) -> None: ...
+    def done(self) -> None:
+        """Ignore it."""

@@ -6,24 +6,19 @@ Shapes: B pictures, H W pixels, D dimension.
 
 import hashlib
 import importlib
-import re
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ModelUnavailable
+from indexer.images import Preprocessing
 
 if TYPE_CHECKING:
     from indexer.models.runtime import FrozenNet, Threads
 
 Kind = Literal["efficientnet_lite", "bit", "saved_model"]
-
-_VALUE_RANGE = re.compile(r"value_range\(([^,()]+),([^,()]+)\)")
-_RESIZE = re.compile(r"resize\((\d+),(\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -49,21 +44,16 @@ class ModelSource:
         """What the embedding cache tells models apart by."""
         return f"{self.name}|{self.digest}|{self.preprocessing}"
 
-    @cached_property
+    @property
     def size_px(self) -> tuple[int, int]:
         """(H, W) of the pictures the network is fed."""
-        found = _RESIZE.search(self.preprocessing)
-        if found is None:
-            raise ModelUnavailable(f"{self.name}: {self.preprocessing!r} does not say resize(H,W)")
-        return int(found[1]), int(found[2])
+        spec = Preprocessing.parse(self.preprocessing)
+        return spec.height, spec.width
 
-    @cached_property
+    @property
     def value_range(self) -> tuple[float, float]:
         """What black and white are to the network."""
-        found = _VALUE_RANGE.search(self.preprocessing)
-        if found is None:
-            raise ModelUnavailable(f"{self.name}: {self.preprocessing!r} does not say value_range(LOW,HIGH)")
-        return float(found[1]), float(found[2])
+        return Preprocessing.parse(self.preprocessing).value_range
 
     def load(self, *, threads: "Threads | None" = None) -> "Model":
         """Start TensorFlow and return the network, ready to embed. Takes seconds.
@@ -105,9 +95,12 @@ class Model:
 
 
 def preprocessing_spec(size_px: int, value_range: tuple[float, float]) -> str:
-    """Return the spec of pictures squashed to a square, as the notebook did."""
+    """Return the spec of pictures squashed to a square, as the notebook did.
+
+    Raises InputError for a size no picture can have.
+    """
     low, high = value_range
-    return f"decode|resize({size_px},{size_px})|value_range({low:.17g},{high:.17g})"
+    return str(Preprocessing.parse(f"decode|resize({size_px},{size_px})|value_range({low!r},{high!r})"))
 
 
 def digest_weights(path: Path) -> str:

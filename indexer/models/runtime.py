@@ -70,7 +70,7 @@ def _held_stderr() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads of one network: `intra` inside one operation, `inter` operations side by side; 0 = all cores."""
+    """Threads of one network: `intra` inside an operation (0 = all cores), `inter` operations side by side."""
 
     intra: int = 0
     inter: int = 1

@@ -1,4 +1,4 @@
-"""Weight files into plain arrays: `.npz`, `.safetensors` and PyTorch's `.pth`. Knows no network and no framework.
+"""Weight files into plain arrays: `.npz`, `.safetensors`, PyTorch's `.pth`. Knows no network, no framework.
 
 A `.pth` is a pickle, and a pickle is a program. These readers run none of it: the unpickler
 below admits tensors, ordered dictionaries and numbers, and refuses every other name.
