@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelUnavailable
 from indexer.models.model import ModelSource, digest_weights, preprocessing_spec
-from indexer.models.runtime import FrozenNet, Threads, freeze
+from indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
 from indexer.models.tensors import Tensors, read_tensors
 
 NAME = "efficientnet-lite2"
@@ -69,15 +69,17 @@ def find_source(why: str, image_size_px: int | None = None) -> ModelSource:
 def load_net(source: ModelSource, threads: Threads | None = None) -> FrozenNet:
     """Return the network of a source that `find_source` made, ready to embed."""
     tensors = read_tensors(source.path)
-    return freeze(lambda images: draw(images, tensors), source.size_px, source.value_range, threads=threads)
+    return freeze(
+        lambda images, hold: draw(images, tensors, hold), source.size_px, source.value_range, threads=threads
+    )
 
 
-def draw(images: Any, tensors: Tensors) -> Any:
+def draw(images: Any, tensors: Tensors, hold: Hold) -> Any:
     """Draw the network into TensorFlow's current graph and return its (B, 1280) features.
 
     images: (B, H, W, 3) float32 in VALUE_RANGE. Batch norms are folded into kernels and biases.
     """
-    layers = _Layers(tensors)
+    layers = _Layers(tensors, hold)
     x = layers.convolve(images, "_conv_stem", "_bn0", stride=2, relu6=True)
     for block in range(_BLOCKS):
         name = f"_blocks.{block}"
@@ -95,20 +97,19 @@ def draw(images: Any, tensors: Tensors) -> Any:
 class _Layers:
     """Convolutions with their batch norm folded in, by the names of the weight file."""
 
-    def __init__(self, tensors: Tensors) -> None:
-        import tensorflow as tf
-
-        self._tf = tf
+    def __init__(self, tensors: Tensors, hold: Hold) -> None:
+        self._tf = import_tensorflow()
         self._tensors = tensors
+        self._hold = hold
 
     def convolve(self, x: Any, conv: str, norm: str, *, stride: int = 1, relu6: bool = False) -> Any:
         tf = self._tf
         kernel, bias = self._folded(conv, norm)
         strides = [1, stride, stride, 1]
         if "_depthwise_conv" in conv:
-            y = tf.nn.depthwise_conv2d(x, kernel, strides, "SAME")
+            y = tf.nn.depthwise_conv2d(x, self._hold(kernel), strides, "SAME")
         else:
-            y = tf.nn.conv2d(x, kernel, strides, "SAME")
+            y = tf.nn.conv2d(x, self._hold(kernel), strides, "SAME")
         y = tf.nn.bias_add(y, bias)
         return tf.nn.relu6(y) if relu6 else y
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from indexer.errors import ModelMismatch, ModelUnavailable
-from indexer.models import efficientnet_lite
+from indexer.models import bit, efficientnet_lite
 from indexer.models.model import Model, ModelSource, digest_weights
 from indexer.models.saved_model import is_saved_model, saved_model_spec
+from indexer.models.tensors import WEIGHT_SUFFIXES
 from indexer.progress import Progress
 
 AUTO = "auto"
@@ -35,6 +36,9 @@ def resolve(
     path = Path(name).expanduser()
     if path.is_dir():
         return _resolve_folder(path, image_size)
+    if path.suffix.lower() in WEIGHT_SUFFIXES:
+        path = path.absolute()
+        return bit.describe_file(path, path.stem, str(path), "a weight file was given", image_size)
     raise ModelUnavailable(f"unknown model {name!r}")
 
 

@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,11 @@ from numpy.typing import NDArray
 
 UInt8Array = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
+# Makes a tensor of an array of weights, in the current graph.
+Hold = Callable[[FloatArray], Any]
+
+# A graph is one protocol buffer, and those end at 2 GiB. R152x4 weighs 3.7.
+MAX_GRAPH_BYTES = 1_800_000_000
 
 # TensorFlow says these on stderr at every start, whatever TF_CPP_MIN_LOG_LEVEL is; none is a fault.
 _START_CHATTER = re.compile(
@@ -70,7 +75,7 @@ def _held_stderr() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads of one network: `intra` inside an operation (0 = all cores), `inter` operations side by side."""
+    """Threads of a network: `intra` inside an operation (0: all cores), `inter` operations side by side."""
 
     intra: int = 0
     inter: int = 1
@@ -109,32 +114,58 @@ class FrozenNet:
         """Return the (B, D) unit vectors of (B, H, W, 3) pictures."""
         return self._call(pixels)
 
+    def fill(self, fillings: Iterable[tuple[Any, Any, FloatArray]]) -> None:
+        """Run each initializer with its array."""
+        for initializer, source, array in fillings:
+            self._session.run(initializer, {source: array})
+
     def close(self) -> None:
         """Give the network's memory and threads back."""
         self._session.close()
 
 
 def freeze(
-    draw: Callable[[Any], Any],
+    draw: Callable[[Any, Hold], Any],
     size_px: tuple[int, int],
     value_range: tuple[float, float],
     *,
+    weight_bytes: int = 0,
     threads: Threads | None = None,
 ) -> FrozenNet:
     """Build a network whose graph starts at uint8 pixels and ends at unit vectors.
 
     draw: adds the network to the current graph; (B, H, W, 3) float32 in value_range → (B, D).
     size_px: (H, W). The value range is applied in the graph, so that pictures travel as bytes.
+    weight_bytes: what the weights add up to; more than a graph may weigh are held beside it.
     """
     tf = import_tensorflow()
     low, high = value_range
+    beside = _Beside(tf) if weight_bytes > MAX_GRAPH_BYTES else None
     graph = tf.Graph()
     with graph.as_default():
         pixels = tf.compat.v1.placeholder(tf.uint8, [None, *size_px, 3])
         images = tf.cast(pixels, tf.float32) * ((high - low) / 255.0) + low
-        features = tf.cast(draw(images), tf.float32)
+        features = tf.cast(draw(images, beside.hold if beside else tf.constant), tf.float32)
         vectors = tf.math.l2_normalize(features, axis=-1, epsilon=1e-24)
-    return FrozenNet(graph, pixels, vectors, threads=threads)
+    net = FrozenNet(graph, pixels, vectors, threads=threads)
+    if beside:
+        net.fill(beside.fillings)
+    return net
+
+
+class _Beside:
+    """Weights too heavy for a graph, as variables that are filled once."""
+
+    def __init__(self, tf: Any) -> None:
+        self._tf = tf
+        self.fillings: list[tuple[Any, Any, FloatArray]] = []
+
+    def hold(self, array: FloatArray) -> Any:
+        v1 = self._tf.compat.v1
+        source = v1.placeholder(self._tf.float32, array.shape)
+        variable = v1.Variable(source, trainable=False, use_resource=True)
+        self.fillings.append((variable.initializer, source, array))
+        return variable.read_value()
 
 
 def available_cores() -> int:

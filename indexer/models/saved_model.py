@@ -50,7 +50,9 @@ def load_net(source: ModelSource, threads: Threads | None = None) -> FrozenNet:
             f"{source.path} does not turn {height} x {width} pictures into vectors ({_first_line(error)}); "
             "a model of another picture size needs --image-size"
         ) from error
-    return freeze(lambda x: _import_graph(tf, frozen, x), source.size_px, source.value_range, threads=threads)
+    return freeze(
+        lambda x, _: _import_graph(tf, frozen, x), source.size_px, source.value_range, threads=threads
+    )
 
 
 def _concrete(tf: Any, module: Any, images: Any) -> Any:

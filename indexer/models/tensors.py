@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from indexer.errors import ModelUnavailable
 
 Tensors = dict[str, NDArray[Any]]
+Keep = Callable[[str], bool]
+
+WEIGHT_SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".bin")
 
 _TORCH_DTYPES: dict[str, np.dtype[Any]] = {
     "DoubleStorage": np.dtype("<f8"),
@@ -47,23 +50,18 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _SAFETENSORS_MAX_HEADER_BYTES = 100_000_000
 
 
-def read_tensors(path: Path) -> Tensors:
-    """Return every array of a weight file by name, chosen by its suffix.
+def read_tensors(path: Path, *, keep: Keep = lambda _: True) -> Tensors:
+    """Return the arrays of a weight file by name; its suffix says of which kind it is.
 
+    keep: says by name which arrays are wanted; the others are not held in memory.
     Raises ModelUnavailable when the file is of another kind, truncated, or holds anything but tensors.
     """
-    readers: dict[str, Callable[[Path], Tensors]] = {
-        ".npz": _read_npz,
-        ".safetensors": _read_safetensors,
-        ".pth": _read_torch,
-        ".pt": _read_torch,
-        ".bin": _read_torch,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ModelUnavailable(f"{path}: weights are read from {', '.join(readers)}; this is neither")
+    suffix = path.suffix.lower()
+    if suffix not in WEIGHT_SUFFIXES:
+        raise ModelUnavailable(f"{path}: weights are read from {', '.join(WEIGHT_SUFFIXES)} files")
+    readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
     try:
-        return reader(path)
+        return readers.get(suffix, _read_torch)(path, keep)
     except FileNotFoundError as error:
         raise ModelUnavailable(f"{path}: there is no such weight file") from error
     except (OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
@@ -71,26 +69,26 @@ def read_tensors(path: Path) -> Tensors:
         raise ModelUnavailable(f"{path}: not a readable weight file ({reason}); fetch it again") from error
 
 
-def _read_npz(path: Path) -> Tensors:
+def _read_npz(path: Path, keep: Keep) -> Tensors:
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        return {name: archive[name] for name in archive.files if keep(name)}
 
 
-def _read_safetensors(path: Path) -> Tensors:
+def _read_safetensors(path: Path, keep: Keep) -> Tensors:
     """Read the safetensors format: u64 header length, JSON header, then the raw little-endian bytes."""
     with path.open("rb") as file:
         header_bytes = int.from_bytes(_read_exactly(file, 8), "little")
         if header_bytes > _SAFETENSORS_MAX_HEADER_BYTES:
             raise ValueError("its header is larger than the format allows")
         header: Mapping[str, Any] = json.loads(_read_exactly(file, header_bytes))
-        body = file.read()
-    tensors: Tensors = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        data = _as_dtype(body[begin:end], entry["dtype"])
-        tensors[name] = data.reshape(entry["shape"])
+        tensors: Tensors = {}
+        for name, entry in header.items():
+            if name == "__metadata__" or not keep(name):
+                continue
+            begin, end = entry["data_offsets"]
+            file.seek(8 + header_bytes + begin)
+            data = _as_dtype(_read_exactly(file, end - begin), entry["dtype"])
+            tensors[name] = data.reshape(entry["shape"])
     return tensors
 
 
@@ -166,46 +164,50 @@ def _rebuild_parameter(view: _View, *_: Any) -> _View:
     return view
 
 
-def _read_torch(path: Path) -> Tensors:
+def _read_torch(path: Path, keep: Keep) -> Tensors:
     with path.open("rb") as file:
         if zipfile.is_zipfile(file):
-            return _read_torch_zip(path)
+            return _read_torch_zip(path, keep)
         file.seek(0)
-        return _read_torch_legacy(file)
+        return _read_torch_legacy(file, keep)
 
 
-def _read_torch_zip(path: Path) -> Tensors:
+def _read_torch_zip(path: Path, keep: Keep) -> Tensors:
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == "data.pkl"]
         if len(pickles) != 1:
             raise ValueError("it is a zip file without a PyTorch state")
         prefix = pickles[0].removesuffix("data.pkl")
         unpickler = _TensorUnpickler(io.BytesIO(archive.read(pickles[0])))
-        state = unpickler.load()
-        storages = {key: archive.read(f"{prefix}data/{key}") for key in unpickler.storages}
-    return _state_arrays(state, storages)
+        views = _state_views(unpickler.load(), keep)
+        wanted = {view.key for view in views.values()}
+        storages = {key: archive.read(f"{prefix}data/{key}") for key in wanted}
+    return {name: view.array(storages) for name, view in views.items()}
 
 
-def _read_torch_legacy(file: BinaryIO) -> Tensors:
+def _read_torch_legacy(file: BinaryIO, keep: Keep) -> Tensors:
     if _TensorUnpickler(file).load() != _LEGACY_MAGIC:
         raise ValueError("it is not a PyTorch file")
     for _ in range(2):  # protocol version, then the writer's type sizes
         _TensorUnpickler(file).load()
     unpickler = _TensorUnpickler(file)
-    state = unpickler.load()
+    views = _state_views(unpickler.load(), keep)
+    wanted = {view.key for view in views.values()}
     storages: dict[str, bytes] = {}
     for key in _TensorUnpickler(file).load():
         storage = unpickler.storages[str(key)]
         if int.from_bytes(_read_exactly(file, 8), "little") != storage.elements:
             raise ValueError("a storage is not of the length it says")
-        storages[storage.key] = _read_exactly(file, storage.elements * storage.dtype.itemsize)
-    return _state_arrays(state, storages)
+        data = _read_exactly(file, storage.elements * storage.dtype.itemsize)
+        if storage.key in wanted:
+            storages[storage.key] = data
+    return {name: view.array(storages) for name, view in views.items()}
 
 
-def _state_arrays(state: Any, storages: Mapping[str, bytes]) -> Tensors:
-    """Return the tensors of a state dict, or of the `state_dict` entry of a training checkpoint."""
+def _state_views(state: Any, keep: Keep) -> dict[str, _View]:
+    """Return the wanted tensors of a state dict, or of the `state_dict` entry of a training checkpoint."""
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict):
         raise pickle.UnpicklingError("it holds no dictionary of tensors")
-    return {str(name): view.array(storages) for name, view in state.items() if isinstance(view, _View)}
+    return {name: view for name, view in state.items() if isinstance(view, _View) and keep(name)}

@@ -1,0 +1,18 @@
+"""How near two sets of vectors are."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAME = 1e-5  # 1 - cosine below this is one and the same network
+
+
+def distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the largest 1 - cosine between rows of the same number."""
+
+    def unit(rows: Any) -> Any:
+        exact = np.asarray(rows, np.float64)
+        return exact / np.linalg.norm(exact, axis=1, keepdims=True)
+
+    return float(np.max(1 - np.sum(unit(one) * unit(other), axis=1)))
