@@ -28,14 +28,30 @@ BACK_NECK = "41,13.6 45,15.6 50,16.2 55,15.6 59,13.6"
 def _torso_folds() -> Field:
     """Return the drape of a shirt laid flat: pulls from the armpits, waves down the sides."""
     pulls = [line("27.4,38 33,42 39,44"), line("72.6,38 68,43 63,44.6"), line("27.6,44 33,51 36,60")]
-    falls = [line("34,60 36,72 35,88"), line("63,54 61,70 64,88"), line("72,46 68,58 69,72"), line("46,66 47,78 45,89")]
+    falls = [
+        line("34,60 36,72 35,88"),
+        line("63,54 61,70 64,88"),
+        line("72,46 68,58 69,72"),
+        line("46,66 47,78 45,89"),
+    ]
     return creases(pulls, 3.2, 0.7) + creases(falls, 4.6, 0.8) + creases([line("31,20 36,28 38,34")], 4, 0.4)
 
 
 def _sleeve_folds(length: str) -> Field:
     if length == "long":
-        return creases([line("27,38 21,40 17,38"), line("25,44 20,49 15.4,48"), line("20,60 16,62 12,61"), line("23,30 17,50 14,74")], 2.4, 0.6)
-    return creases([line("27,36 21,34 16,36"), line("28,30 22,38 18,46"), line("27,40 20,40 14,42")], 2.4, 0.55)
+        return creases(
+            [
+                line("27,38 21,40 17,38"),
+                line("25,44 20,49 15.4,48"),
+                line("20,60 16,62 12,61"),
+                line("23,30 17,50 14,74"),
+            ],
+            2.4,
+            0.6,
+        )
+    return creases(
+        [line("27,36 21,34 16,36"), line("28,30 22,38 18,46"), line("27,40 20,40 14,42")], 2.4, 0.55
+    )
 
 
 def _rib(canvas: Canvas, middle: Points, width: float, colour: Colour) -> None:

@@ -63,7 +63,10 @@ def _draw_mouth(canvas: Canvas, key: str, inside: Colour, rim: Colour) -> None:
     canvas.lighten(mouth * area(ellipse(AXIS - 1, y - 0.4, half, depth)), 0.25)
     hollow = area(ellipse(AXIS, y + 0.25, half - 1.1, depth - 0.75))
     dark, bright = mix(inside, (0.25, 0.22, 0.25), 0.42), lighter(inside, 0.1)
-    canvas.paint(hollow, ramp([(0, dark), (0.55, mix(dark, bright, 0.5)), (1, bright)], (AXIS - half, y), (AXIS + half, y)))
+    canvas.paint(
+        hollow,
+        ramp([(0, dark), (0.55, mix(dark, bright, 0.5)), (1, bright)], (AXIS - half, y), (AXIS + half, y)),
+    )
     canvas.darken(blur(area(ellipse(AXIS - 3, y - 2.4, half, depth)), 1.2) * hollow, 0.35)
     canvas.lighten(stroke(0.35, ellipse(AXIS, y, half - 0.4, depth - 0.3, (20, 160))), 0.55)
 
@@ -77,11 +80,19 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
     ground(canvas, 22, 66, 81.6 if key != "alta" else 82.8, 2.6)
     handle = rgb(look.second) if look.note == "Bicolor" else base
     _draw_handle(canvas, key, handle, finish)
-    body = _draw_body(canvas, key, around(look.fill(), AXIS, 30 if key == "bojuda" else SHAPES[key][1] * 1.12, 3.6), finish)
+    body = _draw_body(
+        canvas, key, around(look.fill(), AXIS, 30 if key == "bojuda" else SHAPES[key][1] * 1.12, 3.6), finish
+    )
     if has_print:
         _, _, y, _ = SHAPES[key]
         motif(canvas, look.motif, (AXIS - 1, (y + 82) / 2 + 1.5), 32, (rgb(look.second), base), body)
-    inside = rgb("branco") if key == "esmaltada" else rgb(look.second) if look.note == "Bicolor" else lighter(base, 0.15)
+    inside = (
+        rgb("branco")
+        if key == "esmaltada"
+        else rgb(look.second)
+        if look.note == "Bicolor"
+        else lighter(base, 0.15)
+    )
     if look.pattern not in ("plain", "speckle"):
         inside = rgb("off-white")
     rim = rgb("azul-marinho") if key == "esmaltada" and brightness(base) > 0.5 else inside

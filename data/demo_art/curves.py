@@ -81,9 +81,7 @@ def rotate(points: Points, degrees: float, centre: tuple[float, float] = (50, 50
     return (points - centre) @ turn + centre
 
 
-def ellipse(
-    cx: float, cy: float, rx: float, ry: float, span: tuple[float, float] = (0, 360)
-) -> Points:
+def ellipse(cx: float, cy: float, rx: float, ry: float, span: tuple[float, float] = (0, 360)) -> Points:
     """Return an ellipse, or the arc between two angles (degrees, clockwise from three o'clock)."""
     angles = np.radians(np.linspace(*span, max(16, int(abs(span[1] - span[0]) / 3))))
     return np.stack([cx + rx * np.cos(angles), cy + ry * np.sin(angles)], axis=1)
@@ -94,9 +92,7 @@ def rectangle(x: float, y: float, width: float, height: float, radius: float = 0
     r = min(radius, width / 2, height / 2)
     right, bottom = x + width, y + height
     centres = [(right - r, bottom - r), (x + r, bottom - r), (x + r, y + r), (right - r, y + r)]
-    arcs = [
-        ellipse(cx, cy, r, r, (90 * i, 90 * i + 90)) for i, (cx, cy) in enumerate(centres)
-    ]
+    arcs = [ellipse(cx, cy, r, r, (90 * i, 90 * i + 90)) for i, (cx, cy) in enumerate(centres)]
     return np.concatenate(arcs)
 
 

@@ -43,9 +43,7 @@ def clouds(x: Field, y: Field, size: float, salt: float = 0.0) -> Field:
     return first * 0.65 + _value_noise(x / size * 2.1, y / size * 2.1, salt + 3) * 0.35
 
 
-def ramp(
-    stops: Sequence[tuple[float, Colour]], start: tuple[float, float], end: tuple[float, float]
-) -> Fill:
+def ramp(stops: Sequence[tuple[float, Colour]], start: tuple[float, float], end: tuple[float, float]) -> Fill:
     """Return a linear gradient from `start` to `end`, stops at fractions of the way."""
     (x0, y0), (x1, y1) = start, end
     norm = (x1 - x0) ** 2 + (y1 - y0) ** 2

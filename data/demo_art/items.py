@@ -94,9 +94,9 @@ def products_of(family: Family) -> Iterator[Product]:
 
 
 def _name_of(family: Family, style: Style, look: Look) -> str:
-    """Return the name; the second colour joins it only where two looks would share a name."""
+    """Return the name; the second colour joins it for two-tone looks, and where two would share a name."""
     words = [style.name, look.note, agreed(look.colour, family.is_feminine)]
     twins = [other for other in style.looks if (other.note, other.colour) == (look.note, look.colour)]
-    if len(twins) > 1:
+    if len(twins) > 1 or look.note == "Bicolor":
         words += ["e", agreed(look.second, family.is_feminine)]
     return " ".join(word for word in words if word)

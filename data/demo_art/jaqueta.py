@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import CLOTH, LEATHER, METAL, PLASTIC, Canvas, Colour, Field, Fill, Finish, area, blur, creases, relief, stroke
+from .canvas import (
+    CLOTH,
+    LEATHER,
+    METAL,
+    PLASTIC,
+    Canvas,
+    Colour,
+    Field,
+    Fill,
+    Finish,
+    area,
+    blur,
+    creases,
+    relief,
+    stroke,
+)
 from .curves import Points, curve, dashes, ellipse, line, mirror, rectangle, ribbon, symmetric
 from .items import Family, Look, Style
 from .palette import brightness, darker, lighter, mix, rgb
 
 NYLON = Finish(0.85, 0.22, 14)
 TORSO = "42,15.6! 30,19.8! 26.2,29 25.6,42! 26.6,60 26.2,82.4! 38,83.8 50,84!"
-SLEEVE = "30.4,19.4! 22,23 17.6,34 13.4,54 9.6,76.4! 13,78.4 18.6,78.8! 22.4,64 25.4,50 27.4,42! 29,30 30.4,19.4!"
+SLEEVE = (
+    "30.4,19.4! 22,23 17.6,34 13.4,54 9.6,76.4! 13,78.4 18.6,78.8! 22.4,64 25.4,50 27.4,42! 29,30 30.4,19.4!"
+)
 CUFF = "9.8,75.6 13.4,77.6 18.8,77.8"
 FINISHES = {"puffer": NYLON, "corta": NYLON, "couro": LEATHER, "bomber": NYLON, "jeans": CLOTH}
 
@@ -29,12 +46,25 @@ def _quilt(canvas: Canvas, period: float, tilt: float) -> Field:
 
 
 def _folds(key: str) -> Field:
-    pulls = [line("27,43 33,46 38,47"), line("73,43 67,46 62,47"), line("31,60 33,70 32,82"), line("67,58 68,70 66,82"), line("43,50 41,62 42,80"), line("31,24 36,32 37,40")]
+    pulls = [
+        line("27,43 33,46 38,47"),
+        line("73,43 67,46 62,47"),
+        line("31,60 33,70 32,82"),
+        line("67,58 68,70 66,82"),
+        line("43,50 41,62 42,80"),
+        line("31,24 36,32 37,40"),
+    ]
     return creases(pulls, 4.0, 0.9 if key in ("couro", "corta") else 0.7)
 
 
 def _sleeve_folds() -> Field:
-    lines = [line("27,43 21,46 16.6,45"), line("26,50 20,54 14.6,53"), line("23,60 18,62 13,61"), line("19,69 15,71 11.6,70"), line("25,28 20,42 17,60")]
+    lines = [
+        line("27,43 21,46 16.6,45"),
+        line("26,50 20,54 14.6,53"),
+        line("23,60 18,62 13,61"),
+        line("19,69 15,71 11.6,70"),
+        line("25,28 20,42 17,60"),
+    ]
     return creases(lines, 2.6, 0.8)
 
 
@@ -47,7 +77,13 @@ def _draw_sleeves(canvas: Canvas, key: str, fill: Fill | Colour, cuff_colour: Co
         else:
             folds = _sleeve_folds()[:, ::-1] if is_right else _sleeve_folds()
         canvas.paint(mask, fill, relief(mask, 3.0, 0.8, folds), FINISHES[key])
-        _rib(canvas, turn(line(CUFF)), 3.6 if key in ("bomber", "puffer", "corta") else 2.8, cuff_colour, key in ("bomber",))
+        _rib(
+            canvas,
+            turn(line(CUFF)),
+            3.6 if key in ("bomber", "puffer", "corta") else 2.8,
+            cuff_colour,
+            key in ("bomber",),
+        )
         if key == "jeans":
             canvas.stitch(turn(line("10.4,72.4 14,74.4 19.4,74.8")), rgb("caramelo"), 0.3, 0.7)
 
@@ -82,7 +118,12 @@ def _draw_collar(canvas: Canvas, key: str, main: Colour, trim: Colour) -> None:
     if key == "corta":
         hood = area(curve("39,18! 38,9.4 43,4.6 50,3.8 57,4.6 62,9.4 61,18! 56,21.4 50,22.4 44,21.4"))
         canvas.cast(hood, 0.8, 0.35, (0.2, 0.7))
-        canvas.paint(hood, main, relief(hood, 2.4, 0.8, creases([line("41,10 46,14 49,20"), line("59,10 54,14 51,20")], 2, 0.6)), NYLON)
+        canvas.paint(
+            hood,
+            main,
+            relief(hood, 2.4, 0.8, creases([line("41,10 46,14 49,20"), line("59,10 54,14 51,20")], 2, 0.6)),
+            NYLON,
+        )
         hollow = area(curve("42,16! 42,10.6 45.6,7.6 50,7.2 54.4,7.6 58,10.6 58,16! 54,19.6 50,20.6 46,19.6"))
         canvas.paint(hollow, darker(trim, 0.45), relief(hollow, 2, -0.5))
         for cord in (line("46.4,20 46,24 46.4,28"), line("53.6,20 54,24 53.6,28")):
@@ -110,7 +151,12 @@ def _draw_lapels(canvas: Canvas, key: str, main: Colour) -> None:
         mask = area(points)
         canvas.cast(mask, 0.9, 0.42, (0.3, 0.8))
         canvas.paint(mask, lighter(main, 0.06), relief(mask, 1.0, 0.6), FINISHES[key])
-        canvas.stitch(points[16:44] * 0.93 + points.mean(axis=0) * 0.07, rgb("caramelo") if key == "jeans" else darker(main, 0.4), 0.26, 0.7)
+        canvas.stitch(
+            points[16:44] * 0.93 + points.mean(axis=0) * 0.07,
+            rgb("caramelo") if key == "jeans" else darker(main, 0.4),
+            0.26,
+            0.7,
+        )
 
 
 def _pocket(canvas: Canvas, points: Points, colour: Fill | Colour, finish: Finish, thread: Colour) -> None:
@@ -125,7 +171,9 @@ def _denim_details(canvas: Canvas, fill: Fill) -> None:
     """Draw yoke, chest pockets with flaps, V seams, placket and copper buttons."""
     thread = mix(rgb("caramelo"), rgb("amarelo"), 0.25)
     for n in (0, 1):
-        yoke, seam_in, seam_out = (_both(line(t))[n] for t in ("28.2,31.4 38,32.6 49,32", "38,42 41,60 44.6,79", "32,42 37,60 42,79"))
+        yoke, seam_in, seam_out = (
+            _both(line(t))[n] for t in ("28.2,31.4 38,32.6 49,32", "38,42 41,60 44.6,79", "32,42 37,60 42,79")
+        )
         for seam in (yoke, seam_in, seam_out):
             canvas.seam(seam, 0.35, 0.4)
             canvas.stitch(seam + [0.0, 0.8], thread, 0.28, 0.7)
@@ -152,7 +200,9 @@ def _details(canvas: Canvas, key: str, look: Look, torso: Field) -> None:
         belt = area(ribbon(line("26.6,79.6 40,81 50,81.2 60,81 73.4,79.6"), 3.6, 3.6))
         canvas.cast(belt, 0.6, 0.35, (0, 0.4))
         canvas.paint(belt, main, relief(belt, 1.2, 0.8), LEATHER)
-        buckle = np.clip(area(rectangle(38, 78.6, 5, 4.6, 0.8)) - area(rectangle(39, 79.6, 3, 2.6, 0.4)), 0, 1)
+        buckle = np.clip(
+            area(rectangle(38, 78.6, 5, 4.6, 0.8)) - area(rectangle(39, 79.6, 3, 2.6, 0.4)), 0, 1
+        )
         canvas.paint(buckle, metal, relief(buckle, 0.5, 0.9), METAL)
     else:
         _draw_zip(canvas, line("50,21.4 50,50 50,83.4"), metal)
@@ -194,7 +244,7 @@ STYLES = (
         Look("preto"), Look("vermelho"), Look("azul-marinho"), Look("mostarda"), Look("lilás"), Look("verde-militar"),
     )),
     Style("jeans", "Jaqueta Jeans", "Calçada", 229.90, (
-        Look("jeans", "jeans-claro", "denim"), Look("jeans-claro", "branco", "denim"), Look("jeans-escuro", "jeans", "denim"),
+        Look("azul-denim", "delavê", "denim"), Look("delavê", "branco", "denim"), Look("índigo", "azul-denim", "denim"),
         Look("preto", "grafite", "denim"),
     )),
     Style("bomber", "Jaqueta Bomber", "Porto Sereno", 259.90, (

@@ -14,7 +14,12 @@ Place = Callable[[Points], Points]
 
 
 def motif(
-    canvas: Canvas, name: str, centre: tuple[float, float], size: float, colours: tuple[Colour, Colour], clip: Field
+    canvas: Canvas,
+    name: str,
+    centre: tuple[float, float],
+    size: float,
+    colours: tuple[Colour, Colour],
+    clip: Field,
 ) -> None:
     """Print the emblem `name`, `size` units across, about `centre`, only where `clip` is."""
 
@@ -51,8 +56,16 @@ def _sunset(place: Place, main: Colour, second: Colour) -> Layers:
         band = np.array([[5, y], [95, y], [95, y + 2.5 + n], [5, y + 2.5 + n]], float)
         layers.append((area(place(band)) * area(place(ellipse(50, 46, 40, 40))), second))
     palm = line("60,92 62,70 70,50")
-    leaves = [line(f"70,50 {x},{y} {u},{v}") for x, y, u, v in
-              ((80, 44, 90, 52), (60, 44, 50, 52), (78, 38, 88, 36), (64, 38, 54, 34), (72, 58, 76, 66))]
+    leaves = [
+        line(f"70,50 {x},{y} {u},{v}")
+        for x, y, u, v in (
+            (80, 44, 90, 52),
+            (60, 44, 50, 52),
+            (78, 38, 88, 36),
+            (64, 38, 54, 34),
+            (72, 58, 76, 66),
+        )
+    ]
     layers.append((np.maximum(_pen(place, 4, palm), _pen(place, 5, *leaves)), darker(main, 0.75)))
     return layers
 
@@ -99,10 +112,19 @@ def _cat(place: Place, main: Colour, second: Colour) -> Layers:
     head = curve("16,20! 34,32 50,30 66,32 84,20! 88,56 74,80 50,86 26,80 12,56")
     eyes = [ellipse(x, 52, 5, 7) for x in (34, 66)]
     nose = curve("45,62! 55,62! 50,68!")
-    lines = [line("50,68 44,74 38,72"), line("50,68 56,74 62,72"), line("6,62 22,62"), line("8,72 23,68"),
-             line("94,62 78,62"), line("92,72 77,68")]
-    return [(area(place(head)), main), (area(*[place(e) for e in eyes], place(nose)), second),
-            (_pen(place, 2.6, *lines), second)]
+    lines = [
+        line("50,68 44,74 38,72"),
+        line("50,68 56,74 62,72"),
+        line("6,62 22,62"),
+        line("8,72 23,68"),
+        line("94,62 78,62"),
+        line("92,72 77,68"),
+    ]
+    return [
+        (area(place(head)), main),
+        (area(*[place(e) for e in eyes], place(nose)), second),
+        (_pen(place, 2.6, *lines), second),
+    ]
 
 
 def _rings(place: Place, main: Colour, second: Colour) -> Layers:

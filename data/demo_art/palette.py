@@ -12,8 +12,8 @@ HEX = {
     "dourado": "#c9a256", "bege": "#d8c3a0", "areia": "#cdb694", "caramelo": "#b0713a",
     "marrom": "#6b4630", "café": "#4a3128", "verde": "#3f8a58", "verde-militar": "#65683f",
     "verde-escuro": "#1f4a3a", "menta": "#a5d3bd", "oliva": "#878546", "turquesa": "#2f9fa5",
-    "azul": "#3467b4", "azul-claro": "#8db9df", "azul-marinho": "#232f52", "jeans": "#52749e",
-    "jeans-claro": "#8aa9c8", "jeans-escuro": "#2d4163", "lilás": "#b7a1d4", "roxo": "#63408c",
+    "azul": "#3467b4", "azul-claro": "#8db9df", "azul-marinho": "#232f52", "azul-denim": "#52749e",
+    "delavê": "#8aa9c8", "índigo": "#2d4163", "lilás": "#b7a1d4", "roxo": "#63408c",
     "rosé": "#d9a795", "âmbar": "#d98f3a", "tartaruga": "#7a4a26", "transparente": "#d9dee2",
     "creme": "#efe3c8", "champanhe": "#e2c9a4", "cobre": "#b3704b",
 }  # fmt: skip

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import CLOTH, LEATHER, RUBBER, Canvas, Colour, Field, Fill, Finish, area, blur, creases, relief, stroke
+from .canvas import (
+    CLOTH,
+    LEATHER,
+    RUBBER,
+    Canvas,
+    Colour,
+    Field,
+    Fill,
+    Finish,
+    area,
+    blur,
+    creases,
+    relief,
+    stroke,
+)
 from .curves import Points, curve, ellipse, line, resample, ribbon
 from .items import Family, Look, Style
 from .motifs import motif
@@ -42,7 +56,11 @@ def _draw_sole(canvas: Canvas, key: str, colour: Colour, accent: Colour) -> None
     canvas.paint(sole, colour, relief(sole, 1.8, 0.9), RUBBER)
     canvas.darken(sole * np.clip((canvas.y - 70) / 6, 0, 1), 0.22)
     if key == "corrida":
-        tread = area(curve("9.4,73! 16,74 40,74.4 64,74.2 80,73 90,70 95.4,65.8! 94.8,68.4 90,72.8 80,75.6 64,76.8 40,76.8 16,76.4 11,75!"))
+        tread = area(
+            curve(
+                "9.4,73! 16,74 40,74.4 64,74.2 80,73 90,70 95.4,65.8! 94.8,68.4 90,72.8 80,75.6 64,76.8 40,76.8 16,76.4 11,75!"
+            )
+        )
         canvas.paint(tread, darker(accent, 0.15), relief(tread, 0.8, 0.7), RUBBER)
         groove = [line("9,66.6 24,65.4 40,68.2 58,70.6 78,70 94,65.4")]
         canvas.seam(groove[0], 0.4, 0.3)
@@ -73,7 +91,10 @@ def _draw_laces(canvas: Canvas, key: str, colour: Colour) -> None:
         canvas.cast(mask, 0.4, 0.4, (0.3, 0.5))
         canvas.paint(mask, colour, relief(mask, 0.6, 0.8))
     x, y = path[0] + [-1.4, 0.2]
-    for text in (f"{x},{y} {x - 5},{y - 2.4} {x - 6.4},{y + 1} {x - 1},{y + 1}", f"{x},{y} {x - 3.6},{y + 5} {x - 3},{y + 8}"):
+    for text in (
+        f"{x},{y} {x - 5},{y - 2.4} {x - 6.4},{y + 1} {x - 1},{y + 1}",
+        f"{x},{y} {x - 3.6},{y + 5} {x - 3},{y + 8}",
+    ):
         if key != "alto":
             mask = stroke(0.95, line(text))
             canvas.cast(mask, 0.4, 0.35, (0.3, 0.5))
@@ -102,7 +123,9 @@ def _draw_opening(canvas: Canvas, key: str, main: Colour, lining: Colour) -> Non
         tongue = area(curve(tongues[key]))
         colour = lighter(main, 0.1)
         canvas.paint(tongue, colour, relief(tongue, 1.6, 0.7), CLOTH)
-        canvas.stitch(curve(tongues[key])[14:44] * 0.94 + np.array([45, 34]) * 0.06, darker(colour, 0.3), 0.22, 0.6)
+        canvas.stitch(
+            curve(tongues[key])[14:44] * 0.94 + np.array([45, 34]) * 0.06, darker(colour, 0.3), 0.22, 0.6
+        )
 
 
 def _draw_collar(canvas: Canvas, key: str, lining: Colour) -> None:
@@ -139,7 +162,14 @@ def _overlays(canvas: Canvas, key: str, look: Look, upper: Field) -> None:
             disc = area(ellipse(28, 36, 7.2, 7.2))
             canvas.cast(disc, 0.4, 0.3, (0.2, 0.3))
             canvas.paint(disc, rgb("off-white"), relief(disc, 0.8, 0.4), RUBBER)
-            motif(canvas, "leaf", (28, 36), 10.5, (deep if brightness(main) < 0.8 else rgb("azul-marinho"), main), disc)
+            motif(
+                canvas,
+                "leaf",
+                (28, 36),
+                10.5,
+                (deep if brightness(main) < 0.8 else rgb("azul-marinho"), main),
+                disc,
+            )
     elif key == "couro":
         _panel(canvas, "9,70! 9,40! 17,40! 22,48 25,58 24,70!", main, upper, LEATHER)
         _panel(canvas, "40,36! 46,38! 54,44 63,48 72,51! 66,56.4 56,54 48,50 42,46!", main, upper, LEATHER)
@@ -200,7 +230,7 @@ STYLES = (
         Look("preto", "branco", note="Sola Caramelo"),
     )),
     Style("slip", "Tênis Slip-On", "Calçada", 129.90, (
-        Look("cinza", "grafite"), Look("jeans", "jeans-claro", "denim"), Look("bege", "preto", "animal", note="Onça"),
+        Look("cinza", "grafite"), Look("azul-denim", "delavê", "denim"), Look("bege", "preto", "animal", note="Onça"),
         Look("branco", "pink", "flowers", note="Floral"),
     )),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import CLOTH, LEATHER, METAL, Canvas, Colour, Field, area, creases, relief
+from .canvas import CLOTH, LEATHER, METAL, Canvas, Colour, Field, area, blur, creases, relief
 from .curves import Points, curve, ellipse, line, mirror, rectangle, ribbon, symmetric
 from .fills import wavy
 from .items import Family, Look, Style
@@ -29,7 +29,12 @@ SLEEVES = {
 def _pleats(key: str) -> Field:
     """Return the fall of the skirt: folds fanning out from the waist."""
     if key == "tubinho":
-        lines = [line("39,44 43,46 48,46"), line("61,44 57,47 52,47"), line("42,56 43,70 42,84"), line("58,60 57,72 58,86")]
+        lines = [
+            line("39,44 43,46 48,46"),
+            line("61,44 57,47 52,47"),
+            line("42,56 43,70 42,84"),
+            line("58,60 57,72 58,86"),
+        ]
         return creases(lines, 3.4, 0.5)
     (waist_y, waist_x), (hem_y, hem_x) = WAISTS[key], HEMS[key]
     lines = []
@@ -38,23 +43,36 @@ def _pleats(key: str) -> Field:
         low = hem_x + (100 - 2 * hem_x) * t
         sway = 1.2 if n % 2 else -1.0
         start = waist_y + (0.5, 6, 2)[n % 3]
-        end = hem_y + 9
+        end = hem_y + 6
         lines.append(line(f"{top},{start} {(top + low) / 2 + sway},{(start + end) / 2} {low},{end}"))
-    depth = 1.5 if key in ("rodado", "midi") else 0.95
-    bust = [line("37,29 42,31 47,30"), line("63,29 58,31 53,30"), line("41,40 43,35 43,30"), line("59,40 57,35 57,30")]
-    return creases(lines, 6.0, depth) + creases(bust, 3.4, 0.45)
+    depth = 1.3 if key in ("rodado", "midi") else 0.9
+    bust = [
+        line("37,29 42,31 47,30"),
+        line("63,29 58,31 53,30"),
+        line("41,40 43,35 43,30"),
+        line("59,40 57,35 57,30"),
+    ]
+    fans = blur(area(*[ribbon(points, 0.3, 4.2) for points in lines]), 1.1) * np.float32(depth)
+    return fans + creases(bust, 3.4, 0.45)
 
 
 def _draw_back(canvas: Canvas, key: str, main: Colour) -> None:
     """Draw the inside of the back behind the neckline, and the hem's inner side."""
-    neck = {"rodado": (44, 12.4, 56), "tubinho": (42.4, 12, 57.6), "midi": (42, 14.6, 58), "chemise": (45, 13.6, 55)}
+    neck = {
+        "rodado": (44, 12.4, 56),
+        "tubinho": (42.4, 12, 57.6),
+        "midi": (42, 14.6, 58),
+        "chemise": (45, 13.6, 55),
+    }
     if key in neck:
         left, y, right = neck[key]
-        inner = area(curve(f"{left},{y - 1.2}! 50,{y + 1} {right},{y - 1.2}! {right},{y + 9}! {left},{y + 9}!"))
+        inner = area(
+            curve(f"{left},{y - 1.2}! 50,{y + 1} {right},{y - 1.2}! {right},{y + 9}! {left},{y + 9}!")
+        )
         canvas.paint(inner, darker(main, 0.42))
     if key in HEMS:
         y, x = HEMS[key]
-        under = area(ellipse(50, y - 0.4, 50 - x - 0.6, 3.2))
+        under = area(ellipse(50, y - 0.6, 50 - x - 2.2, 3.0))
         canvas.paint(under, darker(main, 0.5))
 
 
@@ -65,7 +83,15 @@ def _draw_sleeves(canvas: Canvas, key: str, look: Look) -> None:
     for is_right in (False, True):
         turn = mirror if is_right else (lambda points: points)
         mask = area(turn(curve(SLEEVES[key])))
-        folds = creases([turn(line("34,22 31,28 28,36")), turn(line("35,28 30,30 26,30")), turn(line("30,18 28,24 27,31"))], 2.4, 0.7)
+        folds = creases(
+            [
+                turn(line("34,22 31,28 28,36")),
+                turn(line("35,28 30,30 26,30")),
+                turn(line("30,18 28,24 27,31")),
+            ],
+            2.4,
+            0.7,
+        )
         canvas.paint(mask, wavy(look.fill()), relief(mask, 2.4, 0.7, folds), CLOTH)
         cuff = turn(line("19.6,43.4 22.6,46 27,46.8") if key == "chemise" else line("27,32.6 31,34 35,32.2"))
         band = area(ribbon(cuff, 2.4, 2.4))
@@ -78,13 +104,22 @@ def _draw_belt(canvas: Canvas, key: str, look: Look) -> None:
     y, x = WAISTS[key]
     is_belt = key == "chemise"
     main = rgb(look.colour)
-    colour = rgb("caramelo") if is_belt and look.colour != "caramelo" else rgb(look.second) if look.pattern != "plain" else darker(main, 0.18)
+    colour = (
+        rgb("caramelo")
+        if is_belt and look.colour != "caramelo"
+        else rgb(look.second)
+        if look.pattern != "plain"
+        else darker(main, 0.18)
+    )
     middle = line(f"{x - 0.2},{y} 50,{y + 1.1} {100.2 - x},{y}")
     band = area(ribbon(middle, 3.0, 3.0))
     canvas.cast(band, 0.7, 0.35, (0, 0.6))
     canvas.paint(band, colour, relief(band, 1.2, 0.7), LEATHER if is_belt else CLOTH)
     if is_belt:
-        outer, inner = area(rectangle(47.6, y - 1.3, 5, 4.6, 0.8)), area(rectangle(48.5, y - 0.4, 3.2, 2.8, 0.4))
+        outer, inner = (
+            area(rectangle(47.6, y - 1.3, 5, 4.6, 0.8)),
+            area(rectangle(48.5, y - 0.4, 3.2, 2.8, 0.4)),
+        )
         frame = np.clip(outer - inner, 0, 1)
         canvas.cast(frame, 0.3, 0.4, (0.2, 0.3))
         canvas.paint(frame, rgb("dourado"), relief(frame, 0.5, 1), METAL)
@@ -161,7 +196,7 @@ STYLES = (
         Look("mostarda", "branco", "flowers", note="Floral"), Look("roxo", "pink", "fade", note="Degradê"),
     )),
     Style("chemise", "Vestido Chemise", "Porto Sereno", 189.90, (
-        Look("jeans-claro", "branco", "denim"), Look("verde-militar"), Look("branco", "azul", "stripes", note="Listrado"),
+        Look("delavê", "branco", "denim"), Look("verde-militar"), Look("branco", "azul", "stripes", note="Listrado"),
         Look("terracota"),
     )),
     Style("midi", "Vestido Midi", "Algodoeiro", 169.90, (
