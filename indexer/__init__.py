@@ -1,0 +1,1 @@
+"""The offline half of Vitrine: from a source to a published snapshot. Never imports `service`."""

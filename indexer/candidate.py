@@ -100,7 +100,7 @@ def write_candidate(
     )
     table.write(staged / TABLE)
     TextIndex.build(table).save(staged / TEXT)
-    write_failures(staged / FAILURES, [(failed.id, failed.image, failed.reason) for failed in run.failures])
+    write_failures(staged / FAILURES, [(bad.id, bad.image, bad.reason) for bad in run.failures])
     return _manifest(candidate, table, transform, index, state, str(vectors.dtype))
 
 

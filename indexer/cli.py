@@ -255,6 +255,21 @@ def compact(folder: IndexFolder, keep: int, as_json: bool) -> None:
     show(compact_folder(folder, keep=keep).as_json(), as_json=as_json)
 
 
+@main.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--yes", is_flag=True, help="Do not ask; there is no way back.")
+@common
+def purge(folder: IndexFolder, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Remove everything that is stored of these products: vectors, pictures, older snapshots, cache."""
+    from indexer.purge import purge as purge_products
+
+    if not yes and not as_json:
+        click.confirm(
+            f"Remove {', '.join(ids)} for good, and every older snapshot that holds them?", abort=True
+        )
+    show(purge_products(folder, ids).as_json(), as_json=as_json)
+
+
 @main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")

@@ -39,6 +39,7 @@ def compact(folder: IndexFolder, *, keep: int) -> CompactReport:
     Uploads stay in the journal until the next build gives them a row; the manifest says from where.
     Raises SnapshotError; the earlier snapshot stays live then.
     """
+    folder.current()
     with folder.publishing():
         live = folder.open()
         with folder.journal() as journal:

@@ -24,7 +24,7 @@ from indexer.errors import FormatUnsupported, SnapshotCorrupt, StorageFull, Stor
 FORMAT_VERSION = 1
 BUSY_TIMEOUT_S = 20.0
 
-Kind = Literal["delete", "restore", "upload"]
+Kind = Literal["delete", "restore", "upload", "purge"]
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 _COLUMNS = "batch, kind, id, at, actor, request, product, model, vector, undoes"
@@ -146,8 +146,7 @@ class Journal:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._connection.rollback()
                 raise
 
     def append(
@@ -204,13 +203,26 @@ class Journal:
     def last_undoable(self) -> list[Change]:
         """Return the changes of the newest batch that is no undo and not undone; empty when none."""
         found = self._fetch(
-            _SELECT + "WHERE c.undoes IS NULL AND u.sequence IS NULL ORDER BY c.sequence DESC LIMIT 1"
+            _SELECT + "WHERE c.undoes IS NULL AND u.sequence IS NULL AND c.kind != 'purge'"
+            " ORDER BY c.sequence DESC LIMIT 1"
         )
         if not found:
             return []
         batch = found[0][1]
         rows = self._fetch(_SELECT + "WHERE c.batch = ? AND u.sequence IS NULL ORDER BY c.sequence", (batch,))
         return [_change(row) for row in rows]
+
+    def scrub(self, ids: Sequence[str]) -> None:
+        """Overwrite what the journal holds of these products but for the ids themselves."""
+        with self.writing():
+            self._connection.execute("PRAGMA secure_delete=ON")
+            for product_id in ids:
+                self._connection.execute(
+                    "UPDATE changes SET product = NULL, model = NULL, vector = NULL WHERE id = ?",
+                    (product_id,),
+                )
+            self._connection.execute("DELETE FROM answers")
+        self._fetch("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def answer_to(self, key: str) -> tuple[str, Any] | None:
         """Return (digest of the request, its answer) remembered under an idempotency key."""

@@ -1,4 +1,4 @@
-"""What live changes mean for the next snapshot: which ids are deleted, which products were uploaded."""
+"""What live changes mean for the next snapshot: which ids are deleted, uploaded, or purged for good."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class LiveState:
     sequence: int
     deleted_at: dict[str, dt.datetime]
     uploads: dict[str, Upload]
+    purged: frozenset[str]
 
 
 def fold_journal(journal: Journal, previous: Table | None) -> LiveState:
@@ -33,12 +34,18 @@ def fold_changes(changes: Sequence[Change], sequence: int, previous: Table | Non
     """Apply changes, oldest first, over the tombstones of the previous table."""
     deleted_at = {} if previous is None else previous.tombstones()
     uploads: dict[str, Upload] = {}
+    purged: set[str] = set()
     for change in changes:
         if change.kind == "delete":
             deleted_at[change.id] = change.at
         elif change.kind == "restore":
             deleted_at.pop(change.id, None)
+        elif change.kind == "purge":
+            purged.add(change.id)
+            deleted_at.pop(change.id, None)
+            uploads.pop(change.id, None)
         elif change.upload is not None:
             uploads[change.id] = change.upload
+            purged.discard(change.id)
             deleted_at.pop(change.id, None)
-    return LiveState(sequence, deleted_at, uploads)
+    return LiveState(sequence, deleted_at, uploads, frozenset(purged))

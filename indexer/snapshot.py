@@ -192,18 +192,18 @@ class IndexFolder:
         _sync(self.root)
 
     def prune(self, keep: int) -> list[str]:
-        """Remove the oldest snapshots beyond `keep`, never the live one. Returns the removed names.
-
-        A folder is renamed out of sight before its files go, so that none is ever half there.
-        """
+        """Remove the oldest snapshots beyond `keep`, never the live one. Returns the removed names."""
         live = self.current_or_none()
         candidates = [name for name in self.names() if name != live]
-        removed = candidates[: max(len(candidates) - max(keep - 1, 0), 0)]
-        for name in removed:
+        return self.remove(candidates[: max(len(candidates) - max(keep - 1, 0), 0)])
+
+    def remove(self, names: list[str]) -> list[str]:
+        """Remove snapshots; each is renamed out of sight first, so that none is ever half there."""
+        for name in names:
             hidden = self.layout.snapshots / f"{_STAGING_PREFIX}removed-{name}"
             (self.layout.snapshots / name).rename(hidden)
             shutil.rmtree(hidden, ignore_errors=True)
-        return removed
+        return names
 
     def _new_name(self) -> str:
         """Return a name that sorts after every published one, even when the clock was set back."""

@@ -9,12 +9,13 @@ here, once, when the source is opened; what is wrong with a single picture shows
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Literal
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import requests
 
 from indexer.errors import PictureError, SourceError
@@ -47,6 +48,13 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.products)
+
+    def without(self, ids: Collection[str]) -> "Source":
+        """Return the source without the products of these ids."""
+        if not ids:
+            return self
+        unwanted = pc.is_in(self.products["id"], value_set=pa.array(sorted(ids), pa.string()))
+        return Source(self.location, self.kind, self.products.filter(pc.invert(unwanted)), self._place)
 
     def read(self, row: int) -> bytes:
         """Return the bytes of a product's picture; safe to call from several threads.

@@ -210,6 +210,14 @@ class Table:
             raise KeyError(name)
         return self._columns[name]
 
+    def without(self, rows: Rows) -> Table:
+        """Return a copy without these rows; the others keep their order and are numbered anew."""
+        kept = np.setdiff1d(np.arange(len(self)), rows)
+        remaining = self.arrow.take(pa.array(kept))
+        return Table(
+            remaining.set_column(0, CORE_SCHEMA.field("row"), pa.array(range(len(kept)), pa.int64()))
+        )
+
     def with_deletions(self, deleted_at: Mapping[int, dt.datetime | None]) -> Table:
         """Return a copy in which the named rows have these tombstones (None restores)."""
         stamps = self._columns["deleted_at"].to_pylist()

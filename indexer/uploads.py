@@ -20,9 +20,7 @@ class SourceWithUploads(Source):
 
     def __init__(self, source: Source, uploads: pa.Table, root: Path) -> None:
         """uploads: product columns as a source has them. root: the index folder."""
-        super().__init__(
-            source.location, source.kind, join_products(source.products, uploads), source._place
-        )
+        super().__init__(source.location, source.kind, join_products(source.products, uploads), source._place)
         self._source = source
         self._root = root
 

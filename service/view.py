@@ -62,10 +62,10 @@ class View:
         live[: self.n] = self.live
         tombstones = dict(self._tombstones)
         for change in changes:
-            row = segments.row_of(change.id) if change.kind in ("delete", "restore") else None
+            row = segments.row_of(change.id) if change.kind != "upload" else None
             if row is not None:
                 live[row] = change.kind == "restore"
-                tombstones[row] = change.at if change.kind == "delete" else None
+                tombstones[row] = None if live[row] else change.at
         sequence = max(self.sequence, changes[-1].sequence)
         return View(segments, sequence, live, tombstones, self._snapshot_memo)
 
