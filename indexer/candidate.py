@@ -83,7 +83,7 @@ def write_candidate(
     recipe: RecipeRequest,
     progress: Progress,
 ) -> Manifest:
-    """Write every file but the manifest into a staged folder, and return the manifest. `parent` is not set."""
+    """Write every file but the manifest into a staged folder; return the manifest, not yet named."""
     run, rows = candidate.run, candidate.rows
     transform = _choose_transform(candidate, transform_name)
     transform.save(staged / TRANSFORM)
