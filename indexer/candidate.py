@@ -48,9 +48,9 @@ class Candidate:
     rows: Rows
     extends: Snapshot | None
 
-    def raw_blocks(self) -> Iterator[tuple[int, FloatMatrix]]:
-        """Yield (first row, (b, D) float32) of the model's unit vectors, in the order of the table."""
-        for start in range(0, len(self.rows), BLOCK_ROWS):
+    def raw_blocks(self, since: int = 0) -> Iterator[tuple[int, FloatMatrix]]:
+        """Yield (first row, (b, D) float32) of the model's unit vectors from row `since` on, in table order."""
+        for start in range(since, len(self.rows), BLOCK_ROWS):
             digests = self.run.sha256[self.rows[start : start + BLOCK_ROWS]]
             yield start, self.cache.vectors(self.model_key, [bytes(digest) for digest in digests])
 
@@ -124,10 +124,21 @@ def _write_vectors(path: Path, candidate: Candidate, transform: Transform) -> np
     shape = (len(candidate.rows), candidate.model.dimension)
     dtype = np.float32 if shape[0] * shape[1] * 4 <= FLOAT32_MAX_BYTES else np.float16
     vectors = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    for start, block in candidate.raw_blocks():
+    for start, block in candidate.raw_blocks(since=_copy_known(vectors, candidate, transform)):
         vectors[start : start + len(block)] = transform.apply(block)
     vectors.flush()
     return vectors
+
+
+def _copy_known(vectors: np.memmap[Any, Any], candidate: Candidate, transform: Transform) -> int:
+    """Copy the rows that are already in the snapshot which is extended; return how many that were."""
+    base = candidate.extends
+    if base is None or transform is not base.transform or base.vectors.dtype != vectors.dtype:
+        return 0
+    for start in range(0, len(base.vectors), BLOCK_ROWS):
+        block = base.vectors[start : start + BLOCK_ROWS]
+        vectors[start : start + len(block)] = block
+    return len(base.vectors)
 
 
 def _manifest(

@@ -178,7 +178,7 @@ class IndexFolder:
         _sync(self.layout.snapshots)
         if live:
             self.make_live(final.name)
-        return open_snapshot(final)
+        return _open_checked(final, Manifest.read(final))
 
     def make_live(self, name: str) -> None:
         """Move the pointer to a published snapshot, durably and in one step."""
@@ -225,6 +225,11 @@ def open_snapshot(path: Path, *, full_check: bool = False) -> Snapshot:
     """
     manifest = Manifest.read(path)
     check_files(path, manifest.files, full=full_check)
+    return _open_checked(path, manifest)
+
+
+def _open_checked(path: Path, manifest: Manifest) -> Snapshot:
+    """Open files whose checksums are known to be right; what they hold must still agree."""
     table = Table.read(path / TABLE)
     vectors = _open_vectors(path / VECTORS)
     index = VectorIndex.open(path / INDEX, vectors, manifest.recipe.get("parameters", {}))
