@@ -1,0 +1,10 @@
+"""The HTTP API: operations as data, one module a subject, and how requests reach them (`routes`)."""
+
+from service.api import products, searches, state
+from service.api.operations import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *products.operation.all,
+    *searches.operation.all,
+    *state.operation.all,
+)

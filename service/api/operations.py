@@ -1,0 +1,75 @@
+"""What the API offers, as data: from it come the Flask routes, the OpenAPI document and the tests of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.catalogue import Catalogue
+from service.writer import Caller
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as its handler sees it. `values` come from the query string, the form or the JSON body."""
+
+    catalogue: Catalogue
+    values: Values
+    caller: Caller
+    image: bytes = b""
+
+
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path.
+
+    query, body, form: what it takes, as a model; a form has a file `image` too. tagged: the answer depends on
+    nothing but the view and the request, so that its ETag can be. problems: statuses besides those of all.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    answer: type[BaseModel]
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    form: type[BaseModel] | None = None
+    status: int = 200
+    writes: bool = False
+    tagged: bool = False
+    problems: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The handler's name: the Flask endpoint and the operationId."""
+        return self.handler.__name__
+
+    @property
+    def summary(self) -> str:
+        """The first line of the handler's docstring."""
+        return (self.handler.__doc__ or "").strip().splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Collects the operations of one module, in order."""
+
+    all: list[Operation] = field(default_factory=list)
+
+    def __call__(self, route: str, answer: type[BaseModel], **more: Any) -> Callable[[Handler], Handler]:
+        """Declare a handler. route: "GET /products"."""
+        method, path = route.split()
+
+        def add(handler: Handler) -> Handler:
+            self.all.append(Operation(method, path, handler, answer, **more))
+            return handler
+
+        return add

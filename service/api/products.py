@@ -1,0 +1,63 @@
+"""Operations on products."""
+
+from __future__ import annotations
+
+from service.answers import Json
+from service.api.operations import Call, Operations
+from service.api.schemas import ProductShape, ProductsShape, SeveralShape
+from service.requests import IdsRequest, ProductForm, ProductsQuery
+
+operation = Operations()
+
+
+@operation("GET /products", ProductsShape, query=ProductsQuery, tagged=True, problems=(422,))
+def products(call: Call) -> Json:
+    """Find products by name, category or id."""
+    return call.catalogue.products(**call.values)
+
+
+@operation("GET /products/<id>", ProductShape, tagged=True, problems=(404, 410))
+def product(call: Call, id: str) -> Json:
+    """One product."""
+    return call.catalogue.product(id)
+
+
+@operation(
+    "POST /products", ProductShape, form=ProductForm, status=201, writes=True,
+    problems=(409, 413, 415, 422, 429, 507),
+)  # fmt: skip
+def add_product(call: Call) -> Json:
+    """Add a product, found from the next request on."""
+    return call.catalogue.add(call.image, by=call.caller, **call.values)
+
+
+@operation("DELETE /products/<id>", ProductShape, writes=True, problems=(404, 410, 422, 507))
+def delete_product(call: Call, id: str) -> Json:
+    """Delete a product; it can be restored."""
+    return call.catalogue.delete(id, by=call.caller)
+
+
+@operation("POST /products/<id>/restore", ProductShape, writes=True, problems=(404, 422, 507))
+def restore_product(call: Call, id: str) -> Json:
+    """Bring a deleted product back."""
+    return call.catalogue.restore(id, by=call.caller)
+
+
+@operation(
+    "POST /products/delete",
+    SeveralShape,
+    body=IdsRequest,
+    writes=True,
+    problems=(404, 410, 413, 415, 422, 507),
+)
+def delete_products(call: Call) -> Json:
+    """Delete several products as one change."""
+    return call.catalogue.delete(IdsRequest.parse(call.values).ids, by=call.caller)
+
+
+@operation(
+    "POST /products/restore", SeveralShape, body=IdsRequest, writes=True, problems=(404, 413, 415, 422, 507)
+)
+def restore_products(call: Call) -> Json:
+    """Bring several products back as one change."""
+    return call.catalogue.restore(IdsRequest.parse(call.values).ids, by=call.caller)

@@ -1,0 +1,88 @@
+"""Requests into plain values: query strings, forms and JSON, read strictly. What they mean is asked later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, get_origin
+
+from flask import Request
+from pydantic import BaseModel
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import UnsupportedMediaType
+
+from indexer.errors import QueryError
+
+
+@lru_cache
+def list_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Return the fields of a model that may be given several times."""
+    fields = model.model_fields.items()
+    return frozenset(name for name, field in fields if get_origin(field.annotation) in (tuple, list))
+
+
+def read_query(request: Request, model: type[BaseModel] | None) -> dict[str, Any]:
+    """Return the query string's values; one that is empty counts as not given. Raises QueryError."""
+    if not request.query_string:
+        return {}
+    return _values(request.args, list_fields(model) if model else frozenset())
+
+
+def read_json(request: Request) -> dict[str, Any]:
+    """Return the JSON object of the body.
+
+    Raises UnsupportedMediaType, and QueryError for anything that is not strict JSON: NaN, a name twice in one
+    object, lone surrogates, nesting without end.
+    """
+    if not request.is_json:
+        raise UnsupportedMediaType("send the body as application/json")
+    try:
+        text = request.get_data(cache=False).decode("utf-8")
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise QueryError(f"the body is not JSON: {reason}", malformed=True) from None
+    if not isinstance(value, dict):
+        raise QueryError("the body is not a JSON object", malformed=True)
+    return value
+
+
+def read_form(request: Request, model: type[BaseModel]) -> tuple[dict[str, Any], bytes]:
+    """Return the fields of a multipart form and the bytes of its file `image`.
+
+    Raises UnsupportedMediaType, QueryError.
+    """
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("send the picture as multipart/form-data, in the field `image`")
+    files = request.files.getlist("image")
+    if len(files) != 1 or set(request.files) != {"image"}:
+        raise QueryError("give one file, in the field `image`", field="image", malformed=True)
+    values = _values(request.form, list_fields(model))
+    return values, files[0].read()
+
+
+def _values(given: MultiDict[str, str], lists: Iterable[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, found in given.lists():
+        texts = [text for text in found if text]
+        if name in lists:
+            values[name] = texts
+        elif len(texts) > 1:
+            raise QueryError(f"{name} is given {len(texts)} times", field=name, malformed=True)
+        elif texts:
+            values[name] = texts[0]
+    return values
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found

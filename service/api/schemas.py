@@ -1,0 +1,224 @@
+"""The shapes of the answers, for the OpenAPI document and for tests that hold answers against it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Shape(BaseModel):
+    """An object of an answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProductShape(Shape):
+    """One product."""
+
+    id: str
+    name: str
+    category: str
+    group: str | None
+    image_url: str = Field(description="its picture; add ?size=256 for a thumbnail")
+    deleted_at: str | None = Field(description="when it was deleted, null while it is live")
+    attributes: dict[str, Any]
+    width: int = Field(description="of the picture, in pixels")
+    height: int = Field(description="of the picture, in pixels")
+
+
+class ReferenceShape(Shape):
+    """The product that hits are compared with."""
+
+    id: str
+    name: str
+    category: str
+    image_url: str
+
+
+class HitShape(Shape):
+    """One recommendation."""
+
+    id: str
+    name: str
+    category: str
+    group: str | None
+    score: float = Field(ge=-1, le=1, description="cosine; bigger is more alike")
+    image_url: str
+    attributes: dict[str, Any]
+
+
+class TraceShape(Shape):
+    """How many candidates one stage left."""
+
+    stage: str
+    left: int
+
+
+class AnswerShape(Shape):
+    """Recommendations, best first."""
+
+    snapshot: str
+    reference: ReferenceShape | None = Field(description="null for a vector or a photo")
+    requested: int
+    returned: int
+    reason: str | None = Field(description="why fewer were returned than requested")
+    took_ms: float
+    hits: list[HitShape]
+    trace: list[TraceShape] | None = None
+
+
+class ProblemShape(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = Field(None, description="the parameter that is to blame")
+    request_id: str | None = None
+
+
+class BatchShape(Shape):
+    """Answers in the order of the searches; a search that failed is answered by its problem."""
+
+    answers: list[AnswerShape | ProblemShape]
+
+
+class FacetsShape(Shape):
+    """How many of all that match there are of each."""
+
+    category: dict[str, int]
+
+
+class ProductsShape(Shape):
+    """One page of products."""
+
+    snapshot: str
+    total: int
+    limit: int
+    offset: int
+    products: list[ProductShape]
+    facets: FacetsShape
+
+
+class SeveralShape(Shape):
+    """The products that a change was about."""
+
+    products: list[ProductShape]
+
+
+class ChangeShape(Shape):
+    """One entry of the journal."""
+
+    sequence: int
+    kind: Literal["delete", "restore", "upload", "purge"]
+    id: str
+    at: str
+    actor: str
+    undone: bool
+    undoes: int | None = Field(description="the change that this one took back")
+    request: str = Field(description="the id of the request that made it")
+
+
+class ChangesShape(Shape):
+    """The journal, newest first."""
+
+    changes: list[ChangeShape]
+
+
+class UndoneShape(Shape):
+    """The change taken back, and all that were made with it."""
+
+    undone: ChangeShape
+    changes: list[ChangeShape]
+
+
+class CategoryShape(Shape):
+    """One category."""
+
+    name: str
+    live: int
+    deleted: int
+    sample: list[str]
+
+
+class CategoriesShape(Shape):
+    """All categories."""
+
+    categories: list[CategoryShape]
+
+
+class MatrixShape(Shape):
+    """How alike categories are: matrix[i][j] compares categories[i] with categories[j]."""
+
+    snapshot: str
+    categories: list[str]
+    counts: list[int]
+    linkage: Literal["centroid", "mean"]
+    matrix: list[list[float]]
+
+
+class PairShape(Shape):
+    """Two products of two categories."""
+
+    a: ProductShape
+    b: ProductShape
+    score: float
+
+
+class PairsShape(Shape):
+    """The closest pairs, best first."""
+
+    snapshot: str
+    pairs: list[PairShape]
+
+
+class PointShape(Shape):
+    """One product as a point."""
+
+    id: str
+    name: str
+    category: str
+    x: float
+    y: float
+    z: float | None = None
+
+
+class ProjectionShape(Shape):
+    """Products as points along the principal components."""
+
+    snapshot: str
+    dimensions: int
+    points: list[PointShape]
+    explained_variance_ratio: list[float]
+    sampled: bool = Field(description="whether more products match than are shown")
+
+
+class StatusShape(BaseModel):
+    """What is being served."""
+
+    model_config = ConfigDict(extra="allow")
+
+    snapshot: str
+    products: int
+    live: int
+    deleted: int
+    categories: int
+    model: str
+    dimension: int
+    transform: str | None
+    recipe: str | None
+    recall_at_10: float | None
+    built_at: str
+    journal_sequence: int
+    store: str
+    problem: str | None = Field(description="why the newest snapshot is not the one served, if so")
+
+
+class HealthShape(Shape):
+    """Alive or ready."""
+
+    status: Literal["ok", "ready"]

@@ -1,0 +1,326 @@
+"""The catalogue: a snapshot and its journal, asked and changed with plain values: HTTP's offer, in-process.
+
+Every answer is the dict that the contract describes. Each question takes one view and keeps it to its end.
+Raises the errors of indexer.errors and service.errors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any, Self
+
+from indexer.config import index_folder
+from indexer.errors import PictureError, QueryError, VitrineError
+from indexer.images import MAX_BYTES
+from indexer.places import TooManyBytes, read_local
+from indexer.snapshot import IndexFolder
+from indexer.table import Product
+from service import answers, overview
+from service.answers import Json
+from service.config import ServiceConfig
+from service.errors import DeletedProduct, IdTaken, UnknownProduct
+from service.live import LiveView
+from service.photos import PhotoEmbedder, Photos, SnapshotEmbedder, model_key
+from service.pictures import Picture, PictureFiles
+from service.problems import problem_of
+from service.queries.nearest import (
+    Reference,
+    product_reference,
+    products_reference,
+    recommend,
+    vector_reference,
+)
+from service.queries.options import SearchOptions
+from service.queries.text import best_product, find_products
+from service.requests import BatchRequest, ChangesQuery, ImageQuery, ProductForm, ProductsQuery, SearchRequest
+from service.thumbnails import Format
+from service.timing import stage
+from service.uploads import NewProduct
+from service.view import View
+from service.writer import ANYBODY, Caller, ModelChanged, StoredPicture, Writer
+
+Image = bytes | str | os.PathLike[str]
+
+
+class Catalogue:
+    """One index folder, open. Thread-safe; several processes may have the same folder open."""
+
+    def __init__(self, live: LiveView, photos: Photos, pictures: PictureFiles) -> None:
+        """Take the parts that `open` makes."""
+        self.live = live
+        self.photos = photos
+        self.pictures = pictures
+        self.prefix = ""
+        self._writer = Writer(live)
+        self._url = answers.image_urls("")
+
+    @classmethod
+    def open(
+        cls,
+        index: str | os.PathLike[str] | None = None,
+        *,
+        config: ServiceConfig | None = None,
+        embedder: PhotoEmbedder | None = None,
+    ) -> Self:
+        """Open an index folder, default $VITRINE_INDEX. A folder without a snapshot is waited for.
+
+        embedder: turns photos into vectors, default the snapshot's own network, loaded at the first photo.
+        Raises SnapshotMissing when there is no such folder, SnapshotError when its snapshot does not open.
+        """
+        config = config or ServiceConfig()
+        folder = IndexFolder(index_folder(index).absolute())
+        live = LiveView(folder)
+        photos = Photos(folder.layout, embedder or SnapshotEmbedder(config.embed_queue))
+        pictures = PictureFiles(folder.layout, config.picture_roots, config.thumbnail_cache_bytes)
+        return cls(live, photos, pictures)
+
+    def close(self) -> None:
+        """Stop following the folder and give the network back."""
+        self.live.close()
+        self.photos.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def at(self, prefix: str) -> Self:
+        """Return the same catalogue with picture URLs that begin with `prefix`."""
+        if prefix == self.prefix:
+            return self
+        other = copy.copy(self)
+        other.prefix, other._url = prefix, answers.image_urls(prefix)
+        return other
+
+    def view(self) -> View:
+        """Return the view of now. Raises SnapshotMissing while nothing is published."""
+        return self.live.view()
+
+    def similar(self, id: str, **options: Any) -> Json:
+        """Recommend for a product, which is never among its own hits. Options as in SearchOptions."""
+        started = perf_counter()
+        checked, view = SearchOptions.parse(options), self.view()
+        row = _live_row(view, id)
+        return self._page(view, product_reference(view, row), checked, started, row)
+
+    def search(
+        self, *, image: Image | None = None, crop: Sequence[float] | str | None = None, **request: Any
+    ) -> Json:
+        """Recommend for exactly one of product, products, vector, text or image (bytes or a path).
+
+        crop: (x, y, w, h) of the image, each a share of its side in 0..1. Options as in SearchOptions.
+        """
+        started = perf_counter()
+        if image is None:
+            if crop is not None:
+                raise QueryError("crop needs an image", field="crop")
+            return self._search(SearchRequest.parse(request), started)
+        if named := [name for name in _REFERENCES if name in request]:
+            raise QueryError(f"an image and {named[0]} cannot both be the reference", field=named[0])
+        options = SearchOptions.parse(request)
+        view = self.view()
+        with stage("embed"):
+            reference = Reference(self.photos.query(_bytes(image), crop, view))
+        return self._page(view, reference, options, started)
+
+    def _search(self, request: SearchRequest, started: float) -> Json:
+        given = [name for name in _REFERENCES if getattr(request, name) is not None]
+        if len(given) != 1:
+            raise QueryError(
+                f"give exactly one of {', '.join(_REFERENCES)}", field=given[1] if given else None
+            )
+        view, options = self.view(), request.options()
+        if request.vector is not None:
+            return self._page(view, vector_reference(view, request.vector), options, started)
+        if request.products is not None:
+            like = [_live_row(view, each, field="products") for each in request.products.like]
+            unlike = [_live_row(view, each, field="products") for each in request.products.unlike]
+            return self._page(view, products_reference(view, like, unlike), options, started)
+        if request.product is not None:
+            row = _live_row(view, request.product, field="product")
+        else:
+            with stage("text"):
+                row = best_product(view, request.text or "")
+        return self._page(view, product_reference(view, row), options, started, row)
+
+    def search_batch(self, searches: Sequence[Mapping[str, Any]]) -> Json:
+        """Answer up to 256 searches, in order; one that fails is answered by its problem."""
+        request = BatchRequest.parse({"searches": list(searches)})
+        return {"answers": [self._answer_or_problem(each) for each in request.searches]}
+
+    def _answer_or_problem(self, search: Mapping[str, Any]) -> Json:
+        try:
+            return self._search(SearchRequest.parse(search), perf_counter())
+        except VitrineError as error:
+            return problem_of(error)
+
+    def _page(
+        self, view: View, reference: Reference, options: SearchOptions, started: float, row: int | None = None
+    ) -> Json:
+        """Answer a search. row: the product that is the reference, if it is one product."""
+        with stage("search"):
+            found = recommend(view, reference, options)
+        with stage("table"):
+            page = answers.hits(view, found.hits, self._url)
+            about = None if row is None else answers.brief(view.product(row), self._url)
+        answer = {
+            "snapshot": view.snapshot.name,
+            "reference": about,
+            "requested": found.requested,
+            "returned": found.returned,
+            "reason": found.reason,
+            "took_ms": round(1e3 * (perf_counter() - started), 3),
+            "hits": page,
+        }
+        if options.trace:
+            answer["trace"] = [{"stage": name, "left": left} for name, left in found.trace]
+        return answer
+
+    def products(self, **query: Any) -> Json:
+        """Find products by words of name, category and id: q, category, deleted, limit, offset."""
+        asked, view = ProductsQuery.parse(query), self.view()
+        with stage("text"):
+            found = find_products(
+                view,
+                asked.q,
+                categories=asked.category,
+                deleted=asked.deleted,
+                limit=asked.limit,
+                offset=asked.offset,
+            )
+        with stage("table"):
+            page = [answers.full(view.product(int(row)), self._url) for row in found.rows]
+        return {
+            "snapshot": view.snapshot.name,
+            "total": found.total,
+            "limit": asked.limit,
+            "offset": asked.offset,
+            "products": page,
+            "facets": {"category": found.facets},
+        }
+
+    def product(self, id: str) -> Json:
+        """Return one live product. Raises UnknownProduct, DeletedProduct."""
+        view = self.view()
+        return answers.full(view.product(_live_row(view, id)), self._url)
+
+    def picture(self, id: str, size: int | str | None = None, format: Format = "JPEG") -> Picture:
+        """Return a product's picture, deleted or not: the original, or a thumbnail of at most `size` px.
+
+        Raises UnknownProduct, PictureAbsent, QueryError.
+        """
+        asked, view = ImageQuery.parse({"size": size}), self.view()
+        product, source = view.product(_row(view, id)), view.snapshot.manifest.source
+        with stage("picture"):
+            if asked.size is None:
+                return self.pictures.original(product, source)
+            return self.pictures.small(product, source, asked.size, format)
+
+    def categories(self) -> Json:
+        """Return every category with its counts and some ids."""
+        return overview.categories(self.view())
+
+    def matrix(self, **query: Any) -> Json:
+        """Return how alike the categories are: linkage, category."""
+        return overview.matrix(self.view(), query)
+
+    def pairs(self, **query: Any) -> Json:
+        """Return the closest product pairs across categories a and b: a, b, limit."""
+        return overview.pairs(self.view(), query, self._url)
+
+    def projection(self, **query: Any) -> Json:
+        """Return products as points: dimensions, category, fit, limit."""
+        return overview.projection(self.view(), query)
+
+    def status(self) -> Json:
+        """Return what is being served, and from what."""
+        return overview.status(self.live)
+
+    def changes(self, **query: Any) -> Json:
+        """Return the newest changes of the journal, newest first: limit."""
+        asked = ChangesQuery.parse(query)
+        return {"changes": [answers.change(each) for each in self.live.recent_changes(asked.limit)]}
+
+    def reload(self) -> Json:
+        """Open the snapshot that `current` names. Raises SnapshotError when it does not open."""
+        self.live.reload()
+        return self.status()
+
+    def add(self, image: Image, *, by: Caller = ANYBODY, **fields: Any) -> Json:
+        """Add a product: name, category, and optionally id, group, attributes. The next question finds it.
+
+        image: bytes or a path. Raises PictureError, IdTaken, QueryError, ModelError, StorageFull.
+        """
+        form = ProductForm.parse(fields)
+        new = NewProduct(form.name, form.category, form.id, form.group, form.attributes)
+        data, sha256 = _bytes(image), ""
+        while True:
+            view = self.view()
+            product = new.checked(view)
+            if product.id is not None and view.row_of(product.id) is not None and by.idempotency_key is None:
+                raise IdTaken(product.id)
+            with stage("embed"):
+                photo = self.photos.embed(data, view, keep=True)
+            with stage("store"):
+                sha256, path = self.pictures.keep_upload(data)
+            picture = StoredPicture(sha256, path, model_key(view), photo)
+            with stage("journal"), contextlib.suppress(ModelChanged):
+                return self._writer.add(product, picture, by, self._show_one)
+
+    def delete(self, id: str | Sequence[str], *, by: Caller = ANYBODY) -> Json:
+        """Tombstone a product, or several as one change. Raises UnknownProduct, DeletedProduct."""
+        if isinstance(id, str):
+            return self._writer.delete([id], by, self._show_one)
+        return self._writer.delete(list(id), by, self._show_several)
+
+    def restore(self, id: str | Sequence[str], *, by: Caller = ANYBODY) -> Json:
+        """Bring a product back, or several as one change; a live one stays. Raises UnknownProduct."""
+        if isinstance(id, str):
+            return self._writer.restore([id], by, self._show_one)
+        return self._writer.restore(list(id), by, self._show_several)
+
+    def undo(self, *, by: Caller = ANYBODY) -> Json:
+        """Take back the last change not yet undone, a batch as a whole. Raises NothingToUndo."""
+        return self._writer.undo(by, answers.undone)
+
+    def _show_one(self, products: Sequence[Product]) -> Json:
+        return answers.full(products[0], self._url)
+
+    def _show_several(self, products: Sequence[Product]) -> Json:
+        return {"products": [answers.full(each, self._url) for each in products]}
+
+
+_REFERENCES = ("product", "products", "vector", "text")
+
+
+def _row(view: View, product_id: str, field: str = "id") -> int:
+    row = view.row_of(product_id)
+    if row is None:
+        raise UnknownProduct(product_id, field=field)
+    return row
+
+
+def _live_row(view: View, product_id: str, field: str = "id") -> int:
+    row = _row(view, product_id, field)
+    if not view.live[row]:
+        raise DeletedProduct(product_id, view.product(row).deleted_at, field=field)
+    return row
+
+
+def _bytes(image: Image) -> bytes:
+    """Return the bytes of an image given as such or by its path. Raises PictureError."""
+    if isinstance(image, bytes):
+        return image
+    try:
+        return read_local(os.fspath(image), MAX_BYTES)
+    except TooManyBytes as error:
+        raise PictureError(str(error), kind="too-large") from error
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{image} cannot be read: {error}", kind="missing") from error

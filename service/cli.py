@@ -1,0 +1,96 @@
+"""The command `vitrine-service`: settings from flags and variables, errors as one line and an exit code.
+
+Imports nothing heavy: the processes that answer do that for themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from indexer.errors import VitrineError
+from service.config import ServiceConfig, parsed_setting, variable
+
+Command = Callable[..., Any]
+
+
+def _settings(command: Command) -> Command:
+    """Add one option a setting, each with its variable; what is not given stays None."""
+    for each in reversed(dataclasses.fields(ServiceConfig)):
+        if not each.metadata["flag"]:
+            continue
+        flag = "--" + each.name.replace("_", "-")
+        shown = _shown_default(each.default)
+        help_text = f"{each.metadata['help']}  [env: {variable(each.name)}; default: {shown}]"
+        if isinstance(each.default, bool):
+            option = click.option(f"{flag}/--no-{flag[2:]}", each.name, default=None, help=help_text)
+        else:
+            option = click.option(flag, each.name, metavar=_metavar(each), help=help_text)
+        command = option(command)
+    return command
+
+
+def _shown_default(default: Any) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return "none" if default in ((), "") else str(default)
+
+
+def _metavar(each: dataclasses.Field[Any]) -> str:
+    if choices := each.metadata["choices"]:
+        return "|".join(choices)
+    if isinstance(each.default, int):
+        return "N"
+    return "A,B,…" if isinstance(each.default, tuple) else "TEXT"
+
+
+class _Command(click.Command):
+    """A command whose errors are one line on stderr; --debug shows the traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run: exit 2 for wrong input, 3 for a snapshot or store, 4 for a model."""
+        kwargs["standalone_mode"] = False
+        try:
+            raise SystemExit(super().main(*args, **kwargs) or 0)
+        except click.exceptions.Abort:
+            raise SystemExit(130) from None
+        except click.ClickException as error:
+            click.echo(f"vitrine-service: {error.format_message()} (see vitrine-service --help)", err=True)
+            raise SystemExit(error.exit_code) from None
+        except VitrineError as error:
+            if "--debug" in sys.argv:
+                raise
+            click.echo(f"vitrine-service: {error}", err=True)
+            raise SystemExit(error.exit_code) from None
+
+
+@click.command(
+    cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="vitrine", prog_name="vitrine-service")
+@_settings
+@click.option(
+    "--json", "as_json", is_flag=True, envvar="VITRINE_JSON", help="Tell the address as one JSON object."
+)
+@click.option(
+    "--debug", is_flag=True, envvar="VITRINE_DEBUG", expose_value=False, help="Show a traceback on errors."
+)
+def main(as_json: bool, **flags: Any) -> None:
+    """Serve recommendations from an index folder, over HTTP and as a gallery.
+
+    Every flag has an environment variable; a flag comes before its variable. API keys, of which writes then
+    need one, are given by VITRINE_API_KEYS (comma separated) or in a file.
+    """
+    given = {name: parsed_setting(name, value) for name, value in flags.items() if value is not None}
+    config = ServiceConfig.from_environment(**given)
+    from service.server import serve
+
+    serve(config, as_json=as_json)
+
+
+if __name__ == "__main__":
+    main()

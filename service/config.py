@@ -1,0 +1,157 @@
+"""The settings of the service: one table from which come the flags, the VITRINE_ variables and the defaults.
+
+Every field is a flag `--field-name` and a variable `VITRINE_FIELD_NAME`, but for the keys, which have no flag
+because command lines are shown to every user of a machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from indexer.config import DEFAULT_INDEX, parse_bytes
+from indexer.errors import InputError
+
+PREFIX = "VITRINE_"
+TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
+
+
+def setting(
+    default: Any, help: str, *, flag: bool = True, choices: tuple[str, ...] = (), least: int | None = None
+) -> Any:
+    """Declare one field of ServiceConfig. least: the smallest number it takes."""
+    return field(default=default, metadata={"help": help, "flag": flag, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True)
+class ServiceConfig:
+    """All settings. Tuples are written with commas in variables; sizes as 512MiB."""
+
+    index: str = setting(DEFAULT_INDEX, "the index folder")
+    store: str = setting("faiss", "where vectors are searched: the snapshot's own FAISS index")
+    host: str = setting("127.0.0.1", "address to listen on; not loopback only with keys or --read-only")
+    port: int = setting(8000, "port to listen on; 0 takes a free one", least=0)
+    workers: int = setting(1, "processes; each maps the same vectors", least=1)
+    threads: int = setting(8, "threads of each process", least=1)
+    api_keys: tuple[str, ...] = setting((), "keys of which writes need one", flag=False)
+    api_keys_file: str = setting("", "file with keys, one a line, besides VITRINE_API_KEYS")
+    read_only: bool = setting(False, "refuse every write")
+    allowed_hosts: tuple[str, ...] = setting(
+        (), "host names that requests may use besides loopback's, while writes need no key"
+    )
+    cors_origins: tuple[str, ...] = setting((), "origins whose pages may read this API; none by default")
+    proxies: int = setting(0, "reverse proxies in front whose X-Forwarded-… headers are believed", least=0)
+    rate_limit: str = setting("", "requests of one client to the API, such as 600/minute; off by default")
+    max_body: str = setting("32MiB", "largest request body")
+    picture_roots: tuple[str, ...] = setting((), "folders, besides the source, that pictures may lie in")
+    thumbnail_cache: str = setting("512MiB", "most that cached thumbnails take on disk")
+    embed_queue: int = setting(32, "photo queries that may wait for the network; more get 429", least=1)
+    warm: bool = setting(False, "load the network and the whole index before answering")
+    log_format: str = setting("json", "form of the log on stderr", choices=("json", "text"))
+    log_level: str = setting(
+        "info", "least level that is logged", choices=("debug", "info", "warning", "error")
+    )
+    access_log: bool = setting(True, "log one line a request")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None, **given: Any) -> ServiceConfig:
+        """Return the settings of the VITRINE_ variables, `given` before them.
+
+        Raises InputError naming the variable whose value is wrong.
+        """
+        variables = os.environ if environment is None else environment
+        for each in dataclasses.fields(cls):
+            text = variables.get(variable(each.name))
+            if each.name not in given and text is not None:
+                given[each.name] = parsed_setting(each.name, text)
+        return cls(**given)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without a socket. Raises InputError."""
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if (choices := each.metadata["choices"]) and value not in choices:
+                raise InputError(f"{variable(each.name)}={value!r} is not one of {', '.join(choices)}")
+            if (least := each.metadata["least"]) is not None and value < least:
+                raise InputError(f"{variable(each.name)}={value} is below {least}")
+        for name in ("max_body", "thumbnail_cache"):
+            _size(name, getattr(self, name))
+        if self.store != "faiss":
+            raise InputError(f"--store {self.store!r}: this version searches in the snapshot itself (faiss)")
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest request body."""
+        return _size("max_body", self.max_body)
+
+    @property
+    def thumbnail_cache_bytes(self) -> int:
+        """Most that cached thumbnails take on disk."""
+        return _size("thumbnail_cache", self.thumbnail_cache)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return every key, those of the file too. Raises InputError when the file cannot be read."""
+        if not self.api_keys_file:
+            return self.api_keys
+        try:
+            lines = Path(self.api_keys_file).read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"VITRINE_API_KEYS_FILE={self.api_keys_file}: cannot be read ({error})"
+            ) from error
+        return (*self.api_keys, *lines)
+
+    def check_exposure(self) -> None:
+        """Raise InputError when writes would be open to other machines."""
+        if is_loopback(self.host) or self.read_only or self.keys():
+            return
+        raise InputError(
+            f"--host {self.host} is not loopback, and writes would be open to everyone who reaches it: "
+            "set VITRINE_API_KEYS, or start with --read-only"
+        )
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address or host name can only mean this machine."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def parsed_setting(name: str, value: str | bool) -> Any:
+    """Return the value of a setting from its text. Raises InputError naming the variable."""
+    default = next(each.default for each in dataclasses.fields(ServiceConfig) if each.name == name)
+    text = str(value).strip()
+    if isinstance(default, bool):
+        if text.lower() not in TRUE | FALSE:
+            raise InputError(f"{variable(name)}={text!r} is neither true nor false")
+        return text.lower() in TRUE
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if isinstance(default, int):
+        try:
+            return int(text)
+        except ValueError:
+            raise InputError(f"{variable(name)}={text!r} is not a whole number") from None
+    return text or default
+
+
+def _size(name: str, text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise InputError(f"{variable(name)}: {error}") from None

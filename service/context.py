@@ -1,0 +1,47 @@
+"""One service: a catalogue with the settings, guard, limits and metrics under which it is offered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flask import request, url_for
+
+from service.auth import BeforeWrite, Guard
+from service.catalogue import Catalogue
+from service.config import ServiceConfig
+from service.metrics import Metrics
+from service.rates import Rates
+
+_MOST_PREFIXES = 64
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that the requests of one blueprint share. Nothing of it is global."""
+
+    catalogue: Catalogue
+    config: ServiceConfig
+    guard: Guard
+    rates: Rates
+    metrics: Metrics
+    _mounted: dict[tuple[str, str], Catalogue] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, config: ServiceConfig, before_write: BeforeWrite | None) -> Service:
+        """Put a service together. Raises InputError for keys or rates that are not."""
+        guard = Guard.of(config, before_write)
+        return cls(catalogue, config, guard, Rates(config.rate_limit), Metrics(catalogue))
+
+    def here(self) -> Catalogue:
+        """Return the catalogue whose picture URLs fit where this request's blueprint is mounted."""
+        key = request.blueprint or "", request.root_path
+        found = self._mounted.get(key)
+        if found is None:
+            found = self.catalogue.at(self.prefix())
+            if len(self._mounted) < _MOST_PREFIXES:
+                self._mounted[key] = found
+        return found
+
+    def prefix(self) -> str:
+        """Return the path that this request's blueprint is mounted at, '' at the root."""
+        return url_for(".healthz").removesuffix("/healthz")

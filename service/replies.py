@@ -1,0 +1,118 @@
+"""Answers and errors as HTTP responses: JSON, problems, ETags, and the headers that keep browsers safe."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any, cast
+
+from flask import Request, Response, g
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
+from werkzeug.wrappers import Response as BaseResponse
+
+from service.errors import TooManyRequests
+from service.logs import fields
+from service.problems import Problem, problem, problem_of
+
+log = logging.getLogger(__name__)
+# The one policy of the pages: all from this host; Plotly and canvas need data: and blob: pictures.
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
+    "connect-src 'self'; media-src 'self' blob:; worker-src 'self' blob:; manifest-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+)
+_TITLES = {
+    400: "The request is malformed",
+    413: "Too large",
+    415: "This kind of body is not understood",
+}
+_KINDS = {400: "malformed-request", 413: "too-large", 415: "unsupported-body"}
+
+
+def json_reply(value: Any, status: int = 200, *, tag: str | None = None) -> Response:
+    """Return an answer as JSON. tag: its ETag; without one it is not kept by anybody."""
+    response = Response(_encoded(value), status, mimetype="application/json")
+    if tag is None:
+        response.headers["Cache-Control"] = "no-store"
+    else:
+        response.headers["ETag"] = tag
+        response.headers["Cache-Control"] = "private, no-cache"
+    return response
+
+
+def not_modified(tag: str) -> Response:
+    """Return the answer to a request that knows the answer already."""
+    return Response(status=304, headers={"ETag": tag, "Cache-Control": "private, no-cache"})
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Return whether the request names this ETag (weak comparison, RFC 9110 section 13.1.2)."""
+    given = request.headers.get("If-None-Match")
+    return given is not None and tag.removeprefix("W/") in {
+        part.strip().removeprefix("W/") for part in given.split(",")
+    }
+
+
+def problem_reply(error: Exception) -> BaseResponse:
+    """Return an error as a problem. Unexpected ones are logged with their traceback and tell nothing."""
+    if isinstance(error, HTTPException):
+        return _framework_problem(error)
+    found = problem_of(error)
+    if found["status"] >= 500:
+        log.error("%s", error, exc_info=error, extra=fields(request_id=_request_id()))
+    response = _problem_response(found)
+    if isinstance(error, TooManyRequests):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if found["status"] == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="vitrine"'
+    return response
+
+
+def _framework_problem(error: HTTPException) -> BaseResponse:
+    """Return what Flask raised as a problem, with the headers that its own page would have, such as Allow."""
+    if error.response is not None:
+        return cast(BaseResponse, error.response)  # a redirect, or what a host application aborted with
+    status = error.code or 500
+    name = HTTP_STATUS_CODES.get(status, "error")
+    kind = _KINDS.get(status, name.lower().replace(" ", "-"))
+    found = problem(status, kind, _TITLES.get(status, name), error.description or name)
+    response = _problem_response(found)
+    for header, value in error.get_headers():
+        if header not in ("Content-Type", "Content-Length"):
+            response.headers[header] = value
+    return response
+
+
+def _problem_response(found: Problem) -> Response:
+    g.problem = found["type"].removeprefix("/problems/")
+    body = {**found, "request_id": _request_id()}
+    response = Response(_encoded(body), found["status"], mimetype="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def secure(response: Response) -> None:
+    """Add the headers that keep a browser from doing more with an answer than show it."""
+    headers = response.headers
+    for name, value in _HEADERS:
+        headers[name] = value
+    if "Content-Security-Policy" not in headers:
+        headers["Content-Security-Policy"] = PAGE_POLICY if response.mimetype == "text/html" else DATA_POLICY
+    if "Cross-Origin-Resource-Policy" not in headers:
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+
+
+def _request_id() -> str | None:
+    found: str | None = g.get("request_id")
+    return found
+
+
+def _encoded(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")

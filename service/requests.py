@@ -1,0 +1,159 @@
+"""What may be asked besides a search's options, as models: one check for HTTP and Python alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from indexer.errors import QueryError
+from service.queries.options import MAX_OFFSET, Names, SearchOptions
+
+Model = TypeVar("Model", bound=BaseModel)
+MAX_PAGE = 1000
+MAX_BATCH = 256
+MAX_POINTS = 100_000
+# Well-formed, but asking for what cannot be: HTTP 422. Everything else that pydantic finds is malformed: 400.
+_IMPOSSIBLE = frozenset(
+    {
+        "greater_than_equal", "less_than_equal", "greater_than", "less_than", "too_long", "too_short",
+        "string_too_long", "string_too_short", "finite_number", "literal_error", "value_error",
+    }
+)  # fmt: skip
+
+
+class Request(BaseModel):
+    """Named values from a query string, a form, JSON or keyword arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Self:
+        """Check values that came from outside. Raises QueryError naming the first that is wrong."""
+        return parsed(cls, given)
+
+
+def parsed(model: type[Model], given: Mapping[str, Any]) -> Model:
+    """Return `given` as a model. Raises QueryError, malformed or impossible, naming the first wrong field."""
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else None
+        if first["type"] == "extra_forbidden":
+            message = f"{field!r} is not known here; there are: {', '.join(model.model_fields) or 'none'}"
+        else:
+            said = str(first["msg"]).removeprefix("Value error, ")
+            message = f"{field}: {said[:1].lower()}{said[1:]}"
+        raise QueryError(message, field=field, malformed=first["type"] not in _IMPOSSIBLE) from None
+
+
+def _as_object(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return json.loads(value) if value.strip() else {}
+        except ValueError:
+            raise ValueError("is not a JSON object") from None
+    return value
+
+
+class ProductsQuery(Request):
+    """A page of products."""
+
+    q: str = Field("", max_length=300, description="words of a name, category or id")
+    category: Names = Field((), description="only these categories")
+    deleted: bool = Field(False, description="the deleted products instead of the live ones")
+    limit: int = Field(50, ge=1, le=MAX_PAGE, description="how many products to return")
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="how many to pass over first")
+
+
+class ChangesQuery(Request):
+    """How much of the journal."""
+
+    limit: int = Field(50, ge=1, le=MAX_PAGE, description="how many changes to return, newest first")
+
+
+class MatrixQuery(Request):
+    """Which category matrix."""
+
+    linkage: Literal["centroid", "mean"] = Field(
+        "centroid", description="cosine of the categories' mean vectors, or mean cosine of all pairs"
+    )
+    category: Names = Field((), description="only these categories")
+
+
+class PairsQuery(Request):
+    """Two categories to compare product by product."""
+
+    a: str = Field(description="a category")
+    b: str = Field(description="another category")
+    limit: int = Field(10, ge=1, le=100, description="how many pairs to return")
+
+
+class ProjectionQuery(Request):
+    """Which projection."""
+
+    dimensions: int = Field(2, ge=2, le=3, description="axes")
+    category: Names = Field((), description="only products of these categories")
+    fit: Literal["all", "selection"] = Field(
+        "all", description="find the axes from all products, or those shown"
+    )
+    limit: int = Field(2000, ge=1, le=MAX_POINTS, description="show at most so many products")
+
+
+class ImageQuery(Request):
+    """Which form of a picture."""
+
+    size: int | None = Field(
+        None, ge=1, le=4096, description="longer side in pixels; the original without it"
+    )
+
+
+class Liked(Request):
+    """Several products as one reference."""
+
+    like: Names = Field(min_length=1, description="ids of products to be like")
+    unlike: Names = Field((), description="ids of products to be unlike")
+
+
+class SearchRequest(SearchOptions):
+    """A search: exactly one of product, products, vector and text, with its options."""
+
+    product: str | None = Field(None, description="id of the reference product")
+    products: Liked | None = Field(None, description="several reference products")
+    vector: list[float] | None = Field(
+        None, max_length=65_536, description="a vector in the snapshot's space"
+    )
+    text: str | None = Field(None, max_length=300, description="its best product is the reference")
+
+    def options(self) -> SearchOptions:
+        """Return the options alone."""
+        return SearchOptions.model_construct(
+            **{name: getattr(self, name) for name in SearchOptions.model_fields}
+        )
+
+
+class BatchRequest(Request):
+    """Many searches at once; each is checked on its own, so that one bad search spoils no other."""
+
+    searches: list[dict[str, Any]] = Field(max_length=MAX_BATCH, description="searches, as for /search")
+
+
+class ProductForm(Request):
+    """The fields of an upload, its picture apart."""
+
+    name: str = Field(description="the product's name")
+    category: str = Field(description="its category, known or new")
+    id: str | None = Field(None, description="its id; made from the name by default")
+    group: str | None = Field(None, description="ties pictures of one item")
+    attributes: Annotated[dict[str, Any], BeforeValidator(_as_object)] = Field(
+        default_factory=dict, description="a JSON object of texts, numbers and booleans"
+    )
+
+
+class IdsRequest(Request):
+    """Products to delete or restore together, as one change to undo."""
+
+    ids: Names = Field(min_length=1, max_length=MAX_PAGE, description="ids of products")

@@ -1,0 +1,71 @@
+"""Health, metrics and the description of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Blueprint, Response, render_template, send_from_directory
+from werkzeug.exceptions import NotFound
+
+from service.context import Service
+from service.metrics import CONTENT_TYPE
+from service.openapi import openapi_document
+from service.replies import json_reply
+
+_DOCS_FILES = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
+
+
+def add_system(blueprint: Blueprint, service: Service) -> None:
+    """Add the routes outside /api/v1 to a blueprint."""
+    for path, view in (
+        ("/healthz", _healthz),
+        ("/readyz", _readyz(service)),
+        ("/metrics", _metrics(service)),
+        ("/openapi.json", _openapi(service)),
+        ("/docs", _docs),
+        ("/docs/<name>", _docs_file),
+    ):
+        endpoint = path.strip("/").replace(".", "_").replace("/<name>", "_file")
+        blueprint.add_url_rule(path, endpoint=endpoint, view_func=view)
+
+
+def _healthz() -> Response:
+    return json_reply({"status": "ok"})
+
+
+def _readyz(service: Service) -> Callable[[], Response]:
+    def readyz() -> Response:
+        view = service.catalogue.view()
+        service.catalogue.live.last_sequence()
+        return json_reply({"status": "ready", "snapshot": view.snapshot.name})
+
+    return readyz
+
+
+def _metrics(service: Service) -> Callable[[], Response]:
+    def metrics() -> Response:
+        return Response(service.metrics.render(), content_type=CONTENT_TYPE)
+
+    return metrics
+
+
+def _openapi(service: Service) -> Callable[[], Response]:
+    def openapi() -> Response:
+        return json_reply(openapi_document(service.prefix(), has_keys=bool(service.guard.keys)))
+
+    return openapi
+
+
+def _docs() -> str:
+    return render_template("vitrine/docs.html")
+
+
+def _docs_file(name: str) -> Response:
+    if name not in _DOCS_FILES:
+        raise NotFound(f"there is no file {name!r} here")
+    import swagger_ui_bundle
+
+    response = send_from_directory(Path(str(swagger_ui_bundle.swagger_ui_path)), name)
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response

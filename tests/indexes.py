@@ -1,0 +1,139 @@
+"""Small index folders written straight through IndexFolder, and the network that they were made with."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from indexer.images import open_picture
+from indexer.manifest import Manifest, ModelRecord
+from indexer.recipes import RecipeRequest, build_index
+from indexer.snapshot import FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, IndexFolder
+from indexer.table import Product, Table, write_failures
+from indexer.text_index import TextIndex
+from indexer.transform import Transform
+from service.photos import Photo
+from tests.pictures import jpeg
+
+DIMENSION = 48
+MODEL = ModelRecord("grid", "grid", "sha256:0", "decode|resize(4,4)|value_range(0,1)", DIMENSION)
+CATEGORIES = ("tênis", "bolsa", "relógio")
+
+
+class GridEmbedder:
+    """A network: the colours of a 4 x 4 grid, less grey, as a unit vector. `calls` counts its pictures."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.waiting = 0
+
+    def embed(self, data: bytes, model: ModelRecord) -> Photo:
+        assert model == MODEL
+        self.calls += 1
+        image = open_picture(data)
+        return Photo(grid_vector(image), image.width, image.height)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def grid_vector(image: Image.Image) -> Any:
+    small = np.asarray(image.resize((4, 4), Image.Resampling.BOX), np.float32).reshape(-1) / 255 - 0.5
+    small[0] += 1e-3
+    return (small / np.linalg.norm(small)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A product with its vector and the bytes of its picture."""
+
+    product: Product
+    vector: Any
+    picture: bytes
+
+
+def make_products(folder: Path, count: int = 12, first_seed: int = 0) -> list[Made]:
+    """Write pictures into `folder` and return their products: p00, p01, … in turn over three categories."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for number in range(count):
+        data = jpeg(48, 32, first_seed + number)
+        path = folder / f"p{number:02d}.jpg"
+        path.write_bytes(data)
+        product = Product(
+            id=f"p{number:02d}",
+            name=f"{CATEGORIES[number % 3].title()} {number:02d}",
+            category=CATEGORIES[number % 3],
+            group=f"g{number // 2}" if number < 8 else None,
+            image=str(path.absolute()),
+            sha256=hashlib.sha256(data).hexdigest(),
+            width_px=48,
+            height_px=32,
+            attributes={
+                "price": 10.0 * number,
+                "brand": "acme" if number % 2 else "zeta",
+                "in_stock": number < 9,
+            },
+        )
+        made.append(Made(product, grid_vector(Image.open(io.BytesIO(data)).convert("RGB")), data))
+    return made
+
+
+def publish(
+    index: Path,
+    products: Sequence[Product],
+    vectors: Any,
+    source: Path,
+    *,
+    live: bool = True,
+    **manifest: Any,
+) -> str:
+    """Publish a snapshot of these products and unit vectors; return its name."""
+    folder = IndexFolder(index)
+    matrix = np.ascontiguousarray(vectors, np.float32)
+    with folder.publishing(), folder.staging() as staged:
+        np.save(staged / VECTORS, matrix)
+        table = Table.from_products(products)
+        table.write(staged / TABLE)
+        TextIndex.build(table).save(staged / TEXT)
+        Transform("none", "a test").save(staged / TRANSFORM)
+        write_failures(staged / FAILURES, [])
+        report = build_index(np.load(staged / VECTORS, mmap_mode="r"), RecipeRequest("flat"), staged / INDEX)
+        record = _manifest(folder.name_of(staged), table, matrix, source, dataclasses.asdict(report))
+        return folder.publish(staged, dataclasses.replace(record, **manifest), live=live).name
+
+
+def publish_made(index: Path, made: Sequence[Made], source: Path, **manifest: Any) -> str:
+    """Publish products that `make_products` made."""
+    return publish(index, [each.product for each in made], [each.vector for each in made], source, **manifest)
+
+
+def _manifest(name: str, table: Table, matrix: Any, source: Path, recipe: dict[str, Any]) -> Manifest:
+    return Manifest(
+        snapshot=name,
+        built_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        vitrine="test",
+        source=str(source),
+        products=len(table),
+        deleted=int(table.deleted.sum()),
+        failed=0,
+        categories=len(table.categories),
+        model=dataclasses.replace(MODEL, dimension=matrix.shape[1]),
+        dimension=matrix.shape[1],
+        vector_dtype="float32",
+        transform={"name": "none", "why": "a test"},
+        recipe=recipe,
+        recall_at_10=1.0,
+        latency={"p50_ms": 0.1, "p95_ms": 0.2},
+        journal_sequence=0,
+        uploads_sequence=0,
+    )
