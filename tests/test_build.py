@@ -290,7 +290,7 @@ BUILD = "from indexer.cli import main; main(prog_name='vitrine-indexer')"
 def run_build(photos: Path, index: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", BUILD, "build", str(photos), "--index", str(index), "--json"]
     command += ["--model", "efficientnet-lite2", "--batch-size", "2"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_build_killed_at_any_moment_leaves_the_live_snapshot_and_can_go_on(
@@ -307,7 +307,8 @@ def test_a_build_killed_at_any_moment_leaves_the_live_snapshot_and_can_go_on(
         live = folder.open(full_check=True)
         assert live.name == before.snapshot or live.manifest.products == 32
     process = run_build(photos, index)
-    output, _ = process.communicate(timeout=120)
+    output, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
     report = json.loads(output)
     assert (process.returncode, report["products"]) == (0, 32)
     assert report["embedded"] + report["from_cache"] == 32
