@@ -3,9 +3,12 @@
 import codecs
 import gzip
 import io
+import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from textwrap import shorten
 from typing import Literal
 
 import pyarrow as pa
@@ -56,19 +59,20 @@ def parse_manifest(data: bytes, label: str, columns: Mapping[str, str]) -> pa.Ta
         if kind == "parquet":
             table = pa_parquet.ParquetFile(io.BytesIO(data)).read()
         elif kind == "jsonl":
-            table = _parse_jsonl(data, texts)
+            table = _parse_jsonl(data, label, texts)
         else:
             table = parse_csv(data, label, texts)
-    except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise SourceError(f"{label}: not a readable {kind} manifest: {reason}") from error
     return _with_fields(_without_index(table, label), label, columns)
 
 
-def _parse_jsonl(data: bytes, texts: Sequence[str]) -> pa.Table:
+def _parse_jsonl(data: bytes, label: str, texts: Sequence[str]) -> pa.Table:
     data = data.removeprefix(codecs.BOM_UTF8)
     if not data.strip():
         return pa.table({"image": pa.array([], pa.string())})
+    _check_lines(data, label)
     options = pa_json.ReadOptions(block_size=min(len(data) + 1, _MAX_BLOCK_BYTES), use_threads=False)
     table = pa_json.read_json(pa.BufferReader(data), options)
     # Texts that all look like dates were taken for dates: read those again as they are written.
@@ -81,6 +85,16 @@ def _parse_jsonl(data: bytes, texts: Sequence[str]) -> pa.Table:
         parse = pa_json.ParseOptions(explicit_schema=pa.schema(dates))
         table = pa_json.read_json(pa.BufferReader(data), options, parse)
     return table
+
+
+def _check_lines(data: bytes, label: str) -> None:
+    """Refuse a line that is not one JSON object: some, like `null`, crash pyarrow 26 and the process."""
+    for number, line in enumerate(data.split(b"\n"), 1):
+        try:
+            if line.strip() and not isinstance(json.loads(line), dict):
+                raise ValueError("one JSON object a line is expected")
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{label}: not a readable jsonl manifest: line {number}: {error}") from error
 
 
 def _without_index(table: pa.Table, label: str) -> pa.Table:
@@ -127,14 +141,14 @@ def _with_fields(table: pa.Table, label: str, columns: Mapping[str, str]) -> pa.
 
 
 def _check_columns(names: Sequence[str], label: str, columns: Mapping[str, str]) -> None:
-    there = ", ".join(names) or "none"
+    there = shorten(", ".join(names), 200) or "none"
     for field, name in columns.items():
         if name not in names:
             raise SourceError(f"{label}: no column {name!r} for --column {field}={name} (columns: {there})")
     if "image" not in columns and "image" not in names:
         folded = {name.casefold(): name for name in names}
         close = get_close_matches("image", list(folded), n=1, cutoff=0.6)
-        guess = folded[close[0]] if close else "NAME"
+        guess = shorten(folded[close[0]], 40) if close else "NAME"
         raise SourceError(
             f"{label}: no column 'image' (columns: {there}); say which one it is with --column image={guess}"
         )
@@ -157,10 +171,16 @@ def _text(values: pa.ChunkedArray, label: str, name: str) -> pa.ChunkedArray:
 
 
 def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same values in the simplest type for them: no dictionaries, one kind of text, typed nulls."""
+    """The same values in the simplest type for them: no dictionaries, one kind of text, typed nulls.
+
+    NaN and infinities become null: JSON has no word for them.
+    """
     kind = values.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_null(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         kind = pa.string()
-    return values if kind == values.type else values.cast(kind)
+    values = values if kind == values.type else values.cast(kind)
+    if pa.types.is_floating(kind) and not pc.all(pc.is_finite(values)).as_py():
+        return pc.if_else(pc.is_finite(values), values, pa.scalar(None, kind))
+    return values

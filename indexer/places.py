@@ -12,8 +12,9 @@ import posixpath
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 import fsspec
@@ -156,7 +157,8 @@ class UrlReader:
     def read(self, url: str, max_bytes: int) -> bytes:
         """Return the bytes behind a URL. Raises OSError (FileNotFoundError, TimeoutError, TooManyBytes…)."""
         read = self._read_http if url.startswith(("http://", "https://")) else _read_fsspec
-        return _within(self._timeout_s, lambda: read(url, max_bytes))
+        with clients_as_os_errors():
+            return _within(self._timeout_s, lambda: read(url, max_bytes))
 
     def _read_http(self, url: str, max_bytes: int) -> bytes:
         ends = time.monotonic() + self._timeout_s
@@ -173,6 +175,17 @@ class UrlReader:
                 if time.monotonic() > ends:
                     raise TimeoutError
         return bytes(data)
+
+
+@contextmanager
+def clients_as_os_errors() -> Iterator[None]:
+    """Turn what a file system's own client raises (urllib3, botocore, aiohttp…) into OSError."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _read_fsspec(url: str, max_bytes: int) -> bytes:

@@ -21,7 +21,16 @@ import requests
 from indexer.errors import PictureError, SourceError
 from indexer.images import PICTURE_EXTENSIONS
 from indexer.manifests import manifest_kind, parse_manifest
-from indexer.places import LocalPlace, Place, RemotePlace, UrlReader, is_url, local_path, read_local
+from indexer.places import (
+    LocalPlace,
+    Place,
+    RemotePlace,
+    UrlReader,
+    clients_as_os_errors,
+    is_url,
+    local_path,
+    read_local,
+)
 from indexer.products import Origin, category_pattern, complete_products
 
 SourceKind = Literal["folder", "csv", "parquet", "jsonl"]
@@ -189,11 +198,12 @@ def _local_images(root: str) -> list[str]:
 
 
 def _remote_images(url: str) -> list[str]:
-    filesystem, root = fsspec.core.url_to_fs(url)
-    if not filesystem.isdir(root):
-        raise FileNotFoundError("no such folder, and not a manifest (.csv, .parquet or .jsonl)")
-    prefix = root.rstrip("/") + "/"
-    paths = (path.removeprefix(prefix) for path in filesystem.find(root))
+    with clients_as_os_errors():
+        filesystem, root = fsspec.core.url_to_fs(url)
+        if not filesystem.isdir(root):
+            raise FileNotFoundError("no such folder, and not a manifest (.csv, .parquet or .jsonl)")
+        prefix = root.rstrip("/") + "/"
+        paths = [path.removeprefix(prefix) for path in filesystem.find(root)]
     return [path for path in paths if _has_picture_extension(path) and not _is_hidden(path)]
 
 

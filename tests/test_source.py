@@ -471,3 +471,11 @@ def test_threads_read_at_once(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(source.read, range(20))) == [jpeg(16, 16, number) for number in range(20)]
+
+
+def test_a_source_without_some_products_still_reads_the_right_pictures(tmp_path: Path) -> None:
+    source = open_source(make_folder(tmp_path, "a/1.jpg", "a/2.jpg", "b/3.jpg"))
+    assert source.without(()) is source
+    rest = source.without({"a:1", "unknown"})
+    assert column(rest, "id") == ["a:2", "b:3"]
+    assert [rest.read(row) for row in range(len(rest))] == [b"a/2.jpg", b"b/3.jpg"]
