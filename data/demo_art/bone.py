@@ -1,10 +1,13 @@
 """Bonés: curved, trucker, flat-brim and military caps in three-quarter view, brim to the right."""
 
+# an outline reads best on one line; `+ [x, y]` moves points
+# ruff: noqa: E501, RUF005
+
 from __future__ import annotations
 
 import numpy as np
 
-from .canvas import CLOTH, RUBBER, Canvas, Colour, Field, Fill, area, blur, creases, relief, stroke
+from .canvas import CLOTH, Canvas, Colour, Field, Fill, area, blur, creases, relief, stroke
 from .curves import curve, dashes, ellipse, line
 from .items import Family, Look, Style
 from .motifs import motif
@@ -17,9 +20,9 @@ CROWNS = {
     "militar": "13,60! 14,44 16.4,34.6! 24,30.4 40,28.4 56,30.4 64.6,35! 66.6,46 68,58! 56,55.4 40,56 24,58.4!",
 }
 BRIMS = {
-    "curvo": "36,56.2! 48,52.4 60,53.4 70,57 82,62.4 91,69.4 92.6,73! 88,73.6 78,69.6 66,66.6 52,66 40,67.6 35.6,67! 33.4,62",
-    "reto": "36,57! 48,53.2 60,53.4 72,55.4 86,58.6 94.6,62! 94.4,64.6! 84,66 66,67.6 50,68.4 36,68! 33.4,62",
-    "militar": "36,56.2! 48,53 60,53.6 70,56.6 82,61.4 89.6,67.4 90.6,70.6! 84,70 74,67.4 62,66 50,66 36,67! 33.8,62",
+    "curvo": "34.4,65.6! 40,58.6 48,54.4 59,53.8 70,57 82,62.4 91,69.4 92.6,73! 88,73.8 78,70.6 66,68.2 52,67.8 42,67.2",
+    "reto": "34.4,66! 40,59 48,54.6 59,53.6 72,55.4 86,58.6 94.6,62! 94.4,64.6! 84,66.4 66,68.2 50,68.6 42,67.8",
+    "militar": "34.8,65.4! 41,58.6 49,54.6 60,54 70,56.8 82,61.4 89.6,67.4 90.6,70.6! 84,70.4 74,68.2 62,67.2 50,67.2 42,66.8",
 }
 FRONT_PANEL = {
     "curvo": "39,23.4! 51,25.6 61,33.4 66.4,45 68,58.4! 56,55.4 43,55.8! 44.6,40",
@@ -36,7 +39,11 @@ def _draw_crown(canvas: Canvas, key: str, look: Look) -> Field:
     shape = _shape(key)
     crown = area(curve(CROWNS[shape]))
     main, second = rgb(look.colour), rgb(look.second)
-    dents = creases([line("22,40 26,48 25,57"), line("55,34 58,44 57,54"), line("33,52 42,50 50,52")], 5, 0.7 if key == "dad" else 0.3)
+    dents = creases(
+        [line("22,40 26,48 25,57"), line("55,34 58,44 57,54"), line("33,52 42,50 50,52")],
+        5,
+        0.7 if key == "dad" else 0.3,
+    )
     back: Fill | Colour = second if key == "trucker" else look.fill()
     canvas.paint(crown, back, relief(crown, 9.0, 0.62, dents), CLOTH)
     if key == "trucker":
@@ -86,13 +93,23 @@ def _draw_brim(canvas: Canvas, key: str, colour: Fill | Colour, tone: Colour) ->
     under = area(outline + [-0.5, 1.9])
     canvas.paint(under, darker(tone, 0.45), relief(under, 1.2, 0.5), CLOTH)
     brim = area(outline)
-    arch = creases([line("44,60 60,58.6 78,62.4 90,70")], 9, 1.7) if shape != "reto" else creases([line("44,60 66,58 90,61")], 7, 0.7)
-    canvas.paint(brim, colour, relief(brim, 2.0, 0.6, arch), CLOTH)
-    ends = {"curvo": ("91,71", "66,64.6", "36,66"), "reto": ("93,63.4", "66,66.2", "36,67"), "militar": ("89,69.4", "64,64.6", "36,66")}[shape]
+    arch = (
+        creases([line("44,60 60,58.6 78,62.4 90,70")], 9, 1.7)
+        if shape != "reto"
+        else creases([line("44,60 66,58 90,61")], 7, 0.7)
+    )
+    canvas.paint(brim, colour, relief(brim, 1.5, 0.5, arch), CLOTH)
+    ends = {
+        "curvo": ("91,71", "66,64.6", "36,66"),
+        "reto": ("93,63.4", "66,66.2", "36,67"),
+        "militar": ("89,69.4", "64,64.6", "36,66"),
+    }[shape]
     rim = line(f"{ends[0]} {ends[1]} {ends[2]}")
-    inner = line("70,57.4 58,54.6 42,56.4")
+    inner = line("70,57.4 58,54.6 40,60")
     for t in (0.16, 0.36, 0.56, 0.76):
-        rows = [rim[n * (len(rim) - 1) // 20] * (1 - t) + inner[n * (len(inner) - 1) // 20] * t for n in range(21)]
+        rows = [
+            rim[n * (len(rim) - 1) // 20] * (1 - t) + inner[n * (len(inner) - 1) // 20] * t for n in range(21)
+        ]
         threads = dashes(np.array(rows), 0.8, 0.5)
         canvas.paint(stroke(0.24, *threads) * brim, _thread(tone), opacity=0.65)
     hem = area(curve(CROWNS[shape]) + [0.5, 1.6]) * brim
@@ -125,7 +142,7 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
     is_two_tone = key in ("reto", "trucker") and look.note == "Bicolor"
     brim_tone = second if is_two_tone and key == "reto" else main
     crown = _draw_crown(canvas, key, look)
-    band = area(curve("12,60! 24,58.6 40,56 43,55.8! 42,64 36.4,67! 24,68 13,66.4!"))
+    band = area(curve("12,60! 24,58.6 40,56 52,54.6! 50,62 40,67! 24,68 13,66.4!"))
     canvas.paint(band, second if key == "trucker" else look.fill(), relief(band, 2.4, 0.5), CLOTH)
     canvas.darken(band, 0.12)
     canvas.stitch(line("13,64.4 24,66 36,65 41,62.6"), _thread(main), 0.24, 0.7)
@@ -138,7 +155,7 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
 STYLES = (
     Style("dad", "Boné Aba Curva", "Maré Alta", 69.90, (
         Look("preto", "branco", motif="mark"), Look("azul-marinho", "branco", motif="mark"), Look("bege", "marrom", motif="mark"),
-        Look("rosa", "branco", motif="heart"), Look("branco", "azul", motif="wave"), Look("verde-escuro", "creme", motif="leaf"),
+        Look("rosa", "branco", motif="heart"), Look("branco", "azul", motif="wave"),
         Look("delavê", "branco", "denim", motif="star", note="Jeans"),
     )),
     Style("trucker", "Boné Trucker Telado", "Trilha Norte", 79.90, (

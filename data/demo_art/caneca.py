@@ -1,5 +1,8 @@
 """Canecas: straight, rounded, enamel and tall mugs with the handle on the right."""
 
+# an outline reads best on one line
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import numpy as np
@@ -104,7 +107,7 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
 STYLES = (
     Style("reta", "Caneca de Cerâmica", "Barro Claro", 39.90, (
         Look("branco"), Look("preto"), Look("turquesa", "branco", note="Bicolor"),
-        Look("amarelo", "branco", note="Bicolor"), Look("rosa", "branco", note="Bicolor"),
+        Look("amarelo", "branco", note="Bicolor"),
         Look("vermelho", "branco", note="Bicolor"),
     )),
     Style("estampada", "Caneca Estampada", "Barro Claro", 49.90, (

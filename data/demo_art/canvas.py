@@ -4,10 +4,14 @@ Drawing happens at twice the shipped size and masks at six times it. All coordin
 the picture is 100 x 100. Colour is float sRGB in [0, 1]. The light comes from the upper left.
 """
 
+# `+ [x, y]` moves points
+# ruff: noqa: RUF005
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +19,10 @@ from PIL import Image, ImageDraw
 
 from .curves import Points, dashes, ribbon
 
-Field = NDArray[np.float32]  # (H, W) over the whole canvas
+Field = NDArray[np.floating[Any]]  # (H, W) over the whole canvas
+Pixels = NDArray[np.floating[Any]]  # (h, w, 3)
 Colour = tuple[float, float, float]
-Fill = Callable[[Field, Field], NDArray[np.float32]]  # x, y in units -> (h, w, 3)
+Fill = Callable[[Field, Field], Pixels]  # x, y in units
 
 SIZE_PX = 384
 CANVAS_PX = 2 * SIZE_PX
@@ -127,7 +132,8 @@ def _box(field: Field, half: int, axis: int) -> Field:
 
 
 def _shrink(field: Field) -> Field:
-    return field.reshape(RELIEF_PX, 2, RELIEF_PX, 2).mean(axis=(1, 3))
+    small: Field = field.reshape(RELIEF_PX, 2, RELIEF_PX, 2).mean(axis=(1, 3))
+    return small
 
 
 def _grow(field: Field) -> Field:
@@ -188,7 +194,7 @@ class Canvas:
         if box is None:
             return
         cover = (mask[box] * np.float32(opacity))[..., None]
-        colour = fill(self.x[box], self.y[box]) if callable(fill) else np.float32(fill)
+        colour = fill(self.x[box], self.y[box]) if callable(fill) else np.asarray(fill, np.float32)
         if light is not None:
             shade = 1 + finish.diffuse * (light.shade[box] - 1)
             colour = colour * np.clip(shade, DARKEST, BRIGHTEST)[..., None]
@@ -202,14 +208,14 @@ class Canvas:
         box = _bounds(mask)
         if box is not None:
             cover = (mask[box] * np.float32(amount))[..., None]
-            self.pixels[box] *= 1 - cover * (1 - np.float32(tint))
+            self.pixels[box] *= 1 - cover * (1 - np.asarray(tint, np.float32))
 
     def lighten(self, mask: Field, amount: float, tint: Colour = (1, 1, 1)) -> None:
         """Screen with light."""
         box = _bounds(mask)
         if box is not None:
             cover = (mask[box] * np.float32(amount))[..., None]
-            self.pixels[box] = 1 - (1 - self.pixels[box]) * (1 - cover * np.float32(tint))
+            self.pixels[box] = 1 - (1 - self.pixels[box]) * (1 - cover * np.asarray(tint, np.float32))
 
     def cast(self, mask: Field, blur_radius: float, amount: float, offset: tuple[float, float]) -> None:
         """Drop a soft shadow of `mask`, moved by `offset` units."""

@@ -1,5 +1,8 @@
 """Outlines in drawing units (the picture is 100 x 100, y down). Knows nothing of pixels or colour."""
 
+# `+ [x, y]` moves points
+# ruff: noqa: RUF005
+
 from __future__ import annotations
 
 import math
@@ -40,12 +43,14 @@ def _handle(knots: Points, i: int, is_corner: bool, chord: Points) -> Points:
         return chord / 3
     tangent = knots[(i + 1) % len(knots)] - knots[i - 1]
     length = float(np.hypot(*tangent)) or 1.0
-    return tangent / length * float(np.hypot(*chord)) / 3
+    handle: Points = tangent / length * float(np.hypot(*chord)) / 3
+    return handle
 
 
 def _bezier(p0: Points, p1: Points, p2: Points, p3: Points) -> Points:
     t = np.linspace(0, 1, STEPS_PER_SEGMENT, endpoint=False)[:, None]
-    return (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t**2 * p2 + t**3 * p3
+    piece: Points = (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t**2 * p2 + t**3 * p3
+    return piece
 
 
 def line(text: str) -> Points:
@@ -71,14 +76,16 @@ def shift(points: Points, dx: float, dy: float = 0.0) -> Points:
 
 def scale(points: Points, sx: float, sy: float, centre: tuple[float, float] = (50, 50)) -> Points:
     """Return the points scaled about `centre`."""
-    return (points - centre) * [sx, sy] + centre
+    scaled: Points = (points - centre) * [sx, sy] + centre
+    return scaled
 
 
 def rotate(points: Points, degrees: float, centre: tuple[float, float] = (50, 50)) -> Points:
     """Return the points turned clockwise (y is down) about `centre`."""
     a = math.radians(degrees)
     turn = np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
-    return (points - centre) @ turn + centre
+    turned: Points = (points - centre) @ turn + centre
+    return turned
 
 
 def ellipse(cx: float, cy: float, rx: float, ry: float, span: tuple[float, float] = (0, 360)) -> Points:

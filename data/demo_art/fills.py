@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .canvas import Colour, Field, Fill
+from .canvas import Colour, Field, Fill, Pixels
 from .palette import lighter, mix
 
-Image = NDArray[np.float32]  # (h, w, 3)
 EDGE = 0.16  # softness of a pattern's edges, units
 
 
-def _blend(first: Colour | Image, second: Colour | Image, cover: Field) -> Image:
-    a, b = np.float32(first), np.float32(second)
-    return a + (b - a) * cover[..., None].astype(np.float32)
+def _blend(first: Colour | Pixels, second: Colour | Pixels, cover: Field) -> Pixels:
+    a, b = np.asarray(first, np.float32), np.asarray(second, np.float32)
+    mixed: Pixels = a + (b - a) * cover[..., None].astype(np.float32)
+    return mixed
 
 
-def _above(value: Field, edge: float | Field, soft: float = EDGE) -> Field:
-    return np.clip((value - edge) / soft + 0.5, 0, 1)
+def _paper(colour: Colour, like: Field) -> Pixels:
+    """Return one colour in the shape of `like`."""
+    return np.broadcast_to(np.asarray(colour, np.float32), (*like.shape, 3))
+
+
+def _above(value: float | Field, edge: float | Field, soft: float = EDGE) -> Field:
+    return np.clip((np.asarray(value) - edge) / soft + 0.5, 0, 1)
 
 
 def _noise(i: Field, j: Field, salt: float = 0.0) -> Field:
@@ -49,7 +53,7 @@ def ramp(stops: Sequence[tuple[float, Colour]], start: tuple[float, float], end:
     norm = (x1 - x0) ** 2 + (y1 - y0) ** 2
     places, colours = [s[0] for s in stops], np.array([s[1] for s in stops])
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         t = ((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / norm
         bands = [np.interp(t, places, colours[:, c]) for c in range(3)]
         return np.stack(bands, axis=-1).astype(np.float32)
@@ -61,7 +65,7 @@ def sweep(stops: Sequence[tuple[float, Colour]], cx: float, cy: float) -> Fill:
     """Return a conical gradient about (cx, cy), stops at fractions of a turn: brushed metal."""
     places, colours = [s[0] for s in stops], np.array([s[1] for s in stops])
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         t = np.mod(np.arctan2(y - cy, x - cx) / (2 * np.pi), 1.0)
         bands = [np.interp(t, places, colours[:, c]) for c in range(3)]
         return np.stack(bands, axis=-1).astype(np.float32)
@@ -71,14 +75,14 @@ def sweep(stops: Sequence[tuple[float, Colour]], cx: float, cy: float) -> Fill:
 
 def plain(main: Colour, *_: object) -> Fill:
     """Return one flat colour."""
-    return lambda x, y: np.broadcast_to(np.float32(main), (*x.shape, 3))
+    return lambda x, _y: _paper(main, x)
 
 
 def stripes(main: Colour, second: Colour, period: float = 6.0, share: float = 0.5, turn: float = 0.0) -> Fill:
     """Return stripes; turn 0 is horizontal, in degrees."""
     sin, cos = np.sin(np.radians(turn)), np.cos(np.radians(turn))
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         along = np.mod(y * cos + x * sin, period)
         inside = _above(along, period * (1 - share)) * _above(period - along, 0.0)
         return _blend(main, second, inside)
@@ -89,7 +93,7 @@ def stripes(main: Colour, second: Colour, period: float = 6.0, share: float = 0.
 def gingham(main: Colour, second: Colour, period: float = 5.0) -> Fill:
     """Return a two-colour vichy check: overlapping bands of `second` over `main`."""
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         bands = [_above(np.abs(np.mod(v, period) - period / 2), period / 4) for v in (x, y)]
         return _blend(main, second, (bands[0] + bands[1]) / 2)
 
@@ -100,8 +104,8 @@ def tartan(main: Colour, second: Colour, period: float = 13.0) -> Fill:
     """Return a tartan: wide bands, thin lines and where they cross."""
     third = mix(lighter(second, 0.6), main, 0.1)
 
-    def fill(x: Field, y: Field) -> Image:
-        image = np.broadcast_to(np.float32(main), (*x.shape, 3))
+    def fill(x: Field, y: Field) -> Pixels:
+        image = _paper(main, x)
         for v in (x, y):
             along = np.abs(np.mod(v, period) - period / 2)
             image = _blend(image, second, _above(along, period * 0.3) * 0.55)
@@ -114,7 +118,7 @@ def tartan(main: Colour, second: Colour, period: float = 13.0) -> Fill:
 def dots(main: Colour, second: Colour, period: float = 5.0, share: float = 0.25) -> Fill:
     """Return polka dots on a staggered grid."""
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         row = np.floor(y / period)
         u = np.mod(x + np.mod(row, 2) * period / 2, period) - period / 2
         v = np.mod(y, period) - period / 2
@@ -128,8 +132,8 @@ def flowers(main: Colour, second: Colour, period: float = 9.0) -> Fill:
     leaf = mix(main, (0.22, 0.45, 0.3), 0.75)
     heart = mix(second, (0.98, 0.78, 0.25), 0.8)
 
-    def fill(x: Field, y: Field) -> Image:
-        image = np.broadcast_to(np.float32(main), (*x.shape, 3))
+    def fill(x: Field, y: Field) -> Pixels:
+        image = _paper(main, x)
         for salt, size, petal in ((0.0, 0.40, second), (9.0, 0.22, lighter(second, 0.45))):
             sx, sy = x + salt * period / 17, y + salt * period / 19
             j = np.floor(sy / period)
@@ -155,8 +159,8 @@ def camouflage(main: Colour, second: Colour, period: float = 11.0) -> Fill:
     """Return camouflage in four tones of the two colours."""
     tones = (mix(main, second, 0.5), second, mix(second, (0.1, 0.1, 0.1), 0.55))
 
-    def fill(x: Field, y: Field) -> Image:
-        image = np.broadcast_to(np.float32(main), (*x.shape, 3))
+    def fill(x: Field, y: Field) -> Pixels:
+        image = _paper(main, x)
         for n, tone in enumerate(tones):
             field = clouds(x, y * 1.5, period, salt=11 + 7 * n)
             image = _blend(image, tone, _above(field, 0.55 + 0.05 * n, 0.02))
@@ -168,7 +172,7 @@ def camouflage(main: Colour, second: Colour, period: float = 11.0) -> Fill:
 def tie_dye(main: Colour, second: Colour, period: float = 12.0) -> Fill:
     """Return a spiral of dye around the middle of the picture."""
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         u, v = x - 50, y - 50
         radius = np.hypot(u, v) + (clouds(x, y, 7) - 0.5) * 9
         wave = np.sin(np.arctan2(v, u) * 3 + radius / period * 4)
@@ -183,7 +187,7 @@ def animal(main: Colour, second: Colour, period: float = 6.0) -> Fill:
     """Return leopard spots: broken dark rings with a warmer heart."""
     heart = mix(main, second, 0.4)
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         u, v = x + (clouds(x, y, 4) - 0.5) * 3.4, y + (clouds(x, y, 4, 8) - 0.5) * 3.4
         j = np.floor(v / period)
         u = u + np.mod(j, 2) * period / 2
@@ -202,7 +206,7 @@ def animal(main: Colour, second: Colour, period: float = 6.0) -> Fill:
 def zigzag(main: Colour, second: Colour, period: float = 7.0) -> Fill:
     """Return chevrons."""
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         tooth = np.abs(np.mod(x, period) - period / 2) * 0.9
         along = np.abs(np.mod(y + tooth, period) - period / 2)
         return _blend(main, second, _above(period * 0.22, along))
@@ -213,7 +217,7 @@ def zigzag(main: Colour, second: Colour, period: float = 7.0) -> Fill:
 def speckle(main: Colour, second: Colour, period: float = 2.6) -> Fill:
     """Return the fine uneven specks of enamel or stoneware."""
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         i, j = np.floor(x / period), np.floor(y / period)
         u = np.mod(x, period) - period * (0.3 + 0.4 * _noise(i, j))
         v = np.mod(y, period) - period * (0.3 + 0.4 * _noise(i, j, 1))
@@ -223,7 +227,7 @@ def speckle(main: Colour, second: Colour, period: float = 2.6) -> Fill:
     return fill
 
 
-def fade(main: Colour, second: Colour, period: float = 0.0) -> Fill:
+def fade(main: Colour, second: Colour) -> Fill:
     """Return a vertical gradient over the middle of the picture."""
     return ramp([(0, main), (0.2, main), (0.85, second), (1, second)], (50, 15), (50, 88))
 
@@ -231,17 +235,17 @@ def fade(main: Colour, second: Colour, period: float = 0.0) -> Fill:
 def waves(main: Colour, second: Colour, period: float = 7.0) -> Fill:
     """Return rolling wave lines."""
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         along = np.mod(y + np.sin(x / period * 3.0) * period * 0.22, period)
         return _blend(main, second, _above(period * 0.17, np.abs(along - period / 2)))
 
     return fill
 
 
-def denim(main: Colour, second: Colour, period: float = 0.0) -> Fill:
+def denim(main: Colour, second: Colour) -> Fill:
     """Return washed denim: a fine twill over cloudy fading."""
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         twill = np.sin((x * 1.0 + y * 1.7) * 5.2) * 0.5 + 0.5
         image = _blend(main, lighter(main, 0.35), twill * 0.22)
         worn = np.clip(clouds(x, y * 0.6, 12, 2) * 1.6 - 0.65, 0, 1)
@@ -253,7 +257,7 @@ def denim(main: Colour, second: Colour, period: float = 0.0) -> Fill:
 def woven(main: Colour, second: Colour, period: float = 3.0) -> Fill:
     """Return a basket weave."""
 
-    def fill(x: Field, y: Field) -> Image:
+    def fill(x: Field, y: Field) -> Pixels:
         i, j = np.floor(x / period), np.floor(y / period)
         over = np.mod(i + j, 2)
         u = np.mod(np.where(over > 0, x, y), period) / period
@@ -274,7 +278,7 @@ def wavy(fill: Fill, amount: float = 0.7, length: float = 9.0) -> Fill:
 def around(fill: Fill, cx: float, radius: float, sag: float) -> Fill:
     """Return the fill wrapped around an upright cylinder, seen from `sag` units above at its edge."""
 
-    def wrapped(x: Field, y: Field) -> Image:
+    def wrapped(x: Field, y: Field) -> Pixels:
         across = np.clip((x - cx) / radius, -0.97, 0.97)
         return fill(cx + np.arcsin(across) * radius, y - sag * np.sqrt(1 - across**2))
 

@@ -1,5 +1,8 @@
 """Jaquetas: puffer, denim, bomber, biker and windbreaker, laid flat and zipped up."""
 
+# an outline reads best on one line; `+ [x, y]` moves points
+# ruff: noqa: E501, RUF005
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,7 +11,6 @@ from .canvas import (
     CLOTH,
     LEATHER,
     METAL,
-    PLASTIC,
     Canvas,
     Colour,
     Field,
@@ -22,7 +24,7 @@ from .canvas import (
 )
 from .curves import Points, curve, dashes, ellipse, line, mirror, rectangle, ribbon, symmetric
 from .items import Family, Look, Style
-from .palette import brightness, darker, lighter, mix, rgb
+from .palette import darker, lighter, mix, rgb
 
 NYLON = Finish(0.85, 0.22, 14)
 TORSO = "42,15.6! 30,19.8! 26.2,29 25.6,42! 26.6,60 26.2,82.4! 38,83.8 50,84!"
@@ -42,7 +44,8 @@ def _quilt(canvas: Canvas, period: float, tilt: float) -> Field:
     phase = np.mod(canvas.y + tilt * (canvas.x - 50) - 3.0, period) / period
     tube = np.sqrt(np.clip(1 - (phase * 2 - 1) ** 2, 0, 1))
     puckers = np.sin(canvas.x * 2.3 + np.sin(canvas.x * 0.9) * 2) * (1 - tube) * 0.18
-    return (tube * 2.3 + puckers).astype(np.float32)
+    height: Field = (tube * 2.3 + puckers).astype(np.float32)
+    return height
 
 
 def _folds(key: str) -> Field:

@@ -1,5 +1,8 @@
 """Prints without a brand: small emblems for shirts, caps and mugs."""
 
+# `+ [x, y]` moves points
+# ruff: noqa: RUF005
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,7 +27,8 @@ def motif(
     """Print the emblem `name`, `size` units across, about `centre`, only where `clip` is."""
 
     def place(points: Points) -> Points:
-        return points * (size / 100) + np.array(centre) - size / 2
+        placed: Points = points * (size / 100) + np.array(centre) - size / 2
+        return placed
 
     for mask, colour in DRAWINGS[name](place, *colours):
         canvas.paint(mask * clip, colour, opacity=0.94)
@@ -33,12 +37,12 @@ def motif(
 Layers = list[tuple[Field, Colour]]
 
 
-def _star(place: Place, main: Colour, second: Colour) -> Layers:
+def _star(place: Place, main: Colour, _second: Colour) -> Layers:
     turns = [rotate(np.array([[50.0, 6.0 if n % 2 == 0 else 31.0]]), n * 36) for n in range(10)]
     return [(area(place(np.concatenate(turns))), main)]
 
 
-def _heart(place: Place, main: Colour, second: Colour) -> Layers:
+def _heart(place: Place, main: Colour, _second: Colour) -> Layers:
     shape = curve("50,30! 38,13 18,16 10,34 22,60 50,88! 78,60 90,34 82,16 62,13")
     shine = line("22,36 25,27 33,24")
     return [(area(place(shape)), main), (_pen(place, 5, shine), lighter(main, 0.55))]

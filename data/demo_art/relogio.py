@@ -1,5 +1,8 @@
 """Relógios: dress, bracelet, chronograph, digital and minimal watches, dial to the front."""
 
+# an outline reads best on one line; `+ [x, y]` moves points
+# ruff: noqa: E501, RUF005
+
 from __future__ import annotations
 
 import numpy as np
@@ -17,7 +20,18 @@ STRAP = "50,3! 42.4,3.4! 41.2,16 39.6,29! 39,36! 50,36!"
 def _brushed(metal: Colour) -> Fill:
     """Return the light and dark fan of turned metal."""
     lit, dim = lighter(metal, 0.55), darker(metal, 0.35)
-    stops = [(0.0, dim), (0.12, metal), (0.2, lit), (0.3, metal), (0.45, dim), (0.6, metal), (0.66, lit), (0.75, metal), (0.9, dim), (1, dim)]
+    stops = [
+        (0.0, dim),
+        (0.12, metal),
+        (0.2, lit),
+        (0.3, metal),
+        (0.45, dim),
+        (0.6, metal),
+        (0.66, lit),
+        (0.75, metal),
+        (0.9, dim),
+        (1, dim),
+    ]
     return sweep(stops, CX, CY)
 
 
@@ -55,7 +69,11 @@ def _draw_bracelet(canvas: Canvas, metal: Colour, middle: Colour) -> None:
             y = CY + flip * (20.5 + n * 3.35)
             half = 10.6 - n * 0.32
             shade = 0.1 + 0.045 * n
-            for left, width, colour in ((-half, half * 0.62, metal), (half * 0.38, half * 0.62, metal), (-half * 0.42, half * 0.84, middle)):
+            for left, width, colour in (
+                (-half, half * 0.62, metal),
+                (half * 0.38, half * 0.62, metal),
+                (-half * 0.42, half * 0.84, middle),
+            ):
                 link = area(rectangle(CX + left, y - 1.75, width, 3.5, 0.9))
                 canvas.cast(link, 0.7, 0.25, (0.6, 0.7))
                 canvas.paint(link, colour, relief(link, 0.9, 0.8), METAL)
@@ -86,8 +104,12 @@ def _draw_markers(canvas: Canvas, radius: float, ink: Colour, style: str) -> Non
         canvas.paint(stroke(0.22, *ticks), ink, opacity=0.75)
     for hour in range(12):
         is_quarter = hour % 3 == 0
-        length = {"minimal": 2.6, "diver": 2.6, "dress": 3.6, "chrono": 2.6}[style] * (1.35 if is_quarter else 1)
-        width = {"minimal": 0.5, "diver": 1.7, "dress": 0.8, "chrono": 0.8}[style] * (1.2 if is_quarter else 1)
+        length = {"minimal": 2.6, "diver": 2.6, "dress": 3.6, "chrono": 2.6}[style] * (
+            1.35 if is_quarter else 1
+        )
+        width = {"minimal": 0.5, "diver": 1.7, "dress": 0.8, "chrono": 0.8}[style] * (
+            1.2 if is_quarter else 1
+        )
         if style == "diver" and not is_quarter:
             shape = ellipse(CX, CY - radius + 3.7, 1.25, 1.25)
         else:
@@ -115,8 +137,30 @@ def _draw_hands(canvas: Canvas, radius: float, ink: Colour, second: Colour, has_
 def _draw_dial(canvas: Canvas, radius: float, colour: Colour) -> Field:
     dial = area(ellipse(CX, CY, radius, radius))
     light, dark = lighter(colour, 0.16), darker(colour, 0.14)
-    canvas.paint(dial, sweep([(0, dark), (0.15, colour), (0.25, light), (0.4, colour), (0.6, dark), (0.7, light), (0.82, colour), (1, dark)], CX, CY))
-    canvas.darken((dial - np.clip(blur(area(ellipse(CX + 0.5, CY + 0.8, radius, radius)), 1.0) * 1.9 - 0.9, 0, 1)).clip(0, 1) * dial, 0.5)
+    canvas.paint(
+        dial,
+        sweep(
+            [
+                (0, dark),
+                (0.15, colour),
+                (0.25, light),
+                (0.4, colour),
+                (0.6, dark),
+                (0.7, light),
+                (0.82, colour),
+                (1, dark),
+            ],
+            CX,
+            CY,
+        ),
+    )
+    canvas.darken(
+        (dial - np.clip(blur(area(ellipse(CX + 0.5, CY + 0.8, radius, radius)), 1.0) * 1.9 - 0.9, 0, 1)).clip(
+            0, 1
+        )
+        * dial,
+        0.5,
+    )
     return dial
 
 
@@ -147,7 +191,9 @@ def _draw_bezel(canvas: Canvas, colour: Colour, ink: Colour) -> None:
 def _draw_digital(canvas: Canvas, look: Look) -> None:
     """Draw a square resin watch with a liquid crystal display."""
     colour, second = rgb(look.colour), rgb(look.second)
-    body = curve("33,33! 38,29 50,28.4 62,29 67,33! 68,42 68,58 67,67! 62,71 50,71.6 38,71 33,67! 32,58 32,42")
+    body = curve(
+        "33,33! 38,29 50,28.4 62,29 67,33! 68,42 68,58 67,67! 62,71 50,71.6 38,71 33,67! 32,58 32,42"
+    )
     buttons = [rectangle(x, y, 2.6, 5, 0.8) for x in (30.6, 66.8) for y in (38.5, 56.5)]
     pads = area(*buttons)
     canvas.cast(pads, 0.8, 0.3, (0.6, 0.8))
@@ -174,7 +220,15 @@ def _draw_digits(canvas: Canvas) -> None:
     lines: list[Points] = []
     for x, digit in ((40.2, "1"), (45.2, "0"), (52.0, "2"), (57.0, "8")):
         w, h, y = 3.0, 4.6, 45.2
-        strokes = {"a": (0, 0, w, 0), "b": (w, 0, w, h), "c": (w, h, w, 2 * h), "d": (0, 2 * h, w, 2 * h), "e": (0, h, 0, 2 * h), "f": (0, 0, 0, h), "g": (0, h, w, h)}
+        strokes = {
+            "a": (0, 0, w, 0),
+            "b": (w, 0, w, h),
+            "c": (w, h, w, 2 * h),
+            "d": (0, 2 * h, w, 2 * h),
+            "e": (0, h, 0, 2 * h),
+            "f": (0, 0, 0, h),
+            "g": (0, h, w, h),
+        }
         for name in SEGMENTS[digit]:
             x0, y0, x1, y1 = strokes[name]
             ends = np.array([[x + x0, y + y0], [x + x1, y + y1]])
@@ -196,7 +250,11 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
     dial_colour = rgb(look.second)
     ink = rgb("branco") if brightness(dial_colour) < 0.5 else rgb("grafite")
     if key == "aco":
-        _draw_bracelet(canvas, rgb(look.colour), rgb("dourado") if look.pattern == "mixed" else lighter(rgb(look.colour), 0.12))
+        _draw_bracelet(
+            canvas,
+            rgb(look.colour),
+            rgb("dourado") if look.pattern == "mixed" else lighter(rgb(look.colour), 0.12),
+        )
         metal = rgb(look.colour)
     elif key == "malha":
         metal = rgb(look.colour)
@@ -210,7 +268,9 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
         _draw_bezel(canvas, dial_colour if brightness(dial_colour) < 0.6 else rgb("preto"), rgb("branco"))
     dial = _draw_dial(canvas, radius, dial_colour)
     kind = {"aco": "diver", "malha": "minimal", "cronografo": "chrono"}.get(key, "dress")
-    _draw_markers(canvas, radius, ink if key != "classico" or metal != rgb("dourado") else mix(metal, ink, 0.2), kind)
+    _draw_markers(
+        canvas, radius, ink if key != "classico" or metal != rgb("dourado") else mix(metal, ink, 0.2), kind
+    )
     if key == "cronografo":
         _draw_subdials(canvas, ink, dial_colour)
     if key == "aco":
@@ -235,7 +295,7 @@ STYLES = (
         Look("prata", "branco"), Look("dourado", "branco"), Look("rosé", "rosé"), Look("grafite", "preto"),
     )),
     Style("digital", "Relógio Digital", "Veloz", 129.90, (
-        Look("preto", "grafite"), Look("vermelho", "preto"), Look("azul", "azul-marinho"), Look("rosa", "pink"), Look("verde-militar", "preto"),
+        Look("preto", "grafite"), Look("vermelho", "preto"), Look("azul", "azul-marinho"), Look("rosa", "pink"),
     )),
 )  # fmt: skip
 FAMILY = Family("relogio", "Relógio", False, STYLES, draw)

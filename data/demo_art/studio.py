@@ -19,7 +19,7 @@ def hang_paper(canvas: Canvas, number: int, floor: float | None = None) -> None:
     if floor is not None:
         below = 1 / (1 + np.exp(-(canvas.y - floor) / 2.5))
         light = light - 0.03 * below + 0.012 * below * (canvas.y - floor) / 20
-    base = np.float32(mix(paper, (1, 1, 1), 0.12))
+    base = np.asarray(mix(paper, (1, 1, 1), 0.12), np.float32)
     canvas.pixels[:] = np.clip(base * light[..., None], 0, 1)
 
 

@@ -1,5 +1,8 @@
 """Tênis: running shoes, low and high canvas shoes, court shoes and slip-ons, toe to the right."""
 
+# an outline reads best on one line; `+ [x, y]` moves points
+# ruff: noqa: E501, RUF005
+
 from __future__ import annotations
 
 import numpy as np
@@ -19,10 +22,10 @@ from .canvas import (
     relief,
     stroke,
 )
-from .curves import Points, curve, ellipse, line, resample, ribbon
+from .curves import curve, ellipse, line, resample, ribbon
 from .items import Family, Look, Style
 from .motifs import motif
-from .palette import brightness, darker, lighter, mix, rgb
+from .palette import brightness, darker, lighter, rgb
 from .studio import ground
 
 UPPERS = {
@@ -111,8 +114,8 @@ def _panel(canvas: Canvas, text: str, fill: Fill | Colour, clip: Field, finish: 
     canvas.darken(np.clip(1 - np.abs(inset * 40 - 1), 0, 1) * mask, 0.14)
 
 
-def _draw_opening(canvas: Canvas, key: str, main: Colour, lining: Colour) -> None:
-    """Draw the padded collar and the tongue standing behind the laces."""
+def _draw_tongue(canvas: Canvas, key: str, main: Colour) -> None:
+    """Draw the tongue standing behind the laces."""
     tongues = {
         "corrida": "37.6,40! 39.4,33 41.6,28.6 45,27.6 48.4,30.4 50.6,36 54,43! 46,44!",
         "lona": "37,46! 39,39.4 41.6,35.6 45.6,35.2 48.6,38.4 52,45! 46,47!",
@@ -136,54 +139,73 @@ def _draw_collar(canvas: Canvas, key: str, lining: Colour) -> None:
 
 def _overlays(canvas: Canvas, key: str, look: Look, upper: Field) -> None:
     """Draw the pieces sewn on each model."""
+    {
+        "corrida": _sew_runner,
+        "lona": _sew_canvas,
+        "alto": _sew_canvas,
+        "couro": _sew_court,
+        "slip": _sew_slip,
+    }[key](canvas, look, upper, key == "alto")
+
+
+def _sew_runner(canvas: Canvas, look: Look, upper: Field, _is_high: bool) -> None:
     main, second = rgb(look.colour), rgb(look.second)
     deep = darker(main, 0.22) if brightness(main) > 0.25 else lighter(main, 0.14)
-    if key == "corrida":
-        _panel(canvas, "9,68! 9,52 16,48 24,52 30,60 33,70!", deep, upper, RUBBER)
-        _panel(canvas, "96,70! 95,56 84,53.6 76,57 71,63 69,70!", deep, upper, RUBBER)
-        _panel(canvas, "42,33! 47,33! 53,40 62,46 72,50.6! 67,55 58,51.6 49,46 43,40!", deep, upper, CLOTH)
-        wave = curve("24,63! 34,61 44,55 52,47! 57,49.6! 55,58 48,65 38,69 30,69!")
-        wing = area(wave) * upper
-        canvas.cast(wing, 0.4, 0.3, (0.2, 0.4))
-        canvas.paint(wing, second, relief(wing, 0.9, 0.5), RUBBER)
-        _panel(canvas, "12,38! 17,37! 18,46 16,54! 10.6,54!", second, upper, CLOTH)
-    elif key in ("lona", "alto"):
-        toe = curve("96,70! 94,58 86,55 79,56.6 75,61 74,70!")
-        cap = area(toe) * upper
-        canvas.cast(cap, 0.5, 0.35, (-0.2, 0.3))
-        canvas.paint(cap, rgb("off-white"), relief(cap, 2.0, 0.9), RUBBER)
-        top = 20 if key == "alto" else 44
-        canvas.stitch(line(f"20,{top + 1} 21,56 24,67"), _thread(main), 0.26, 0.8)
-        canvas.stitch(line("36,66 42,58 44,50 42,44"), _thread(main), 0.26, 0.8)
-        canvas.stitch(line("37.4,66.4 43.4,58 45.4,50.6 43.4,44.4"), _thread(main), 0.26, 0.8)
-        stripe = area(curve(f"11,{top}! 15.4,{top}! 15.6,56 16.4,68! 11,68!")) * upper
-        canvas.paint(stripe, second, relief(stripe, 0.8, 0.4), CLOTH)
-        if key == "alto":
-            disc = area(ellipse(28, 36, 7.2, 7.2))
-            canvas.cast(disc, 0.4, 0.3, (0.2, 0.3))
-            canvas.paint(disc, rgb("off-white"), relief(disc, 0.8, 0.4), RUBBER)
-            motif(
-                canvas,
-                "leaf",
-                (28, 36),
-                10.5,
-                (deep if brightness(main) < 0.8 else rgb("azul-marinho"), main),
-                disc,
-            )
-    elif key == "couro":
-        _panel(canvas, "9,70! 9,40! 17,40! 22,48 25,58 24,70!", main, upper, LEATHER)
-        _panel(canvas, "40,36! 46,38! 54,44 63,48 72,51! 66,56.4 56,54 48,50 42,46!", main, upper, LEATHER)
-        _panel(canvas, "96,70! 95,57 85,54.6 76,57.6 71,64 69,70!", main, upper, LEATHER)
-        _panel(canvas, "11,41! 17,40! 18.6,48 17,52! 10.6,52!", second, upper, LEATHER)
-        arrow = line("35,66 45,60.5 52,53")
-        for reach in (0, 6):
-            band = area(ribbon(arrow + [reach, 0], 2.6, 2.2)) * upper
-            canvas.paint(band, second, relief(band, 0.6, 0.4), LEATHER)
-    else:
-        _panel(canvas, "27,50! 34,47 38,44.6! 45,57 44,68! 30,68!", darker(main, 0.35), upper, CLOTH)
-        ribs = [line(f"{x},50 {x + 4},58 {x + 3.4},67") for x in np.arange(28.6, 40, 1.5)]
-        canvas.darken(stroke(0.3, *ribs) * upper, 0.35)
-        _panel(canvas, "10,70! 10,44! 15.6,45.6! 17,56 17,70!", darker(main, 0.12), upper, CLOTH)
+    _panel(canvas, "9,68! 9,52 16,48 24,52 30,60 33,70!", deep, upper, RUBBER)
+    _panel(canvas, "96,70! 95,56 84,53.6 76,57 71,63 69,70!", deep, upper, RUBBER)
+    _panel(canvas, "42,33! 47,33! 53,40 62,46 72,50.6! 67,55 58,51.6 49,46 43,40!", deep, upper, CLOTH)
+    wave = curve("24,63! 34,61 44,55 52,47! 57,49.6! 55,58 48,65 38,69 30,69!")
+    wing = area(wave) * upper
+    canvas.cast(wing, 0.4, 0.3, (0.2, 0.4))
+    canvas.paint(wing, second, relief(wing, 0.9, 0.5), RUBBER)
+    _panel(canvas, "12,38! 17,37! 18,46 16,54! 10.6,54!", second, upper, CLOTH)
+
+
+def _sew_canvas(canvas: Canvas, look: Look, upper: Field, is_high: bool) -> None:
+    main, second = rgb(look.colour), rgb(look.second)
+    deep = darker(main, 0.22) if brightness(main) > 0.25 else lighter(main, 0.14)
+    toe = curve("96,70! 94,58 86,55 79,56.6 75,61 74,70!")
+    cap = area(toe) * upper
+    canvas.cast(cap, 0.5, 0.35, (-0.2, 0.3))
+    canvas.paint(cap, rgb("off-white"), relief(cap, 2.0, 0.9), RUBBER)
+    top = 20 if is_high else 44
+    canvas.stitch(line(f"20,{top + 1} 21,56 24,67"), _thread(main), 0.26, 0.8)
+    canvas.stitch(line("36,66 42,58 44,50 42,44"), _thread(main), 0.26, 0.8)
+    canvas.stitch(line("37.4,66.4 43.4,58 45.4,50.6 43.4,44.4"), _thread(main), 0.26, 0.8)
+    stripe = area(curve(f"11,{top}! 15.4,{top}! 15.6,56 16.4,68! 11,68!")) * upper
+    canvas.paint(stripe, second, relief(stripe, 0.8, 0.4), CLOTH)
+    if is_high:
+        disc = area(ellipse(28, 36, 7.2, 7.2))
+        canvas.cast(disc, 0.4, 0.3, (0.2, 0.3))
+        canvas.paint(disc, rgb("off-white"), relief(disc, 0.8, 0.4), RUBBER)
+        motif(
+            canvas,
+            "leaf",
+            (28, 36),
+            10.5,
+            (deep if brightness(main) < 0.8 else rgb("azul-marinho"), main),
+            disc,
+        )
+
+
+def _sew_court(canvas: Canvas, look: Look, upper: Field, _is_high: bool) -> None:
+    main, second = rgb(look.colour), rgb(look.second)
+    _panel(canvas, "9,70! 9,40! 17,40! 22,48 25,58 24,70!", main, upper, LEATHER)
+    _panel(canvas, "40,36! 46,38! 54,44 63,48 72,51! 66,56.4 56,54 48,50 42,46!", main, upper, LEATHER)
+    _panel(canvas, "96,70! 95,57 85,54.6 76,57.6 71,64 69,70!", main, upper, LEATHER)
+    _panel(canvas, "11,41! 17,40! 18.6,48 17,52! 10.6,52!", second, upper, LEATHER)
+    arrow = line("35,66 45,60.5 52,53")
+    for reach in (0, 6):
+        band = area(ribbon(arrow + [reach, 0], 2.6, 2.2)) * upper
+        canvas.paint(band, second, relief(band, 0.6, 0.4), LEATHER)
+
+
+def _sew_slip(canvas: Canvas, look: Look, upper: Field, _is_high: bool) -> None:
+    main = rgb(look.colour)
+    _panel(canvas, "27,50! 34,47 38,44.6! 45,57 44,68! 30,68!", darker(main, 0.35), upper, CLOTH)
+    ribs = [line(f"{x},50 {x + 4},58 {x + 3.4},67") for x in np.arange(28.6, 40, 1.5)]
+    canvas.darken(stroke(0.3, *ribs) * upper, 0.35)
+    _panel(canvas, "10,70! 10,44! 15.6,45.6! 17,56 17,70!", darker(main, 0.12), upper, CLOTH)
 
 
 def _thread(main: Colour) -> Colour:
@@ -194,7 +216,7 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
     """Draw a shoe in profile, standing on its sole."""
     key, main, second = style.key, rgb(look.colour), rgb(look.second)
     ground(canvas, 10, 94, 74.8, 2.4)
-    _draw_opening(canvas, key, main, second)
+    _draw_tongue(canvas, key, main)
     upper = area(curve(UPPERS[key]))
     bends = creases([line("62,50 66,56 70,63"), line("57,48 61,56 64,64")], 2.6, 0.5)
     bends = bends + creases([line("24,46 27,54 25,63"), line("33,46 35,54 34,62")], 3.4, 0.35)
@@ -219,14 +241,14 @@ STYLES = (
     )),
     Style("lona", "Tênis Lona Cano Baixo", "Calçada", 149.90, (
         Look("preto", "preto"), Look("vermelho", "vermelho"), Look("azul-marinho", "vermelho"),
-        Look("off-white", "azul-marinho"), Look("mostarda", "marrom"),
+        Look("off-white", "azul-marinho"),
         Look("preto", "branco", "gingham", note="Xadrez"),
     )),
     Style("alto", "Tênis Cano Alto", "Calçada", 179.90, (
         Look("preto", "preto"), Look("vermelho", "preto"), Look("branco", "azul-marinho"), Look("verde-militar", "laranja"),
     )),
     Style("couro", "Tênis Couro", "Veloz", 279.90, (
-        Look("branco", "verde"), Look("branco", "azul-marinho"), Look("branco", "preto"), Look("areia", "terracota"),
+        Look("branco", "verde"), Look("branco", "azul-marinho"), Look("areia", "terracota"),
         Look("preto", "branco", note="Sola Caramelo"),
     )),
     Style("slip", "Tênis Slip-On", "Calçada", 129.90, (

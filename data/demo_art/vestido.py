@@ -1,5 +1,8 @@
 """Vestidos: flared, sheath, long, shirt and midi dresses, seen from the front as if worn."""
 
+# an outline reads best on one line
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import numpy as np
@@ -193,7 +196,7 @@ STYLES = (
     )),
     Style("longo", "Vestido Longo", "Maré Alta", 219.90, (
         Look("verde-escuro"), Look("coral", "amarelo", "fade", note="Degradê"), Look("azul-claro", "azul", "tie-dye", note="Tie-Dye"),
-        Look("mostarda", "branco", "flowers", note="Floral"), Look("roxo", "pink", "fade", note="Degradê"),
+        Look("mostarda", "branco", "flowers", note="Floral"),
     )),
     Style("chemise", "Vestido Chemise", "Porto Sereno", 189.90, (
         Look("delavê", "branco", "denim"), Look("verde-militar"), Look("branco", "azul", "stripes", note="Listrado"),
