@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from indexer.errors import ModelUnavailable
 from indexer.models import bit, resolve, runtime
+from indexer.models.bit_weights import BitWeights, read_weights
 from tests.models.comparison import SAME, distance
 from tests.models.random_bit import (
     Arrays,
@@ -41,7 +42,7 @@ def embed() -> Callable[..., NDArray[np.float32]]:
     """Embed the test pictures of a size with the native network of some arrays."""
 
     def run(arrays: Arrays, size: tuple[int, int]) -> NDArray[np.float32]:
-        weights = bit.BitWeights(arrays)
+        weights = BitWeights(arrays)
         net = runtime.freeze(lambda x, hold: bit.draw(x, weights, hold), size, bit.VALUE_RANGE)
         try:
             return net.embed(pictures(*size))
@@ -168,7 +169,7 @@ def test_a_head_changes_nothing(tmp_path: Path, tiny: Arrays) -> None:
         "resnet/head/conv2d/bias": np.ones(7, np.float32),
     }
     path = write_npz(tmp_path / "with-head.npz", tiny | head)
-    weights = bit.read_weights(path)
+    weights = read_weights(path)
     assert weights.dimension == 1024
     assert weights.nbytes == sum(array.nbytes for array in tiny.values())
 
@@ -211,7 +212,7 @@ def test_weights_of_another_network_are_refused(
     change(arrays)
     path = write_npz(tmp_path / "other.npz", arrays)
     with pytest.raises(ModelUnavailable, match=complaint) as refused:
-        bit.read_weights(path)
+        read_weights(path)
     assert str(path) in str(refused.value)
 
 

@@ -39,7 +39,9 @@ def load_net(source: ModelSource, threads: Threads | None = None) -> FrozenNet:
     try:
         module = hub.load(str(source.path))
     except Exception as error:  # TensorFlow raises anything from OSError to its own OpError
-        raise ModelUnavailable(f"{source.path}: TensorFlow cannot load it ({_first_line(error)})") from error
+        raise ModelUnavailable(
+            f"{source.path}: TensorFlow cannot load it ({_first_line(error)}); remove it and fetch it again"
+        ) from error
     height, width = source.size_px
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     try:

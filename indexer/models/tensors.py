@@ -64,13 +64,13 @@ def read_tensors(path: Path, *, keep: Keep = lambda _: True) -> Tensors:
         return readers.get(suffix, _read_torch)(path, keep)
     except FileNotFoundError as error:
         raise ModelUnavailable(f"{path}: there is no such weight file") from error
-    except (OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # unpickling bytes of unknown origin raises anything
         reason = str(error) or type(error).__name__
         raise ModelUnavailable(f"{path}: not a readable weight file ({reason}); fetch it again") from error
 
 
 def _read_npz(path: Path, keep: Keep) -> Tensors:
-    with np.load(path, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files if keep(name)}
 
 

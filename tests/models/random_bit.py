@@ -52,7 +52,7 @@ def random_arrays(units: tuple[int, ...] = TINY, *, base: int = 32, seed: int = 
 
 def write_npz(path: Path, arrays: Arrays) -> Path:
     """Write the official layout."""
-    np.savez(path, **arrays)
+    np.savez(path, allow_pickle=False, **arrays)
     return path
 
 
@@ -116,12 +116,14 @@ def hub_module(arrays: Arrays) -> Any:
     tf = import_tensorflow()
     kernel_suffix = "/standardized_conv2d/kernel"
 
+    images = tf.TensorSpec([None, None, None, 3], tf.float32)
+
     class HubModule(tf.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.values = {name: tf.Variable(array) for name, array in arrays.items()}
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+        @tf.function(input_signature=[images])  # type: ignore[untyped-decorator]
         def __call__(self, images: Any) -> Any:
             x = self.conv(tf.pad(images * 2 - 1, _border(3)), "resnet/root_block", 2)
             x = tf.nn.max_pool2d(tf.pad(x, _border(1)), 3, 2, "VALID")

@@ -59,7 +59,7 @@ def main() -> None:
             features = timm_features(arrays, units, base, pictures(height, width))
             recorded[f"{name}/{height}x{width}"] = features
             sys.stdout.write(f"{name} {height}x{width}: {features.shape}\n")
-    np.savez_compressed(GOLDEN, **recorded)
+    np.savez_compressed(GOLDEN, allow_pickle=False, **recorded)
 
 
 if __name__ == "__main__":
