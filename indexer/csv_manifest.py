@@ -36,12 +36,26 @@ def parse_csv(data: bytes, label: str, texts: Sequence[str]) -> pa.Table:
     table = _read(data, delimiter, convert)
     if re.search(rb'(?:^|[\n"\t,;|])[+-]?0\d', data):
         table = _keep_leading_zeros(table, data, delimiter)
+    table = _without_blank_rows(table)
     for place, column in enumerate(table.schema):
         if column.type == pa.string() and column.name not in texts:
             values = table.column(place)
-            blank = pc.equal(values, "")
-            table = table.set_column(place, column, pc.if_else(blank, pa.scalar(None, pa.string()), values))
+            filled = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+            table = table.set_column(place, column, filled)
     return table
+
+
+def _without_blank_rows(table: pa.Table) -> pa.Table:
+    """Drop the rows of separators alone that spreadsheets leave below their last one."""
+    filled = pa.chunked_array([pa.repeat(False, len(table))])
+    for values in table.columns:
+        if values.type == pa.string():
+            filled = pc.or_(filled, pc.not_equal(values, ""))
+        elif not pa.types.is_null(values.type):
+            filled = pc.or_(filled, pc.is_valid(values))
+        if pc.all(filled).as_py():
+            return table
+    return table.filter(filled)
 
 
 def _read(data: bytes, delimiter: str, convert: pa_csv.ConvertOptions) -> pa.Table:

@@ -116,6 +116,12 @@ def test_csv_cells_may_have_line_breaks_and_quotes() -> None:
     ]
 
 
+def test_csv_rows_of_separators_alone_are_no_products() -> None:
+    table = read_csv("id;image;price;note\n1;a.jpg;1;\n;;;\n2;;;x\n;;;\n;;;\n")
+    assert table["id"].to_pylist() == ["1", "2"]
+    assert table["note"].to_pylist() == [None, "x"]
+
+
 def test_csv_may_be_compressed() -> None:
     data = gzip.compress(b"image\na.jpg\n")
     assert parse_manifest(data, "shop.csv.gz", NO_RENAMES)["image"].to_pylist() == ["a.jpg"]
