@@ -155,6 +155,11 @@ class Table:
         """Return a whole column as Python values; for columns that are known to be small."""
         return list(self._columns[name].to_pylist())
 
+    def columns(self, names: Sequence[str], rows: Rows) -> list[list[Any]]:
+        """Return (n,) Python values of each named column at `rows`: far quicker than row by row."""
+        places = pa.array(rows, pa.int64())
+        return [self._columns[name].take(places).to_pylist() for name in names]
+
     def product(self, row: int) -> Product:
         """Return one row as an object. Raises IndexError outside 0..N-1."""
         cell = {name: column[row].as_py() for name, column in self._columns.items()}
