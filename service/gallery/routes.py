@@ -1,0 +1,155 @@
+"""How requests reach the pages: language, errors as pages, addresses. Pages are data (`Pages`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask.blueprints import BlueprintSetupState
+
+from indexer.errors import VitrineError
+from service.catalogue import Catalogue
+from service.context import Service
+from service.gallery import languages
+from service.gallery.confidence import likeness
+from service.gallery.messages import script_messages
+from service.problems import Problem, problem_of
+
+YEAR_S = 365 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request for a page. `catalogue` writes picture addresses as the blueprint is mounted."""
+
+    service: Service
+    catalogue: Catalogue
+    language: str
+
+
+View = Callable[..., "str | Response"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One address of the gallery and what shows it."""
+
+    rule: str
+    view: View
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Collects the pages of one module."""
+
+    all: list[Page] = field(default_factory=list)
+
+    def __call__(self, rule: str, *methods: str) -> Callable[[View], View]:
+        """Declare a page; its endpoint is page_ and the name of the function."""
+
+        def add(view: View) -> View:
+            self.all.append(Page(rule, view, methods or ("GET",)))
+            return view
+
+        return add
+
+
+def add_gallery(blueprint: Blueprint, service: Service) -> None:
+    """Add every page to a blueprint."""
+    from service.gallery import PAGES
+
+    blueprint.record(_prepare)
+    blueprint.context_processor(lambda: _context(service))
+    for page in PAGES:
+        blueprint.add_url_rule(
+            page.rule,
+            endpoint=f"page_{page.view.__name__}",
+            view_func=_shown(page, service),
+            methods=page.methods,
+        )
+
+
+def _prepare(state: BlueprintSetupState) -> None:
+    languages.prepare(state.app)  # type: ignore[arg-type]
+
+
+def _shown(page: Page, service: Service) -> Callable[..., Response]:
+    @wraps(page.view)
+    def shown(**path: str) -> Response:
+        if languages.PARAMETER in request.args and request.method == "GET":
+            return _switch_language()
+        code = languages.language_of(request)
+        with languages.speaking(code):
+            try:
+                response = make_response(page.view(Visit(service, service.here(), code), **path))
+            except VitrineError as error:
+                response = _error_page(error)
+        if response.mimetype == "text/html":
+            response.headers["Content-Language"] = languages.LANGUAGES[code][0].replace("_", "-")
+            response.headers["Cache-Control"] = "private, no-cache"
+            response.headers.add("Vary", "Accept-Language, Cookie")
+        return response
+
+    return shown
+
+
+def _switch_language() -> Response:
+    """Remember the language that the address names, and come back without it."""
+    code = languages.language_of(request)
+    rest = [(name, value) for name, value in request.args.items(multi=True) if name != languages.PARAMETER]
+    response = make_response(redirect(_address(rest)))
+    response.set_cookie(
+        languages.COOKIE, code, max_age=YEAR_S, path=request.script_root or "/", httponly=True, samesite="Lax"
+    )
+    return response
+
+
+def _address(query: list[tuple[str, str]]) -> str:
+    """Return this request's own path with another query string."""
+    from urllib.parse import quote, urlencode
+
+    path = quote(request.script_root + request.path, safe="/:@!$&'()*+,;=~")
+    return "/" + path.lstrip("/") + (f"?{urlencode(query)}" if query else "")
+
+
+def _error_page(error: VitrineError) -> Response:
+    found: Problem = problem_of(error)
+    response = make_response(render_template("vitrine/error.html", problem=found, page="error"))
+    response.status_code = found["status"]
+    return response
+
+
+def _context(service: Service) -> dict[str, Any]:
+    """Return what every template of the gallery may use."""
+    from service.gallery import PAGES
+
+    code = languages.language_of(request)
+    return {
+        "places": {f".page_{page.view.__name__}" for page in PAGES} | {".docs"},
+        "_": languages.gettext,
+        "ngettext": languages.ngettext,
+        "pgettext": languages.pgettext,
+        "number": languages.number,
+        "percent": languages.percent,
+        "moment": languages.moment,
+        "ago": languages.ago,
+        "plain": languages.plain,
+        "likeness": likeness,
+        "language": code,
+        "languages": languages.LANGUAGES,
+        "may_write": not service.config.read_only,
+        "needs_key": bool(service.guard.keys),
+        "prefix": service.prefix(),
+        "script_messages": script_messages,
+        "language_address": _language_address,
+    }
+
+
+def _language_address(code: str) -> str:
+    """Return the address of this page in another language."""
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name != languages.PARAMETER]
+    return _address([*kept, (languages.PARAMETER, code)])

@@ -1,0 +1,1 @@
+"""The texts of the gallery in other languages than English: one .po a language, compiled beside it."""
