@@ -16,7 +16,7 @@ from indexer.errors import SourceError
 
 _log = logging.getLogger(__name__)
 
-# pyarrow infers types from one block; one block for the whole file means from all its rows.
+# The whole file is one block of pyarrow's, since a row cannot be longer than its block.
 _MAX_BLOCK_BYTES = 2**31 - 2
 _LOOK_BYTES = 1 << 16
 

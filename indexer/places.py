@@ -28,6 +28,7 @@ from indexer.images import MAX_BYTES
 T = TypeVar("T")
 
 TIMEOUT_S = 30.0
+READER_THREAD = "vitrine-url-reader"
 _IDLE_TIMEOUT_S = 10.0
 _LOCAL_SCHEMES = ("file://", "local://")
 
@@ -206,7 +207,7 @@ def _within(timeout_s: float, work: Callable[[], T]) -> T:
         except BaseException as error:
             answer.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, name=READER_THREAD, daemon=True).start()
     return answer.result(timeout_s)
 
 

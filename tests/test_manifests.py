@@ -73,6 +73,15 @@ def test_csv_types_come_from_all_rows_and_not_from_the_first_megabyte() -> None:
     assert types(read_csv("image,price\n" + rows + "x.jpg,cheap\n"))["price"] == "string"
 
 
+@pytest.mark.parametrize("name", ["shop.csv", "shop.jsonl"])
+def test_a_row_may_be_longer_than_a_block_of_the_reader(name: str) -> None:
+    rows = [{"image": f"{i}.jpg", "about": "x" * 3_000_000} for i in range(3)]
+    lines = [json.dumps(row) for row in rows]
+    csv = ["image,about", *(f"{row['image']},{row['about']}" for row in rows)]
+    data = "\n".join(csv if name.endswith("csv") else lines).encode()
+    assert parse_manifest(data, name, NO_RENAMES).to_pylist() == rows
+
+
 def test_csv_codes_with_leading_zeros_stay_text() -> None:
     table = read_csv("image,ean,cep,n\na.jpg,0789,01310,10\nb.jpg,1,2,20\n")
     assert types(table) == {"image": "string", "ean": "string", "cep": "string", "n": "int64"}
