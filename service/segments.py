@@ -23,20 +23,21 @@ Made = TypeVar("Made")
 
 
 class Memo:
-    """Values made once each; thread-safe."""
+    """Values made once each; thread-safe. While one is made, nobody waits who wants another."""
 
     def __init__(self) -> None:
         """Begin empty."""
         self._values: dict[Hashable, Any] = {}
-        self._lock = threading.RLock()
+        self._making: dict[Hashable, threading.RLock] = {}
 
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return the value of `key`, calling `make` the first time."""
-        with self._lock:
-            if key not in self._values:
-                self._values[key] = make()
-            value: Made = self._values[key]
-            return value
+        if key not in self._values:
+            with self._making.setdefault(key, threading.RLock()):
+                if key not in self._values:
+                    self._values[key] = make()
+        value: Made = self._values[key]
+        return value
 
 
 class Uploads:
