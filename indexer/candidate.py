@@ -49,7 +49,7 @@ class Candidate:
     extends: Snapshot | None
 
     def raw_blocks(self, since: int = 0) -> Iterator[tuple[int, FloatMatrix]]:
-        """Yield (first row, (b, D) float32) of the model's unit vectors from row `since` on, in table order."""
+        """Yield (first row, (b, D) float32) of the model's unit vectors from row `since` on, in order."""
         for start in range(since, len(self.rows), BLOCK_ROWS):
             digests = self.run.sha256[self.rows[start : start + BLOCK_ROWS]]
             yield start, self.cache.vectors(self.model_key, [bytes(digest) for digest in digests])

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from indexer.config import index_folder, parse_bytes
-from indexer.console import ConsoleProgress, show, show_error
+from indexer.console import ConsoleProgress, quiet_decoders, show, show_error
 from indexer.errors import InputError, VitrineError
 from indexer.snapshot import IndexFolder
 
@@ -96,8 +96,11 @@ def build(folder: IndexFolder, source: str, as_json: bool, **options: Any) -> No
     """Index SOURCE (a folder, or a CSV, Parquet or JSONL manifest) and make the snapshot live."""
     from indexer.build import build as build_snapshot
 
+    quiet_decoders()
     report = build_snapshot(source, folder, _build_options(options), ConsoleProgress(quiet=as_json))
     answer = report.as_json()
+    if not as_json:
+        del answer["model_why"]  # said when the model was chosen
     show(answer, as_json=as_json)
     if report.failed and not as_json:
         path = folder.path_of(report.snapshot) / "failures.parquet"

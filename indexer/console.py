@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -109,6 +109,6 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def is_terminal() -> bool:
-    """True when somebody watches."""
-    return sys.stderr.isatty()
+def quiet_decoders() -> None:
+    """Keep Pillow from logging every flaw of a broken picture: failures.parquet says it once."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)

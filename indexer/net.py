@@ -177,5 +177,5 @@ class TimedNet:
         self.dimension, self.device = model.dimension, model.device
         if model.device != "CPU" and not self._fixed:
             self._calibration = BatchCalibration(GPU_SIZES)
-        self._progress.note(f"{model.name} on {model.device}: {self._source.why}")
+        self._progress.note(f"{model.name} runs on {model.device}")
         return model

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from indexer.errors import SourceError
 from indexer.ids import id_problem
-from indexer.manifests import FIELDS
+from indexer.source_manifest import FIELDS
 
 _URL_HEAD = r"^[A-Za-z][A-Za-z0-9+.-]*://[^/]*"
 _PLAIN_ID = r"^[ -.0-~]{1,200}$"  # ASCII ids that keep every rule; all others are looked at one by one

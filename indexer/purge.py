@@ -53,7 +53,8 @@ def purge(folder: IndexFolder, ids: Sequence[str]) -> PurgeReport:
         live = folder.open()
         rows = live.table.rows_of(ids)
         uploaded = [change for change in journal.since(0) if change.id in ids]
-        known = {change.id for change in uploaded} | {ids[i] for i in np.flatnonzero(rows >= 0)}
+        known = {change.id for change in uploaded}
+        known |= {name for name, row in zip(ids, rows, strict=True) if row >= 0}
         if unknown := [repr(name) for name in ids if name not in known]:
             raise InputError(f"nothing is stored of {', '.join(unknown)}")
         if (rows >= 0).sum() == len(live.table):

@@ -20,7 +20,6 @@ import requests
 
 from indexer.errors import PictureError, SourceError
 from indexer.images import PICTURE_EXTENSIONS
-from indexer.manifests import manifest_kind, parse_manifest
 from indexer.places import (
     LocalPlace,
     Place,
@@ -32,6 +31,7 @@ from indexer.places import (
     read_local,
 )
 from indexer.products import Origin, category_pattern, complete_products
+from indexer.source_manifest import manifest_kind, parse_manifest
 
 SourceKind = Literal["folder", "csv", "parquet", "jsonl"]
 

@@ -46,7 +46,7 @@ def test_indexer_never_imports_service() -> None:
                 "indexer/table.py",
                 "indexer/conditions.py",
                 "indexer/source.py",
-                "indexer/manifests.py",
+                "indexer/source_manifest.py",
                 "indexer/csv_manifest.py",
                 "indexer/products.py",
                 "indexer/ids.py",

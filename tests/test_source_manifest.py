@@ -14,7 +14,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 
 from indexer.errors import SourceError
-from indexer.manifests import RESERVED, manifest_kind, parse_manifest
+from indexer.source_manifest import RESERVED, manifest_kind, parse_manifest
 
 NO_RENAMES: Mapping[str, str] = {}
 
