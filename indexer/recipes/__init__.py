@@ -4,7 +4,8 @@ The only importer of faiss. Knows vectors and row numbers; products, deletions a
 others' affair.
 """
 
-from indexer.recipes.build import IndexReport, PreviousIndex, RecipeRequest, build_index
+from indexer.recipes.build import IndexReport, PreviousIndex, build_index
+from indexer.recipes.choice import RecipeRequest
 from indexer.recipes.index import VectorIndex
 from indexer.recipes.scoring import Neighbours, score_rows
 

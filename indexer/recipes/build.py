@@ -1,43 +1,41 @@
-"""How an index is made: which recipe, from which vectors, and what it measures once made."""
+"""How an index is made: chosen, trained, filled block by block, tuned and measured.
+
+Never more than a block of vectors is held as float32. Shape letters: N rows, D dimension.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from indexer.progress import Progress, Silent
-from indexer.recipes.engine import faiss, make_index
+from indexer.recipes.choice import Choice, Chooser, Recipe, RecipeRequest, is_small
+from indexer.recipes.engine import Engine, add_rows, read_whole, train_index, write_index
 from indexer.recipes.index import VectorIndex
-from indexer.recipes.scoring import Rows, Vectors, search_all, to_float32
+from indexer.recipes.scoring import FloatMatrix, Vectors, to_float32
+from indexer.recipes.tuning import Examination, examine, tune
 
-FLAT_UP_TO = 20_000
-_BLOCK_ROWS = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeRequest:
-    """What the caller asks for.
-
-    recipe: auto, flat, hnsw, ivf or a faiss factory string. target_recall: recall@10 in (0, 1].
-    memory_bytes: what the index may take in memory; None means no limit.
-    """
-
-    recipe: str = "auto"
-    target_recall: float = 0.99
-    memory_bytes: int | None = None
+_BLOCK_NUMBERS = 2**25
+_TRAINING_NUMBERS = 2**26
+_TRAINING_ROWS = 200_000
+# An index is learnt anew once what it holds has grown by this much.
+_MOST_GROWTH = 2.0
+_FAMILY_NAMES = {"flat": "flat", "graph": "hnsw", "lists": "ivf", "codes": "codes"}
 
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
     """What was built and what it measures.
 
-    parameters: what VectorIndex.open wants to know again. how: built or appended. tried: one entry a
-    candidate.
+    recipe: flat, hnsw, ivf, codes, or the factory string asked for. factory: what was built, as text that can
+    be asked for. parameters: what VectorIndex.open wants to know again. how: built or appended. tried: an
+    entry for each candidate. Milliseconds are of one query at a time, memory in bytes, seconds of the whole
+    work.
     """
 
     recipe: str
@@ -74,55 +72,119 @@ def build_index(
 ) -> IndexReport:
     """Make the index of vectors (N, D) and write it to `path`, row i for row i.
 
-    Raises InputError for a recipe faiss does not know, RecipeImpossible where the memory is too small.
+    With `previous`, its rows are kept and the others appended, as long as the recipe asked for is still the
+    right one and the recall holds; otherwise the index is made anew, and `how` says so. Raises InputError for
+    a recipe faiss does not know, RecipeImpossible where nothing holds the recall within the memory.
     """
     began = time.perf_counter()
     progress = progress or Silent()
-    recipe, why = _choose(len(vectors), request)
-    factory = {"flat": "Flat", "hnsw": "HNSW32_SQ8"}.get(recipe, recipe)
-    index, how = _begin_index(vectors, recipe, factory, previous)
-    progress.start(len(vectors) - index.ntotal, "products indexed")
-    for start in range(index.ntotal, len(vectors), _BLOCK_ROWS):
-        block = to_float32(vectors[start : start + _BLOCK_ROWS])
-        index.add(block)
+    examination = Examination.of(vectors)
+    report = None
+    if previous is not None and _may_grow(previous, vectors, request):
+        report = _append(vectors, request, path, previous, examination, progress)
+    if report is None:
+        report = _build(vectors, request, path, examination, progress)
+    return replace(report, seconds=round(time.perf_counter() - began, 3))
+
+
+def _may_grow(previous: PreviousIndex, vectors: Vectors, request: RecipeRequest) -> bool:
+    """Whether the recipe of an earlier index is what would be chosen for the vectors, (N, D), now."""
+    old = previous.recipe
+    grown = len(vectors) / max(int(old["parameters"]["learnt_rows"]), 1)
+    if grown > _MOST_GROWTH and old["recipe"] != "flat":
+        return False
+    if request.memory_bytes is not None and old["memory_bytes"] * grown > request.memory_bytes:
+        return False
+    if request.recipe == "auto":
+        return bool((old["recipe"] == "flat") == is_small(vectors))
+    return request.recipe in (old["recipe"], old["factory"])
+
+
+def _append(
+    vectors: Vectors,
+    request: RecipeRequest,
+    path: Path,
+    previous: PreviousIndex,
+    examination: Examination,
+    progress: Progress,
+) -> IndexReport | None:
+    """Add the new rows to an earlier index; None when that one does not fit or the recall suffers."""
+    old = previous.recipe
+    index = read_whole(previous.path)
+    if index.d != vectors.shape[1] or index.ntotal > len(vectors):
+        return None
+    choice = Choice(Recipe.parse(old["factory"]), str(old["why"]), list(old["tried"]))
+    _fill(index, vectors, choice.recipe, progress)
+    write_index(index, path)
+    report = _report(path, VectorIndex(Engine(index), vectors, old["parameters"]), choice, examination)
+    if report.recall_at_10 < min(request.target_recall, float(old["recall_at_10"])):
+        progress.note(f"appending brings the recall to {report.recall_at_10:.3f}: the index is made anew")
+        return None
+    return replace(report, recipe=str(old["recipe"]), how="appended")
+
+
+def _build(
+    vectors: Vectors, request: RecipeRequest, path: Path, examination: Examination, progress: Progress
+) -> IndexReport:
+    """Build what is chosen; where the whole needs more than its sample did, what is chosen next."""
+    chooser = Chooser(vectors, request, progress)
+    while True:
+        choice = chooser.choose()
+        progress.note(f"index {choice.recipe}: {choice.why}")
+        index = choice.recipe.empty(vectors.shape[1], choice.directions)
+        train_index(index, _training_rows(vectors, choice), str(choice.recipe))
+        _fill(index, vectors, choice.recipe, progress)
+        write_index(index, path)
+        engine = Engine(index)
+        parameters = tune(engine, vectors, examination, request.target_recall)
+        if choice.recipe.is_exact:
+            parameters["family"] = "flat"
+        parameters["learnt_rows"] = len(vectors)
+        report = _report(path, VectorIndex(engine, vectors, parameters), choice, examination)
+        if report.recall_at_10 >= request.target_recall or not chooser.has_more:
+            break
+        progress.note(f"index {choice.recipe}: recall {report.recall_at_10:.3f} of the whole is too little")
+    named = request.recipe in ("auto", *_FAMILY_NAMES.values())
+    return report if named else replace(report, recipe=request.recipe)
+
+
+def _report(path: Path, index: VectorIndex, choice: Choice, examination: Examination) -> IndexReport:
+    marks = examine(index, examination)
+    return IndexReport(
+        recipe=_FAMILY_NAMES[index.parameters["family"]],
+        factory=str(choice.recipe),
+        parameters=index.parameters,
+        why=choice.why,
+        recall_at_10=round(marks.recall_at_10, 6),
+        p50_ms=round(marks.p50_ms, 4),
+        p95_ms=round(marks.p95_ms, 4),
+        memory_bytes=path.stat().st_size,
+        seconds=0.0,
+        tried=choice.tried,
+    )
+
+
+def _training_rows(vectors: Vectors, choice: Choice) -> FloatMatrix:
+    """Return rows spread over the vectors to learn from, projected where the recipe reduces."""
+    width = choice.recipe.reduced or vectors.shape[1]
+    size = min(len(vectors), _TRAINING_ROWS, _TRAINING_NUMBERS // width)
+    rows = np.unique(np.linspace(0, len(vectors) - 1, size).astype(np.int64))
+    if not choice.recipe.reduced or choice.directions is None:
+        return to_float32(vectors[rows])
+    learnt = np.empty((len(rows), width), np.float32)
+    step = max(_BLOCK_NUMBERS // vectors.shape[1], 1)
+    for start in range(0, len(rows), step):
+        block = to_float32(vectors[rows[start : start + step]])
+        learnt[start : start + step] = block @ choice.directions[:width].T
+    return learnt
+
+
+def _fill(index: Any, vectors: Vectors, recipe: Recipe, progress: Progress) -> None:
+    """Add the rows that the index does not hold yet."""
+    progress.start(len(vectors) - int(index.ntotal), "products indexed")
+    step = max(_BLOCK_NUMBERS // vectors.shape[1], 1)
+    for start in range(int(index.ntotal), len(vectors), step):
+        block = to_float32(vectors[start : start + step])
+        add_rows(index, block, str(recipe))
         progress.advance(len(block))
     progress.done()
-    faiss.write_index(index, str(path))
-    parameters: dict[str, Any] = {"family": recipe, "rerank": 64, "efSearch": 96, "exact_below": 2000}
-    opened = VectorIndex.open(path, vectors, parameters)
-    recall, p50, p95 = _measure(opened, vectors)
-    memory = path.stat().st_size
-    seconds = time.perf_counter() - began
-    return IndexReport(recipe, factory, parameters, why, recall, p50, p95, memory, seconds, how)
-
-
-def _begin_index(
-    vectors: Vectors, recipe: str, factory: str, previous: PreviousIndex | None
-) -> tuple[Any, str]:
-    """Return the index to add to: the earlier one where it is of the same recipe, else an empty one."""
-    if previous is not None and (previous.recipe["recipe"], previous.recipe["factory"]) == (recipe, factory):
-        return faiss.read_index(str(previous.path)), "appended"
-    index = make_index(vectors.shape[1], factory)
-    index.train(to_float32(vectors[:: max(len(vectors) // 50_000, 1)]))
-    return index, "built"
-
-
-def _choose(count: int, request: RecipeRequest) -> tuple[str, str]:
-    if request.recipe != "auto":
-        return request.recipe, "asked for"
-    if count <= FLAT_UP_TO:
-        return "flat", f"{count} products are scanned exactly in a few milliseconds"
-    return "hnsw", f"{count} products are too many for a scan of each"
-
-
-def _measure(index: VectorIndex, vectors: Vectors) -> tuple[float, float, float]:
-    sample: Rows = np.unique(np.linspace(0, len(vectors) - 1, 100).astype(np.int64))
-    queries = to_float32(vectors[sample])
-    truth = search_all(vectors, queries, 10).rows
-    times, found = [], 0
-    for query, expected in zip(queries, truth, strict=True):
-        began = time.perf_counter()
-        rows = index.search(query[None], 10).rows[0]
-        times.append(1e3 * (time.perf_counter() - began))
-        found += len(np.intersect1d(rows, expected))
-    return found / truth.size, float(np.percentile(times, 50)), float(np.percentile(times, 95))

@@ -1,7 +1,10 @@
 """One opened index: answers queries over the rows allowed, always with k hits where k exist.
 
-The faiss index proposes candidates; their scores are taken again from the snapshot's own vectors. A set of
-allowed rows so small that reading it costs less than walking the index is scanned exactly.
+The faiss index proposes candidates; their scores are taken again from the snapshot's own vectors. How the
+candidates are found (by a walk, by reading the codes or the vectors of the allowed rows only, or by a pass
+over all) is decided for each query by what it costs. A walk is believed only if enough of what it passed was
+allowed: where the neighbourhood of a query was filtered away, the codes of the allowed rows are read instead,
+so that recall does not depend on how a filter lies. Shape letters: N rows, Q queries, K results, D dimension.
 """
 
 from __future__ import annotations
@@ -12,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from indexer.errors import QueryError
-from indexer.recipes.engine import faiss, open_index, select
+from indexer.errors import QueryError, SnapshotCorrupt
+from indexer.recipes.costs import Costs, walk_width
+from indexer.recipes.engine import Engine, open_index
 from indexer.recipes.scoring import (
     FloatMatrix,
+    FloatVector,
     Mask,
     Neighbours,
-    RowMatrix,
     Rows,
     Vectors,
     best_of,
@@ -28,30 +32,43 @@ from indexer.recipes.scoring import (
     search_rows,
 )
 
+# Answers of up to so many hits come of the same candidates, so that a shorter one begins a longer one.
+BUCKETS = (16, 64, 256, 1024, 4096)
+
 
 class VectorIndex:
     """A faiss index and the vectors it was made of. Thread-safe: parameters go with each call."""
 
-    def __init__(self, index: Any, vectors: Vectors, parameters: Mapping[str, Any]) -> None:
-        """parameters: what build_index reported. vectors: (N, D) unit rows, row i of the index."""
-        self._index = index
-        self._vectors = vectors
+    def __init__(self, engine: Engine, vectors: Vectors, parameters: Mapping[str, Any]) -> None:
+        """parameters: what build_index reported. vectors: (N, D) unit rows, row i of the index.
+
+        Raises SnapshotCorrupt for parameters of something else.
+        """
+        self.engine = engine
         self.parameters = dict(parameters)
+        self._vectors = vectors
+        try:
+            self._flat = parameters["family"] == "flat"
+            self._candidates = int(parameters["candidates"])
+            self._effort = float(parameters["effort"])
+            self._costs = Costs.of(parameters)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SnapshotCorrupt(f"the recipe lacks what a search needs to know: {error!r}") from None
 
     @classmethod
     def open(cls, path: Path, vectors: Vectors, parameters: Mapping[str, Any]) -> VectorIndex:
         """Open an index file, memory-mapped where faiss can. Raises SnapshotCorrupt."""
-        return cls(open_index(path), vectors, parameters)
+        return cls(Engine(open_index(path)), vectors, parameters)
 
     @property
     def ntotal(self) -> int:
         """N, as the index file has it."""
-        return int(self._index.ntotal)
+        return self.engine.ntotal
 
     @property
     def dimension(self) -> int:
         """D, as the index file has it."""
-        return int(self._index.d)
+        return self.engine.dimension
 
     def search(
         self,
@@ -65,61 +82,72 @@ class VectorIndex:
         """Return the k most similar allowed rows for each query.
 
         queries: (Q, D) float32, unit rows. allowed: (N,) bool, default all. exact: read the vectors instead
-        of walking the index. ties: (N,) the place of each row among equal scores, default its number. Raises
+        of using the index. ties: (N,) the place of each row among equal scores, default its number. Raises
         QueryError when queries is not (Q, D), not finite or not of unit length.
         """
-        queries = check_queries(queries, self.dimension)
+        queries = _checked(queries, self.dimension)
         count = len(self._vectors) if allowed is None else int(np.count_nonzero(allowed))
+        mask = None if count == len(self._vectors) else allowed
         k = min(k, count)
-        if k <= 0:
-            return Neighbours(np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64))
-        if exact or self._is_flat or self._is_small(count):
-            return self._scan(queries, k, allowed, count, ties)
+        candidates = min(self._candidates_for(k), count)
+        if exact or self._flat or candidates >= count:
+            return self._scan(queries, k, mask, count, ties)
+        way = self._costs.cheapest(self.ntotal, count, candidates, self._effort)
+        if way in ("rows", "all"):
+            return self._scan(queries, k, mask, count, ties)
+        proposed = self._walk(queries, candidates, mask, count) if way == "walk" else [None] * len(queries)
         found = []
-        for query, proposed in zip(queries, self._propose(queries, self._breadth(k), allowed), strict=True):
-            rows = proposed[proposed >= 0]
-            if rows.size < k:
-                part = self._scan(query[None], k, allowed, count, ties)
-                found.append((part.rows[0], part.scores[0]))
-            else:
-                found.append(best_of(rows, score_some(self._vectors, rows, query), k, ties))
+        for query, rows in zip(queries, proposed, strict=True):
+            if rows is None:
+                rows = self._read(query, candidates, mask, count)
+            found.append(best_of(rows, score_some(self._vectors, rows, query), k, ties))
         return neighbours_of(found, k)
 
-    @property
-    def _is_flat(self) -> bool:
-        return bool(self.parameters.get("family", "flat") == "flat")
-
-    def _is_small(self, count: int) -> bool:
-        return count <= int(self.parameters.get("exact_below", 0))
-
-    def _breadth(self, k: int) -> int:
-        """Return how many candidates to ask for: one number for all small k, so a top 5 begins a top 15."""
-        breadth = int(self.parameters.get("rerank", 64))
-        while breadth < 2 * k:
-            breadth *= 4
-        return min(breadth, self.ntotal)
+    def _candidates_for(self, k: int) -> int:
+        """Return how many rows to score for an answer of k: tuned for the first bucket, more after it."""
+        bucket = next((size for size in BUCKETS if k <= size), len(self._vectors))
+        return self._candidates * bucket // BUCKETS[0]
 
     def _scan(
-        self, queries: FloatMatrix, k: int, allowed: Mask | None, count: int, ties: Rows | None
+        self, queries: FloatMatrix, k: int, mask: Mask | None, count: int, ties: Rows | None
     ) -> Neighbours:
-        if allowed is not None and count < 0.4 * len(self._vectors):
-            return search_rows(self._vectors, np.flatnonzero(allowed), queries, k, ties)
-        return search_all(self._vectors, queries, k, allowed, ties)
+        """Answer exactly, from the vectors of the allowed rows or by a pass over all: what costs less."""
+        costs = self._costs
+        if mask is not None and count * costs.row * len(queries) < len(self._vectors) * costs.every:
+            return search_rows(self._vectors, np.flatnonzero(mask), queries, k, ties)
+        return search_all(self._vectors, queries, k, mask, ties)
 
-    def _propose(self, queries: FloatMatrix, breadth: int, allowed: Mask | None) -> RowMatrix:
-        effort = max(int(self.parameters.get("efSearch", 64)), breadth)
-        parameters = faiss.SearchParametersHNSW(efSearch=effort, sel=select(allowed))
-        rows: RowMatrix = self._index.search(queries, breadth, params=parameters)[1]
-        return rows
+    def _walk(
+        self, queries: FloatMatrix, candidates: int, mask: Mask | None, count: int
+    ) -> list[Rows | None]:
+        """Return the allowed rows of a walk for each query; None where too few of what it passed were."""
+        width = walk_width(self.ntotal, count, candidates)
+        proposed = self.engine.walk(queries, width, int(width * self._effort) + 1)
+        kept = [rows if mask is None else rows[mask[rows]][:candidates] for rows in proposed]
+        return [rows if len(rows) == candidates else None for rows in kept]
+
+    def _read(self, query: FloatVector, candidates: int, mask: Mask | None, count: int) -> Rows:
+        """Return the best allowed rows by their codes, or all that are allowed where that costs less."""
+        mask = np.ones(self.ntotal, bool) if mask is None else mask
+        way = self._costs.cheapest(self.ntotal, count, candidates, None)
+        if way == "codes":
+            rows = self.engine.read_codes(query[None], candidates, mask)[0]
+            if len(rows) == candidates:
+                return rows
+        elif way == "all":
+            best: Rows = search_all(self._vectors, query[None], candidates, mask).rows[0]
+            return best
+        return np.flatnonzero(mask)
 
 
-def check_queries(queries: FloatMatrix, dimension: int) -> FloatMatrix:
+def _checked(queries: FloatMatrix, dimension: int) -> FloatMatrix:
     """Return queries as (Q, D) float32 in C order. Raises QueryError unless they are finite unit rows."""
     checked: FloatMatrix = np.ascontiguousarray(queries, np.float32)
     if checked.ndim != 2 or checked.shape[1] != dimension:
         raise QueryError(f"a query vector has {dimension} numbers, not {checked.shape[-1]}", field="vector")
-    if not np.isfinite(checked).all():
+    lengths = np.einsum("qd,qd->q", checked, checked)
+    if not np.isfinite(lengths).all():
         raise QueryError("a query vector holds NaN or infinity", field="vector")
-    if not np.allclose(np.einsum("qd,qd->q", checked, checked), 1.0, atol=1e-2):
+    if (np.abs(lengths - 1.0) > 0.02).any():
         raise QueryError("a query vector is not of unit length", field="vector")
     return checked

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from indexer.recipes.engine import faiss
-
 FloatMatrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 FloatVector = np.ndarray[tuple[int], np.dtype[np.float32]]
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32] | np.dtype[np.float16]]
@@ -24,8 +22,11 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 # How far a BLAS product of unit vectors may lie from `score_rows`: far above the 2e-6 seen at D = 8192.
 ROUNDING = 1e-5
-_BLOCK_ROWS = 8192
-_SCORED_ROWS = 2048
+_BLOCK_NUMBERS = 2**22
+_DECODED_NUMBERS = 2**18
+_SCORED_ROWS = 512
+_HALF_MAGNITUDE = np.int32(0x8FFFFFFF - 2**32)
+_HALF_SCALE = np.float32(2.0**112)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,27 @@ class Neighbours:
 
 
 def to_float32(vectors: Vectors) -> FloatMatrix:
-    """Return vectors (n, D) as contiguous float32; faiss decodes half floats faster than NumPy."""
+    """Return vectors (n, D) as contiguous float32; a view where they are that already."""
     if vectors.dtype == np.float32:
         return np.ascontiguousarray(vectors, np.float32)
-    halves = np.ascontiguousarray(vectors)
-    codec = faiss.ScalarQuantizer(halves.shape[1], faiss.ScalarQuantizer.QT_fp16)
-    decoded: FloatMatrix = codec.decode(halves.view(np.uint8))
+    decoded = np.empty(vectors.shape, np.float32)
+    step = max(_DECODED_NUMBERS // max(vectors.shape[1], 1), 1)
+    for start in range(0, len(vectors), step):
+        _decode_halves(vectors[start : start + step], decoded[start : start + step])
     return decoded
+
+
+def _decode_halves(halves: Vectors, out: FloatMatrix) -> None:
+    """Decode finite half floats bit by bit, four times as fast as a cast, which NumPy does one at a time.
+
+    Moved 13 bits up, sign, exponent and fraction of a half are in the places of a float's, 112 short in the
+    exponent; halves below the normal range come out right as well.
+    """
+    bits = out.view(np.int32)
+    bits[:] = halves.view(np.int16)
+    bits <<= 13
+    bits &= _HALF_MAGNITUDE
+    out *= _HALF_SCALE
 
 
 def score_rows(vectors: FloatMatrix, query: FloatVector) -> FloatVector:
@@ -59,19 +74,18 @@ def score_rows(vectors: FloatMatrix, query: FloatVector) -> FloatVector:
     return np.clip(scores, -1.0, 1.0, out=scores)
 
 
+def score_some(vectors: Vectors, rows: Rows, query: FloatVector) -> FloatVector:
+    """Return the scores of the rows named, (n,), a few hundred at a time so that they stay in cache."""
+    if len(rows) <= _SCORED_ROWS:
+        return score_rows(to_float32(vectors[rows]), query)
+    parts = [rows[start : start + _SCORED_ROWS] for start in range(0, len(rows), _SCORED_ROWS)]
+    return np.concatenate([score_rows(to_float32(vectors[part]), query) for part in parts])
+
+
 def best_of(rows: Rows, scores: FloatVector, k: int, ties: Rows | None = None) -> tuple[Rows, FloatVector]:
     """Return the k best (rows, scores), best first; equal scores by `ties`, (N,), else by row number."""
     order = np.lexsort((rows if ties is None else ties[rows], -scores))[:k]
     return rows[order], scores[order]
-
-
-def score_some(vectors: Vectors, rows: Rows, query: FloatVector) -> FloatVector:
-    """Return the scores of the rows named, (n,), reading them a few thousand at a time."""
-    scores = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), _SCORED_ROWS):
-        part = slice(start, start + _SCORED_ROWS)
-        scores[part] = score_rows(to_float32(vectors[rows[part]]), query)
-    return scores
 
 
 def search_rows(
@@ -87,19 +101,22 @@ def search_all(
 ) -> Neighbours:
     """Return the exact k best of all allowed rows, by one pass over the vectors.
 
-    allowed: (N,) bool with at least one True, default all.
+    allowed: (N,) bool, default all. A matrix product finds who may be among the best; `score_rows` decides.
     """
     count = len(vectors) if allowed is None else int(np.count_nonzero(allowed))
     k = min(k, count)
+    if not k:
+        return neighbours_of([(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries], 0)
     pools = [_Pool(k) for _ in queries]
-    size = len(vectors) if len(queries) == 1 and vectors.dtype == np.float32 else _BLOCK_ROWS
+    one = len(queries) == 1
+    size = len(vectors) if one and vectors.dtype == np.float32 else max(_BLOCK_NUMBERS // vectors.shape[1], 1)
     for start in range(0, len(vectors), size):
         block = to_float32(vectors[start : start + size])
-        near = block @ queries[0][:, None] if len(queries) == 1 else block @ queries.T
+        near = (block @ queries[0])[None] if one else queries @ block.T
         if allowed is not None:
-            near[~allowed[start : start + size]] = -np.inf
-        for pool, column in zip(pools, near.T, strict=True):
-            pool.add(start, column)
+            near[:, ~allowed[start : start + size]] = -np.inf
+        for pool, products in zip(pools, near, strict=True):
+            pool.add(start, products)
     found = []
     for pool, query in zip(pools, queries, strict=True):
         rows = pool.rows()
@@ -115,27 +132,27 @@ def neighbours_of(found: list[tuple[Rows, FloatVector]], k: int) -> Neighbours:
 
 
 class _Pool:
-    """Rows that may be among the k best of one query, from approximate scores of blocks of rows."""
+    """Rows that may be among the k best of one query, gathered from the products of block after block."""
 
     def __init__(self, k: int) -> None:
         self._k = k
-        self._floor = -np.inf
+        self._floor = -2.0
         self._rows: list[Rows] = []
-        self._scores: list[np.ndarray[Any, Any]] = []
+        self._products: list[np.ndarray[Any, Any]] = []
 
-    def add(self, start: int, near: np.ndarray[Any, Any]) -> None:
-        """Take the rows of a block that reach the k-th best so far, within rounding."""
-        if len(near) > 4 * self._k:
-            kth = np.partition(near, len(near) - self._k)[len(near) - self._k]
-            self._floor = max(self._floor, float(kth) - ROUNDING)
-        kept = np.flatnonzero(near >= max(self._floor, -2.0))
+    def add(self, start: int, products: np.ndarray[Any, Any]) -> None:
+        """Take the rows of a block that reach the k-th best of some block, within rounding."""
+        if len(products) > 2 * self._k:
+            self._floor = max(self._floor, _kth_best(products, self._k) - ROUNDING)
+        kept = np.flatnonzero(products >= self._floor)
         self._rows.append(kept + start)
-        self._scores.append(near[kept])
+        self._products.append(products[kept])
 
     def rows(self) -> Rows:
-        """Return every row that rounding could have kept from the k best."""
-        rows, scores = np.concatenate(self._rows), np.concatenate(self._scores)
-        if len(scores) > self._k:
-            kth = np.partition(scores, len(scores) - self._k)[len(scores) - self._k]
-            rows = rows[scores >= kth - ROUNDING]
-        return rows
+        """Return every row that rounding could keep from the k best."""
+        rows, products = np.concatenate(self._rows), np.concatenate(self._products)
+        return rows[products >= _kth_best(products, self._k) - ROUNDING]
+
+
+def _kth_best(products: np.ndarray[Any, Any], k: int) -> float:
+    return float(np.partition(products, len(products) - k)[len(products) - k])

@@ -1,0 +1,113 @@
+"""What each way of answering costs on one index, measured when it is built, and the choice between them.
+
+Shape letters: N rows, D dimension.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from indexer.recipes.engine import Engine
+from indexer.recipes.scoring import FloatMatrix, Vectors, search_all, search_rows
+
+Way = Literal["walk", "codes", "rows", "all"]
+# A walk has to pass enough rows that are not allowed; this many more than expected, so that it seldom falls
+# short.
+SLACK = 1.3
+_REPEATS = 5
+_MEASURED_ROWS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Microseconds, one query at a time, on the machine that built the index.
+
+    row: to read and score one row. every: to score one row in a pass over all. skip: to pass one row that is
+    not allowed while reading codes. code: to score one code. step: of a walk, for one more unit of effort (a
+    place of efSearch, a list). call: of a walk, whatever its effort.
+    """
+
+    row: float
+    every: float
+    skip: float = math.inf
+    code: float = math.inf
+    step: float = math.inf
+    call: float = 0.0
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Costs:
+        """Read them back from a recipe's parameters; None stands for infinity, which JSON lacks."""
+        given = parameters["costs"]
+        return cls(**{name: math.inf if cost is None else float(cost) for name, cost in given.items()})
+
+    def as_json(self) -> dict[str, float | None]:
+        """Return them for a recipe's parameters."""
+        costs = {name: getattr(self, name) for name in self.__slots__}
+        return {name: None if math.isinf(cost) else round(cost, 6) for name, cost in costs.items()}
+
+    def cheapest(self, rows: int, allowed: int, candidates: int, effort: float | None) -> Way:
+        """Return the cheapest way to the best of `allowed` among N `rows`, if `candidates` are to be scored.
+
+        effort: of a walk, for each row it proposes; None where no walk may be tried.
+        """
+        ways: dict[Way, float] = {
+            "rows": allowed * self.row,
+            "all": rows * self.every,
+            "codes": rows * self.skip + allowed * self.code + candidates * self.row,
+        }
+        if effort is not None:
+            width = walk_width(rows, allowed, candidates)
+            ways["walk"] = self.call + width * effort * self.step + candidates * self.row
+        return min(ways, key=lambda way: ways[way])
+
+
+def walk_width(rows: int, allowed: int, candidates: int) -> int:
+    """Return how many rows a walk must propose so that `candidates` of them are likely to be allowed."""
+    expected = math.ceil(SLACK * candidates * rows / max(allowed, 1)) if allowed < rows else candidates
+    return min(expected, candidates + rows - allowed, rows)
+
+
+def measure_costs(engine: Engine, vectors: Vectors, queries: FloatMatrix, effort: float) -> Costs:
+    """Time each way on the index. effort: of a walk, for each row it proposes.
+
+    Takes the least of a few tries: what else the machine does only ever adds.
+    """
+    count = len(vectors)
+    random = np.random.default_rng(0)
+    some = random.permutation(count)[: min(count, 256)].astype(np.int64)
+    part = vectors[: min(count, _MEASURED_ROWS)]
+    query = queries[:1]
+    row = _least(partial(search_rows, vectors, some, query, 1)) / len(some)
+    every = _least(partial(search_all, part, query, 1)) / len(part)
+    if engine.family == "flat":
+        return Costs(row, every)
+    near, far = 32, min(512, max(count // 2, 33))
+    steps = [_least(partial(engine.walk, query, width, int(width * effort) + 1)) for width in (near, far)]
+    step = max(steps[1] - steps[0], 0.01) / ((far - near) * effort)
+    call = max(steps[0] - near * effort * step, 0.0)
+    if not engine.selects:
+        return Costs(row, every, step=step, call=call)
+    few, half = random.random(count) < 0.01, random.random(count) < 0.5
+    few[0] = half[0] = True
+    reads = [_least(partial(engine.read_codes, query, 1, mask)) for mask in (few, half)]
+    more = max(int(half.sum()) - int(few.sum()), 1)
+    code = max(reads[1] - reads[0], 0.001) / more
+    skip = max(reads[0] - int(few.sum()) * code, 0.001) / count
+    return Costs(row, every, skip, code, step, call)
+
+
+def _least(work: Callable[[], object]) -> float:
+    """Return the microseconds of the quickest of a few tries."""
+    times = []
+    for _ in range(_REPEATS):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times) * 1e6
