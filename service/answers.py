@@ -5,17 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from indexer.journal import Change
-from indexer.table import Product
+from indexer.table import Product, Rows, Table
 from service.view import View
 
 Json = dict[str, Any]
 ImageUrl = Callable[[str], str]
 API = "/api/v1"
+MOST_ROWS_KNOWN = 10_000
+_CORE = ("id", "name", "category", "group", "width", "height")
 _PLAIN = frozenset({str, int, bool, type(None)})
 
 
@@ -54,21 +58,70 @@ def full(product: Product, url: ImageUrl) -> Json:
     }
 
 
-def hits(view: View, found: Sequence[tuple[int, float]], url: ImageUrl) -> list[Json]:
-    """Return the hits of (row, score) pairs, in their order."""
-    return [_hit(view.product(row), score, url) for row, score in found]
+def hits(view: View, rows: Rows, scores: Sequence[float], url: ImageUrl) -> list[Json]:
+    """Return the hits at these rows, in their order, with their scores."""
+    return [
+        {
+            "id": found["id"],
+            "name": found["name"],
+            "category": found["category"],
+            "group": found["group"],
+            "score": round(score, 6),
+            "image_url": url(found["id"]),
+            "attributes": dict(found["attributes"]),
+        }
+        for found, score in zip(read_rows(view, rows), scores, strict=True)
+    ]
 
 
-def _hit(product: Product, score: float, url: ImageUrl) -> Json:
-    return {
-        "id": product.id,
-        "name": product.name,
-        "category": product.category,
-        "group": product.group,
-        "score": round(float(score), 6),
-        "image_url": url(product.id),
-        "attributes": plain_attributes(product.attributes),
-    }
+def page(view: View, rows: Rows, url: ImageUrl) -> list[Json]:
+    """Return the products at these rows, in their order."""
+    return [
+        {
+            "id": found["id"],
+            "name": found["name"],
+            "category": found["category"],
+            "group": found["group"],
+            "image_url": url(found["id"]),
+            "deleted_at": None if view.live[row] else _instant(view.product(int(row)).deleted_at),
+            "attributes": dict(found["attributes"]),
+            "width": found["width"],
+            "height": found["height"],
+        }
+        for row, found in zip(rows, read_rows(view, rows), strict=True)
+    ]
+
+
+def read_rows(view: View, rows: Rows) -> list[Json]:
+    """Return the fields of rows as dicts: core columns but the tombstone, and `attributes` ready for JSON.
+
+    What is missing among the rows read last is read in whole columns, which for a thousand rows is ten times
+    faster than row by row. The dicts are shared: change nothing in them.
+    """
+    known: dict[int, Json] = view.cached_for_snapshot("rows read", dict)
+    wanted = rows.tolist()
+    missing = np.array([row for row in dict.fromkeys(wanted) if row not in known], np.int64)
+    found = {row: known[row] for row in wanted if row in known}
+    ends = [*(offset for offset, _ in view.tables[1:]), view.n]
+    for (offset, table), end in zip(view.tables, ends, strict=True):
+        here = missing[(missing >= offset) & (missing < end)]
+        if len(here):
+            found |= zip(here.tolist(), _read(table, here - offset), strict=True)
+    if len(known) > MOST_ROWS_KNOWN:
+        known.clear()
+    known |= found
+    return [found[row] for row in wanted]
+
+
+def _read(table: Table, rows: Rows) -> Iterator[Json]:
+    """Yield the fields of rows of one table."""
+    names = table.attribute_names
+    core = table.columns(_CORE, rows)
+    attributes = [[_plain(value) for value in column] for column in table.columns(names, rows)]
+    for number, fields in enumerate(zip(*core, strict=True)):
+        found = dict(zip(_CORE, fields, strict=True))
+        found["attributes"] = {name: column[number] for name, column in zip(names, attributes, strict=True)}
+        yield found
 
 
 def change(entry: Change) -> Json:
@@ -92,13 +145,20 @@ def undone(changes: Sequence[Change]) -> Json:
 
 def plain_attributes(attributes: Mapping[str, Any]) -> Json:
     """Return attributes with values that JSON has; a NaN, which it has not, is null."""
-    return {name: value if type(value) in _PLAIN else _plain(value) for name, value in attributes.items()}
+    return {name: _plain(value) for name, value in attributes.items()}
 
 
 def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
+    return _plain_object(value)
+
+
+def _plain_object(value: Any) -> Any:
     match value:
-        case float():
-            return value if math.isfinite(value) else None
         case dt.datetime() | dt.date() | dt.time():
             return value.isoformat()
         case dt.timedelta():
@@ -111,7 +171,7 @@ def _plain(value: Any) -> Any:
             return {str(key): _plain(item) for key, item in value.items()}
         case list() | tuple():
             return [_plain(item) for item in value]
-    return value if type(value) in _PLAIN else str(value)
+    return str(value)
 
 
 def _instant(moment: dt.datetime | None) -> str | None:

@@ -12,6 +12,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from flask import Request, Response
@@ -74,8 +75,7 @@ class Guard:
         """Raise HostForbidden when a keyless service is called by a name that is not this machine's."""
         if not self.is_keyless:
             return
-        host = urlsplit(f"//{request.host}").hostname or ""
-        if not is_loopback(host) and host not in self.config.allowed_hosts:
+        if not _is_own(request.host, self.config.allowed_hosts):
             raise HostForbidden(
                 f"{request.host!r} is not a name of this machine; allow it with --allowed-hosts, "
                 "or set VITRINE_API_KEYS or --read-only"
@@ -108,6 +108,13 @@ class Guard:
             self.wrong_keys.hit(client)
             raise KeyRequired("the key is not one of this service's")
         return actor
+
+
+@lru_cache(maxsize=1024)
+def _is_own(host: str, allowed: tuple[str, ...]) -> bool:
+    """Return whether a Host header names this machine. Cached, since every request asks."""
+    name = urlsplit(f"//{host}").hostname or ""
+    return is_loopback(name) or name in allowed
 
 
 def _refuse_cross_site(request: Request) -> None:

@@ -22,9 +22,10 @@ from indexer.table import Product
 from service import answers, overview
 from service.answers import Json
 from service.config import ServiceConfig
+from service.embedder import BatchingEmbedder
 from service.errors import DeletedProduct, IdTaken, UnknownProduct
 from service.live import LiveView
-from service.photos import PhotoEmbedder, Photos, SnapshotEmbedder, model_key
+from service.photos import PhotoEmbedder, Photos, model_key
 from service.pictures import Picture, PictureFiles
 from service.problems import problem_of
 from service.queries.nearest import (
@@ -57,6 +58,7 @@ class Catalogue:
         self.prefix = ""
         self._writer = Writer(live)
         self._url = answers.image_urls("")
+        self._pinned: View | None = None
 
     @classmethod
     def open(
@@ -74,7 +76,7 @@ class Catalogue:
         config = config or ServiceConfig()
         folder = IndexFolder(index_folder(index).absolute())
         live = LiveView(folder)
-        photos = Photos(folder.layout, embedder or SnapshotEmbedder(config.embed_queue))
+        photos = Photos(folder.layout, embedder or BatchingEmbedder(config.embed_queue))
         pictures = PictureFiles(folder.layout, config.picture_roots, config.thumbnail_cache_bytes)
         return cls(live, photos, pictures)
 
@@ -99,9 +101,21 @@ class Catalogue:
         other.prefix, other._url = prefix, answers.image_urls(prefix)
         return other
 
+    def warm(self) -> None:
+        """Load the network of the snapshot, if there is one, before the first photo. Raises ModelError."""
+        view = self.live.view_or_none()
+        if view is not None:
+            self.photos.embedder.warm(view.snapshot.manifest.model)
+
+    def pinned(self) -> Self:
+        """Return the same catalogue as it is now: later changes are not seen. Raises SnapshotMissing."""
+        other = copy.copy(self)
+        other._pinned = self.view()
+        return other
+
     def view(self) -> View:
         """Return the view of now. Raises SnapshotMissing while nothing is published."""
-        return self.live.view()
+        return self._pinned or self.live.view()
 
     def similar(self, id: str, **options: Any) -> Json:
         """Recommend for a product, which is never among its own hits. Options as in SearchOptions."""
@@ -151,9 +165,9 @@ class Catalogue:
         return self._page(view, product_reference(view, row), options, started, row)
 
     def search_batch(self, searches: Sequence[Mapping[str, Any]]) -> Json:
-        """Answer up to 256 searches, in order; one that fails is answered by its problem."""
-        request = BatchRequest.parse({"searches": list(searches)})
-        return {"answers": [self._answer_or_problem(each) for each in request.searches]}
+        """Answer up to 256 searches of one moment, in order; one that fails is answered by its problem."""
+        request, now = BatchRequest.parse({"searches": list(searches)}), self.pinned()
+        return {"answers": [now._answer_or_problem(each) for each in request.searches]}
 
     def _answer_or_problem(self, search: Mapping[str, Any]) -> Json:
         try:
@@ -168,7 +182,7 @@ class Catalogue:
         with stage("search"):
             found = recommend(view, reference, options)
         with stage("table"):
-            page = answers.hits(view, found.hits, self._url)
+            page = answers.hits(view, found.rows, found.scores.tolist(), self._url)
             about = None if row is None else answers.brief(view.product(row), self._url)
         answer = {
             "snapshot": view.snapshot.name,
@@ -196,7 +210,7 @@ class Catalogue:
                 offset=asked.offset,
             )
         with stage("table"):
-            page = [answers.full(view.product(int(row)), self._url) for row in found.rows]
+            page = answers.page(view, found.rows, self._url)
         return {
             "snapshot": view.snapshot.name,
             "total": found.total,

@@ -9,7 +9,7 @@ import uuid
 from flask import Request, Response, g, request
 
 from service.context import Service
-from service.logs import fields
+from service.logs import log_event
 from service.replies import secure
 from service.timing import Stopwatch
 
@@ -65,20 +65,18 @@ class Hooks:
         if problem:
             metrics.count_problem(problem)
         if self._service.config.access_log and log.isEnabledFor(logging.INFO):
-            log.info(
-                "request",
-                extra=fields(
-                    request_id=g.request_id,
-                    method=request.method,
-                    path=request.path,
-                    status=response.status_code,
-                    ms=round(1e3 * seconds, 3),
-                    stages={name: round(1e3 * took, 3) for name, took in stopwatch.stages.items()},
-                    client=request.remote_addr,
-                    actor=g.get("actor"),
-                    problem=problem,
-                ),
-            )
+            event = {
+                "request_id": g.request_id,
+                "method": request.method,
+                "path": request.path,
+                "status": response.status_code,
+                "ms": round(1e3 * seconds, 3),
+                "stages": {name: round(1e3 * took, 3) for name, took in stopwatch.stages.items()},
+                "client": request.remote_addr,
+                "actor": g.get("actor"),
+                "problem": problem,
+            }
+            log_event(log, logging.INFO, "request", event)
 
     def _allowed_origin(self) -> str | None:
         origin, allowed = request.headers.get("Origin"), self._service.config.cors_origins

@@ -22,6 +22,13 @@ def configure(form: str, level: str) -> None:
         logger.propagate = False
 
 
+def log_event(logger: logging.Logger, level: int, message: str, values: dict[str, Any]) -> None:
+    """Log an event with its own fields, not looking for the calling line: for what is logged often."""
+    record = logging.LogRecord(logger.name, level, __file__, 0, message, None, None)
+    setattr(record, _OWN, values)
+    logger.handle(record)
+
+
 def fields(**values: Any) -> dict[str, Any]:
     """Return the `extra` of a log call that carries these values."""
     return {_OWN: values}

@@ -111,12 +111,11 @@ def projection(view: View, query: Mapping[str, Any]) -> Json:
         found = project(view, asked.dimensions, categories=asked.category, fit=asked.fit, limit=asked.limit)
     axes = ("x", "y", "z")[: asked.dimensions]
     with stage("table"):
+        products = answers.read_rows(view, found.rows)
         points = [
-            {"id": product.id, "name": product.name, "category": product.category}
+            {"id": product["id"], "name": product["name"], "category": product["category"]}
             | dict(zip(axes, point, strict=True))
-            for product, point in zip(
-                map(view.product, found.rows.tolist()), np.round(found.points, 6).tolist(), strict=True
-            )
+            for product, point in zip(products, np.round(found.points.astype(float), 6).tolist(), strict=True)
         ]
     return {
         "snapshot": view.snapshot.name,

@@ -5,15 +5,12 @@ What the network made of a picture before, in a build or here, is taken from the
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import hashlib
 import io
 import json
 import logging
 import math
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,11 +19,9 @@ import numpy as np
 from indexer.cache import CacheEntry, EmbeddingCache
 from indexer.config import Layout
 from indexer.errors import QueryError, VitrineError
-from indexer.images import Preprocessing, open_picture
+from indexer.images import open_picture
 from indexer.manifest import ModelRecord
-from indexer.models import Model, load_recorded
 from indexer.transform import FloatVector
-from service.errors import TooManyRequests
 from service.view import View
 
 log = logging.getLogger(__name__)
@@ -51,52 +46,11 @@ class PhotoEmbedder(Protocol):
         Raises PictureError, ModelError, and TooManyRequests when too many photos wait.
         """
 
-    def close(self) -> None:
-        """Give the network back."""
-
-
-class SnapshotEmbedder:
-    """Loads the network that a snapshot records when the first photo comes, and not before."""
-
-    def __init__(self, queue: int) -> None:
-        """queue: photos that may wait for the network."""
-        self.waiting = 0
-        self._queue = queue
-        self._lock = threading.Lock()
-        self._loading = threading.Lock()
-        self._model: tuple[ModelRecord, Model] | None = None
-
-    def embed(self, data: bytes, model: ModelRecord) -> Photo:
-        """See PhotoEmbedder."""
-        pixels, width_px, height_px = Preprocessing.parse(model.preprocessing).pixels(data)
-        with self._place_in_queue():
-            net = self._net(model)
-            return Photo(net.embed(pixels[np.newaxis])[0], width_px, height_px)
+    def warm(self, model: ModelRecord) -> None:
+        """Load that network now. Raises ModelError."""
 
     def close(self) -> None:
         """Give the network back."""
-        with self._loading:
-            if self._model is not None:
-                self._model[1].close()
-                self._model = None
-
-    @contextlib.contextmanager
-    def _place_in_queue(self) -> Iterator[None]:
-        with self._lock:
-            if self.waiting >= self._queue:
-                raise TooManyRequests("too many photos wait for the network: try again shortly")
-            self.waiting += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.waiting -= 1
-
-    def _net(self, record: ModelRecord) -> Model:
-        with self._loading:
-            if self._model is None or self._model[0] != record:
-                self._model = record, load_recorded(dataclasses.asdict(record))
-            return self._model[1]
 
 
 class Photos:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import Request, Response, g
 from werkzeug.exceptions import HTTPException
@@ -14,6 +15,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from service.errors import TooManyRequests
 from service.logs import fields
 from service.problems import Problem, problem, problem_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 # The one policy of the pages: all from this host; Plotly and canvas need data: and blob: pictures.
@@ -36,9 +40,22 @@ _TITLES = {
 _KINDS = {400: "malformed-request", 413: "too-large", 415: "unsupported-body"}
 
 
+class WholeResponse(Response):
+    """A response whose body is at hand, given to the server in one piece: faster than an iterator."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer as WSGI wants it."""
+        if not self.is_sequence or self._on_close or environ["REQUEST_METHOD"] == "HEAD":
+            return super().__call__(environ, start_response)
+        data = self.get_data()
+        self.headers["Content-Length"] = str(len(data))
+        start_response(self.status, self.headers.to_wsgi_list())
+        return [data]
+
+
 def json_reply(value: Any, status: int = 200, *, tag: str | None = None) -> Response:
     """Return an answer as JSON. tag: its ETag; without one it is not kept by anybody."""
-    response = Response(_encoded(value), status, mimetype="application/json")
+    response = WholeResponse(_encoded(value), status, mimetype="application/json")
     if tag is None:
         response.headers["Cache-Control"] = "no-store"
     else:
@@ -93,7 +110,7 @@ def _framework_problem(error: HTTPException) -> BaseResponse:
 def _problem_response(found: Problem) -> Response:
     g.problem = found["type"].removeprefix("/problems/")
     body = {**found, "request_id": _request_id()}
-    response = Response(_encoded(body), found["status"], mimetype="application/problem+json")
+    response = WholeResponse(_encoded(body), found["status"], mimetype="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
     return response
 

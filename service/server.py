@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -79,6 +80,11 @@ def serve(config: ServiceConfig, *, as_json: bool = False) -> None:
 
 def _load(config: ServiceConfig, launch: Launch) -> Any:
     """Make the application of one worker; runs in the worker."""
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # inherited from the parent, whose handlers only set a flag
+        signal.signal(number, signal.SIG_DFL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     while True:
         try:

@@ -5,6 +5,7 @@ Several processes may share the folder: files appear by rename, and each process
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -62,7 +63,8 @@ class ThumbnailCache:
             temporary.replace(path)
         except OSError as error:
             log.warning("a thumbnail cannot be kept: %s", error)
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             return
         with self._lock:
             self._added += len(data)

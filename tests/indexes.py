@@ -42,6 +42,9 @@ class GridEmbedder:
         image = open_picture(data)
         return Photo(grid_vector(image), image.width, image.height)
 
+    def warm(self, model: ModelRecord) -> None:
+        assert model == MODEL
+
     def close(self) -> None:
         """Nothing to give back."""
 
@@ -95,6 +98,7 @@ def publish(
     source: Path,
     *,
     live: bool = True,
+    recipe: str = "flat",
     **manifest: Any,
 ) -> str:
     """Publish a snapshot of these products and unit vectors; return its name."""
@@ -107,7 +111,7 @@ def publish(
         TextIndex.build(table).save(staged / TEXT)
         Transform("none", "a test").save(staged / TRANSFORM)
         write_failures(staged / FAILURES, [])
-        report = build_index(np.load(staged / VECTORS, mmap_mode="r"), RecipeRequest("flat"), staged / INDEX)
+        report = build_index(np.load(staged / VECTORS, mmap_mode="r"), RecipeRequest(recipe), staged / INDEX)
         record = _manifest(folder.name_of(staged), table, matrix, source, dataclasses.asdict(report))
         return folder.publish(staged, dataclasses.replace(record, **manifest), live=live).name
 

@@ -45,13 +45,14 @@ def _view(operation: Operation, service: Service) -> Callable[..., Response]:
                 return allowed
             g.actor = allowed
             caller = Caller(allowed, g.request_id, _idempotency_key())
-        tag = None
+        catalogue, tag = service.here(), None
         if operation.tagged:
-            tag = f'W/"{service.catalogue.view().tag}"'
+            catalogue = catalogue.pinned()
+            tag = f'W/"{catalogue.view().tag}"'
             if is_known(request, tag):
                 return not_modified(tag)
         values, image = _read(operation)
-        answer = operation.handler(Call(service.here(), values, caller, image), **path)
+        answer = operation.handler(Call(catalogue, values, caller, image), **path)
         response = json_reply(answer, operation.status, tag=tag)
         if operation.status == 201:
             response.headers["Location"] = answer["image_url"].removesuffix("/image")
