@@ -5,38 +5,27 @@ has one of its own, so that it computes while the next pictures are made ready.
 Shapes: N rows, B pictures, H W pixels, D dimension.
 """
 
-import hashlib
 import itertools
-import threading
-import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.cache import CacheEntry, EmbeddingCache, FileEntry
-from indexer.errors import PictureError, SourceError
+from indexer.cache import CacheEntry, EmbeddingCache
+from indexer.errors import SourceError
 from indexer.images import Preprocessing
 from indexer.models import ModelSource
 from indexer.models.runtime import available_cores
-from indexer.net import TimedNet, Timer, choose_decode_threads
+from indexer.net import TimedNet, choose_decode_threads
 from indexer.progress import Progress, Silent
+from indexer.reading import Bad, Decoded, Picture, PictureReader
 from indexer.source import Source
 
-T = TypeVar("T")
 FloatArray = NDArray[np.float32]
 
-# Rows whose content is looked up in the cache at once, and read while the rows before them are decoded.
-_CHUNK_ROWS = 64
-# Bytes of a chunk kept between hashing and decoding; larger chunks are read a second time.
-_HELD_BYTES = 64 * 2**20
-# A remote picture is waiting, not work: many at a time.
-_REMOTE_READERS = 16
-_FILES_REMEMBERED_AT_ONCE = 1024
 _UNIT_TOLERANCE = 1e-3
 
 
@@ -108,33 +97,8 @@ def embed_source(
     return pipeline.run()
 
 
-class _Picture(NamedTuple):
-    """One distinct content on its way to the net."""
-
-    row: int
-    sha: bytes
-    data: bytes | None = None
-    file: FileEntry | None = None
-
-
-class _Decoded(NamedTuple):
-    sha: bytes
-    pixels: NDArray[np.uint8]
-    width_px: int
-    height_px: int
-
-
-class _Bad(NamedTuple):
-    """A picture that cannot be used; sha is None when not even its bytes could be had."""
-
-    row: int
-    sha: bytes | None
-    reason: str
-    file: FileEntry | None = None
-
-
 class _Pipeline:
-    """One run over one source. The calling thread runs all of it but `_read` and `_decode`."""
+    """One run over one source, in the calling thread; reading, decoding and the net have their own."""
 
     def __init__(
         self,
@@ -148,18 +112,13 @@ class _Pipeline:
         self._cache = cache
         self._key = model_source.key
         self._progress = progress
-        self._preprocessing = Preprocessing.parse(model_source.preprocessing)
         self._rows = source.products.num_rows
         self._failures_allowed = options.failures_allowed(self._rows)
-        self._waiting: dict[bytes, list[int]] = {}  # rows by content that is on its way to the net
-        self._remember: list[FileEntry] = []
-        self._held = _ByteBudget(_HELD_BYTES)
-        self._net = TimedNet(model_source, options.batch_size, progress)
-        self._decode_timer = Timer()
-        self._threads = options.decode_threads or available_cores()
         self._retune = options.decode_threads is None
-        self._readers = ThreadPoolExecutor(_REMOTE_READERS if self._is_remote() else self._threads, "read")
-        self._decoders = ThreadPoolExecutor(self._threads, "decode")
+        spec = Preprocessing.parse(model_source.preprocessing)
+        self._reader = PictureReader(source, cache, spec, options.decode_threads or available_cores())
+        self._net = TimedNet(model_source, options.batch_size, progress)
+        self._waiting: dict[bytes, list[int]] = {}  # rows by content that is on its way to the net
         self._result = EmbeddingRun(
             np.zeros((self._rows, 32), np.uint8),
             np.zeros((self._rows, 2), np.int32),
@@ -170,17 +129,16 @@ class _Pipeline:
         self._progress.start(self._rows, "pictures")
         try:
             self._embed_all()
-            self._flush_files()
+            self._reader.flush()
         finally:
-            self._readers.shutdown(wait=True, cancel_futures=True)
-            self._decoders.shutdown(wait=True, cancel_futures=True)
+            self._reader.close()
             self._net.close()
         self._progress.done()
         return self._finished()
 
     def _embed_all(self) -> None:
-        usable = self._usable(self._decoded())
-        running: tuple[list[_Decoded], Future[FloatArray]] | None = None
+        usable = self._usable(self._reader.decoded(self._misses(), lambda: self._net.decode_ahead))
+        running: tuple[list[Decoded], Future[FloatArray]] | None = None
         while batch := list(itertools.islice(usable, self._net.next_size())):
             finished = running
             if finished is not None:
@@ -191,42 +149,17 @@ class _Pipeline:
         if running is not None:
             self._store(*running)
 
-    def _misses(self) -> Iterator[_Picture]:
+    def _misses(self) -> Iterator[Picture]:
         """Yield each content that has to be embedded, once, in source order; settle all other rows."""
-        chunks = (range(first, min(first + _CHUNK_ROWS, self._rows)) for first in _steps(self._rows))
-        begun = ([self._begin(row) for row in chunk] for chunk in chunks)
-        for chunk in _one_ahead(begun):
-            yield from self._settle([item.result() if isinstance(item, Future) else item for item in chunk])
+        for chunk in self._reader.chunks():
+            yield from self._settle(chunk)
 
-    def _begin(self, row: int) -> "_Picture | Future[_Picture | _Bad]":
-        """Say what a row's content is, from the cache's memory of unchanged files or by reading it."""
-        fingerprint = self._source.fingerprint(row)
-        if fingerprint is not None:
-            sha = self._cache.file_sha(self._source.absolute(row), *fingerprint)
-            if sha is not None:
-                return _Picture(row, sha)
-        return self._readers.submit(self._read, row, fingerprint)
-
-    def _read(self, row: int, fingerprint: tuple[int, int] | None) -> "_Picture | _Bad":
-        try:
-            data = self._source.read(row)
-        except PictureError as error:
-            return _Bad(row, None, error.reason)
-        sha = hashlib.sha256(data).digest()
-        file = FileEntry(self._source.absolute(row), *fingerprint, sha) if fingerprint is not None else None
-        return _Picture(row, sha, data if self._held.take(len(data)) else None, file)
-
-    def _file_entry(self, row: int, sha: bytes) -> FileEntry | None:
-        fingerprint = self._source.fingerprint(row)
-        return FileEntry(self._source.absolute(row), *fingerprint, sha) if fingerprint is not None else None
-
-    def _settle(self, chunk: "list[_Picture | _Bad]") -> list[_Picture]:
-        pictures = [picture for picture in chunk if isinstance(picture, _Picture)]
-        self._remember += [picture.file for picture in pictures if picture.file is not None]
-        known = self._cache.known(self._key, list({picture.sha for picture in pictures}))
-        misses: list[_Picture] = []
+    def _settle(self, chunk: list[Picture | Bad]) -> list[Picture]:
+        shas = {picture.sha for picture in chunk if isinstance(picture, Picture)}
+        known = self._cache.known(self._key, list(shas))
+        misses: list[Picture] = []
         for picture in chunk:
-            if isinstance(picture, _Bad):
+            if isinstance(picture, Bad):
                 self._fail([picture.row], picture.reason)
                 continue
             self._result.sha256[picture.row] = np.frombuffer(picture.sha, np.uint8)
@@ -234,52 +167,23 @@ class _Pipeline:
                 self._waiting[picture.sha] = [picture.row]
                 misses.append(picture)
                 continue
-            self._held.give_back(picture.data)
+            self._reader.release(picture)
             if picture.sha in known:
                 self._succeed([picture.row], known[picture.sha])
                 self._result.from_cache += 1
             else:
                 self._waiting[picture.sha].append(picture.row)
-        if len(self._remember) >= _FILES_REMEMBERED_AT_ONCE:
-            self._flush_files()
         return misses
 
-    def _decoded(self) -> "Iterator[_Decoded | _Bad]":
-        """Decode the misses in threads, a bounded number ahead of the net, and yield them in order."""
-        ahead: deque[Future[_Decoded | _Bad]] = deque()
-        for picture in self._misses():
-            ahead.append(self._decoders.submit(self._decode, picture))
-            if len(ahead) >= self._net.decode_ahead:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-    def _decode(self, picture: _Picture) -> "_Decoded | _Bad":
-        begin = time.thread_time()
-        try:
-            data = self._source.read(picture.row) if picture.data is None else picture.data
-            sha = picture.sha if picture.data is not None else hashlib.sha256(data).digest()
-            if sha != picture.sha:
-                file = self._file_entry(picture.row, sha)
-                return _Bad(picture.row, picture.sha, "it changed while the build ran; build again", file)
-            pixels, width_px, height_px = self._preprocessing.pixels(data)
-        except PictureError as error:
-            return _Bad(picture.row, picture.sha, error.reason)
-        finally:
-            self._held.give_back(picture.data)
-            self._decode_timer.add(time.thread_time() - begin)
-        self._net.start()  # not sooner: a bad picture alone must not cost TensorFlow's start
-        return _Decoded(picture.sha, pixels, width_px, height_px)
-
-    def _usable(self, decoded: "Iterator[_Decoded | _Bad]") -> Iterator[_Decoded]:
+    def _usable(self, decoded: Iterator[Decoded | Bad]) -> Iterator[Decoded]:
         for item in decoded:
-            if isinstance(item, _Decoded):
+            if isinstance(item, Decoded):
+                self._net.start()  # not sooner: a bad picture alone must not cost TensorFlow's start
                 yield item
-                continue
-            self._remember += [item.file] if item.file is not None else []
-            self._fail(self._waiting.pop(item.sha, [item.row]) if item.sha else [item.row], item.reason)
+            else:
+                self._fail(self._waiting.pop(item.sha or b"", [item.row]), item.reason)
 
-    def _store(self, batch: list[_Decoded], computed: "Future[FloatArray]") -> None:
+    def _store(self, batch: list[Decoded], computed: "Future[FloatArray]") -> None:
         """Make one batch durable, then count its rows as done."""
         vectors = computed.result()
         is_unit = np.abs(np.linalg.norm(vectors, axis=1) - 1) < _UNIT_TOLERANCE  # False for NaN, too
@@ -298,11 +202,8 @@ class _Pipeline:
 
     def _choose_threads(self) -> None:
         self._retune = False
-        chosen = choose_decode_threads(self._decode_timer.mean_s, self._net.mean_s, available_cores())
-        if chosen != self._threads:
-            self._threads = chosen
-            self._decoders.shutdown(wait=False)  # what it has begun, it finishes
-            self._decoders = ThreadPoolExecutor(chosen, "decode")
+        mean_s = self._reader.decode_timer.mean_s
+        self._reader.set_threads(choose_decode_threads(mean_s, self._net.mean_s, available_cores()))
 
     def _succeed(self, rows: list[int], size_px: tuple[int, int]) -> None:
         self._result.ok[rows] = True
@@ -323,13 +224,6 @@ class _Pipeline:
                 f"than --max-failures allows ({first}); repair them or allow more"
             )
 
-    def _flush_files(self) -> None:
-        files, self._remember = self._remember, []
-        self._cache.remember_files(files)
-
-    def _is_remote(self) -> bool:
-        return self._rows > 0 and "://" in self._source.absolute(0)
-
     def _finished(self) -> EmbeddingRun:
         result, net = self._result, self._net
         result.failures.sort()
@@ -339,38 +233,5 @@ class _Pipeline:
             result.dimension = self._cache.vectors(self._key, [result.sha256[row].tobytes()]).shape[1]
         if net.dimension is not None:
             result.batch_size, result.device = net.batch_size, net.device
-            result.decode_threads, result.net_wait_share = self._threads, net.wait_share
+            result.decode_threads, result.net_wait_share = self._reader.threads, net.wait_share
         return result
-
-
-class _ByteBudget:
-    """Bytes that may be held in memory between hashing and decoding."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._lock = threading.Lock()
-        self._left = max_bytes
-
-    def take(self, size: int) -> bool:
-        with self._lock:
-            granted = size <= self._left
-            if granted:
-                self._left -= size
-            return granted
-
-    def give_back(self, data: bytes | None) -> None:
-        if data is not None:
-            with self._lock:
-                self._left += len(data)
-
-
-def _steps(rows: int) -> range:
-    return range(0, rows, _CHUNK_ROWS)
-
-
-def _one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield the same items, each only after the next one has been asked for."""
-    for first in items:
-        for second in items:
-            yield first
-            first = second
-        yield first
