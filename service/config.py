@@ -16,6 +16,7 @@ from typing import Any
 
 from indexer.config import DEFAULT_INDEX, parse_bytes
 from indexer.errors import InputError
+from indexer.stores.address import StoreAddress
 
 PREFIX = "VITRINE_"
 TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
@@ -33,7 +34,9 @@ class ServiceConfig:
     """All settings. Tuples are written with commas in variables; sizes as 512MiB."""
 
     index: str = setting(DEFAULT_INDEX, "the index folder")
-    store: str = setting("faiss", "where vectors are searched: the snapshot's own FAISS index")
+    store: str = setting(
+        "faiss", "where vectors are searched: faiss, the snapshot's own index, or milvus://…"
+    )
     host: str = setting("127.0.0.1", "address to listen on; not loopback only with keys or --read-only")
     port: int = setting(8000, "port to listen on; 0 takes a free one", least=0)
     workers: int = setting(1, "processes; each maps the same vectors", least=1)
@@ -82,7 +85,7 @@ class ServiceConfig:
         for name in ("max_body", "thumbnail_cache"):
             _size(name, getattr(self, name))
         if self.store != "faiss":
-            raise InputError(f"--store {self.store!r}: this version searches in the snapshot itself (faiss)")
+            StoreAddress.parse(self.store)
 
     @property
     def max_body_bytes(self) -> int:

@@ -19,6 +19,8 @@ from typing import TypeVar
 from indexer.errors import SnapshotError, SnapshotMissing
 from indexer.journal import Journal
 from indexer.snapshot import IndexFolder
+from service.stores import Store
+from service.stores.embedded import EmbeddedStore
 from service.view import View
 
 log = logging.getLogger(__name__)
@@ -39,21 +41,24 @@ class Broken:
 class LiveView:
     """Gives the view of now. Thread-safe, and safe after a fork: a child opens its own files."""
 
-    def __init__(self, folder: IndexFolder) -> None:
+    def __init__(self, folder: IndexFolder, store: Store | None = None) -> None:
         """Open the live snapshot and the journal; without a snapshot, wait for one.
 
-        Raises SnapshotMissing when there is no such folder, SnapshotError when its snapshot does not open.
+        store: where vectors are searched, default in the snapshot itself. Raises SnapshotMissing when there
+        is no such folder, SnapshotError when its snapshot does not open, StoreUnavailable.
         """
         if not folder.root.is_dir():
             folder.current()
         self.folder = folder
+        self.store = store or EmbeddedStore()
         self.broken: Broken | None = None
         self.swaps = 0
+        self.store_problem = ""
         self._view: View | None = None
         self._stop = threading.Event()
         self._orphans: list[Journal] = []
         self._attach()
-        if folder.current_or_none() is not None:
+        if self.store.live_name(folder) is not None:
             self._swap_to(self._open())
 
     def _attach(self) -> None:
@@ -81,6 +86,7 @@ class LiveView:
         self._stop.set()
         self._reads.close()
         self._writes.close()
+        self.store.close()
 
     def view(self) -> View:
         """Return the view of now, every acknowledged change of any process in it. Raises SnapshotMissing."""
@@ -131,7 +137,7 @@ class LiveView:
         One that does not open is logged and kept in `broken`; the old one stays.
         """
         try:
-            name = self.folder.current_or_none()
+            name = self.store.live_name(self.folder)
         except SnapshotError as error:
             self._note_broken("current", error)
             return False
@@ -146,6 +152,19 @@ class LiveView:
                 self._note_broken(name, error)
                 return False
         return True
+
+    def keep_up(self) -> None:
+        """Bring new changes into the store. While it is away they wait; answers hold them all the same."""
+        view = self.view_or_none()
+        if view is None:
+            return
+        try:
+            view.searcher.keep_up(view, self.folder)
+            self.store_problem = ""
+        except SnapshotError as error:
+            if not self.store_problem:
+                log.error("changes wait for the store: %s", error)
+            self.store_problem = str(error)
 
     def reload(self) -> View:
         """Open what `current` names now, tried again if it would not open before. Raises SnapshotError."""
@@ -174,14 +193,15 @@ class LiveView:
     def _open(self) -> View:
         """Open the live snapshot; when it is pruned or replaced meanwhile, the one that is live then."""
         while True:
-            name = self.folder.current()
+            name = self.store.live_name(self.folder)
             try:
                 snapshot = self.folder.open(name)
+                searcher = self.store.attach(snapshot)
                 break
             except SnapshotError:
-                if self.folder.current() == name:
+                if self.store.live_name(self.folder) == name:
                     raise
-        view = View.of(snapshot, self._reads.since(snapshot.manifest.uploads_sequence))
+        view = View.of(snapshot, self._reads.since(snapshot.manifest.uploads_sequence), searcher)
         warm_view(view)
         return view
 
@@ -211,6 +231,7 @@ def _watch(reference: weakref.ref[LiveView], stop: threading.Event) -> None:
             return
         try:
             live.follow()
+            live.keep_up()
         except Exception:  # a watcher that dies would leave the service on an old snapshot for ever
             log.exception("cannot follow the index folder")
         del live

@@ -15,41 +15,53 @@ from typing import Any, TypeVar
 import numpy as np
 
 from indexer.journal import Change
-from indexer.recipes import Neighbours, score_rows
+from indexer.recipes import Neighbours
 from indexer.snapshot import Snapshot
 from indexer.table import Codes, Mask, Product, Table
 from indexer.text_index import TextIndex
 from indexer.transform import FloatMatrix
+from service.queries.filters import Filters
 from service.segments import Memo, Segments, Uploads
+from service.stores import Searcher
+from service.stores.embedded import EMBEDDED
 
 log = logging.getLogger(__name__)
 Made = TypeVar("Made")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class RowState:
+    """What the journal did to rows.
+
+    live: (n,). tombstones: rows whose deleted_at differs from what the tables say. changed: the last change
+    of every row that has one.
+    """
+
+    live: Mask
+    tombstones: Mapping[int, dt.datetime | None]
+    changed: Mapping[int, int]
+
+
 class View:
     """The rows of a catalogue and which of them are live. Thread-safe: nothing changes after construction."""
 
-    def __init__(
-        self,
-        segments: Segments,
-        sequence: int,
-        live: Mask,
-        tombstones: Mapping[int, dt.datetime | None],
-        snapshot_memo: Memo | None = None,
-    ) -> None:
-        """live: (n,). tombstones: rows whose deleted_at differs from what the tables say."""
+    def __init__(self, segments: Segments, sequence: int, state: RowState, searcher: Searcher) -> None:
+        """state: of the rows of `segments`. searcher: of the snapshot's vectors."""
         self.segments = segments
         self.sequence = sequence
-        self.live = live
-        self._tombstones = tombstones
+        self.live = state.live
+        self.changed = state.changed
+        self.searcher = searcher
+        self._tombstones = state.tombstones
         self._memo = Memo()
-        self._snapshot_memo = snapshot_memo or Memo()
+        self._snapshot_memo = Memo()
 
     @classmethod
-    def of(cls, snapshot: Snapshot, changes: Iterable[Change]) -> View:
+    def of(cls, snapshot: Snapshot, changes: Iterable[Change], searcher: Searcher = EMBEDDED) -> View:
         """Return the view of a snapshot after `changes`: all since its `uploads_sequence`, oldest first."""
         empty = Uploads([], np.zeros((0, snapshot.manifest.dimension), np.float32))
-        bare = cls(Segments(snapshot, empty), snapshot.manifest.journal_sequence, ~snapshot.table.deleted, {})
+        state = RowState(~snapshot.table.deleted, {}, {})
+        bare = cls(Segments(snapshot, empty), snapshot.manifest.journal_sequence, state, searcher)
         return bare.after(changes)
 
     def after(self, changes: Iterable[Change]) -> View:
@@ -60,14 +72,19 @@ class View:
         segments = _with_uploads(self.segments, changes)
         live = np.ones(segments.n, bool)
         live[: self.n] = self.live
-        tombstones = dict(self._tombstones)
+        tombstones, changed = dict(self._tombstones), dict(self.changed)
         for change in changes:
-            row = segments.row_of(change.id) if change.kind != "upload" else None
-            if row is not None:
+            row = segments.row_of(change.id)
+            if row is None:
+                continue
+            changed[row] = change.sequence
+            if change.kind != "upload":
                 live[row] = change.kind == "restore"
                 tombstones[row] = None if live[row] else change.at
         sequence = max(self.sequence, changes[-1].sequence)
-        return View(segments, sequence, live, tombstones, self._snapshot_memo)
+        view = View(segments, sequence, RowState(live, tombstones, changed), self.searcher)
+        view._snapshot_memo = self._snapshot_memo
+        return view
 
     @property
     def snapshot(self) -> Snapshot:
@@ -142,35 +159,23 @@ class View:
         return self.segments.blocks(size)
 
     def search(
-        self, queries: FloatMatrix, k: int, *, allowed: Mask | None = None, exact: bool = False
+        self,
+        queries: FloatMatrix,
+        k: int,
+        *,
+        allowed: Mask | None = None,
+        exact: bool = False,
+        filters: Filters | None = None,
     ) -> Neighbours:
-        """Return the k most similar allowed rows; the snapshot's index and the uploads answer as one.
+        """Return the k most similar allowed rows of the snapshot and the uploads.
 
         queries: (Q, D) float32, unit rows. allowed: (n,) bool, default the live rows. exact: scan instead of
-        using the approximate index. Scores and rows as in indexer.recipes.Neighbours; equal scores by id.
+        using the approximate index. filters: what is known of how `allowed` came about, a hint for a store
+        outside the process. Scores and rows as in indexer.recipes.Neighbours; equal scores by id. Raises
+        StoreUnavailable.
         """
         allowed = self.live if allowed is None else allowed
-        base = self.segments.base_rows
-        snapshot = self.snapshot
-        found = snapshot.index.search(
-            queries, k, allowed=_or_all(allowed[:base]), exact=exact, ties=snapshot.table.id_rank
-        )
-        uploaded = base + np.flatnonzero(allowed[base:])
-        if not len(uploaded):
-            return found
-        vectors = self.segments.uploads.vectors[uploaded - base]
-        merged = []
-        for query, rows, scores in zip(queries, found.rows, found.scores, strict=True):
-            candidates = np.concatenate([rows, uploaded])
-            both = np.concatenate([scores, score_rows(vectors, query)])
-            order = sorted(range(len(candidates)), key=lambda i: (-both[i], self.id_at(int(candidates[i]))))[
-                :k
-            ]
-            merged.append((candidates[order], both[order]))
-        return Neighbours(
-            scores=np.array([scores for _, scores in merged], np.float32),
-            rows=np.array([rows for rows, _ in merged], np.int64),
-        )
+        return self.searcher.search(self, queries, k, allowed=allowed, exact=exact, filters=filters)
 
     def cached(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return what `make` returns, made once per view and key."""
@@ -197,8 +202,3 @@ def _with_uploads(segments: Segments, changes: Iterable[Change]) -> Segments:
         vector = snapshot.transform.apply(change.upload.vector[np.newaxis])
         uploads = uploads.with_product(Product(**change.upload.product), vector)
     return segments if uploads is segments.uploads else Segments(snapshot, uploads)
-
-
-def _or_all(allowed: Mask) -> Mask | None:
-    """Return None for a mask without a hole: searching without a selector is faster."""
-    return None if allowed.all() else allowed

@@ -15,7 +15,9 @@ from indexer.text_index import TextIndex
 class ArrayView:
     """rows: the products; the first `base` of them are a snapshot's, the others uploads."""
 
-    def __init__(self, products: list[Product], vectors: np.ndarray, live: Any = None, base: int = -1) -> None:
+    def __init__(
+        self, products: list[Product], vectors: np.ndarray, live: Any = None, base: int = -1
+    ) -> None:
         self.all = products
         self.matrix = np.ascontiguousarray(vectors, np.float32)
         self.live = np.ones(len(products), bool) if live is None else np.asarray(live, bool)
@@ -49,13 +51,23 @@ class ArrayView:
         for start in range(0, self.n, size):
             yield start, self.matrix[start : start + size]
 
-    def search(self, queries: np.ndarray, k: int, *, allowed: Any = None, exact: bool = False) -> Neighbours:
+    def search(
+        self,
+        queries: np.ndarray,
+        k: int,
+        *,
+        allowed: Any = None,
+        exact: bool = False,
+        filters: Any = None,
+    ) -> Neighbours:
         mask = self.live if allowed is None else allowed
         rows = np.flatnonzero(mask)
         scores, found = [], []
         for query in queries:
             cosines = np.clip(np.einsum("nd,d->n", self.matrix[rows], query), -1, 1)
-            order = sorted(range(len(rows)), key=lambda place: (-cosines[place], self.all[rows[place]].id))[:k]
+            order = sorted(range(len(rows)), key=lambda place: (-cosines[place], self.all[rows[place]].id))[
+                :k
+            ]
             found.append(rows[order])
             scores.append(cosines[order])
         return Neighbours(np.array(scores, np.float32), np.array(found, np.int64))

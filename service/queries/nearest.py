@@ -18,6 +18,7 @@ import numpy as np
 from indexer.errors import QueryError
 from indexer.table import Mask, Rows
 from indexer.transform import FloatVector
+from service.queries.filters import Filters
 from service.queries.options import SearchOptions
 from service.queries.ranking import Hits, at_least, diversify, drop_duplicates, first_of_group
 from service.queries.where import matching_rows
@@ -154,6 +155,13 @@ def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[M
     return allowed, trace
 
 
+def _told(reference: Reference, options: SearchOptions) -> Filters:
+    """Return the conditions of `_filter` that a store can be told."""
+    categories = [reference.categories] if options.same_category else []
+    categories += [tuple(options.category)] if options.category else []
+    return Filters(tuple(categories), options.where or {})
+
+
 def _in_categories(view: View, names: Sequence[str]) -> Mask:
     wanted = np.isin(np.array(view.categories, object), np.array(names, object))
     mask: Mask = wanted[view.category_codes]
@@ -167,9 +175,10 @@ def _search(
     if options.diversity:
         wanted = -(-wanted // DIVERSITY_WINDOW) * DIVERSITY_WINDOW
     available = int(np.count_nonzero(allowed))
+    filters = _told(reference, options)
     k = min(wanted, available)
     while True:
-        found = view.search(reference.vector[None], k, allowed=allowed, exact=options.exact)
+        found = view.search(reference.vector[None], k, allowed=allowed, exact=options.exact, filters=filters)
         hits, trace = _stages(view, Hits(found.rows[0], found.scores[0]), options, wanted)
         below = options.min_score is not None and k > 0 and found.scores[0, -1] < options.min_score
         if len(hits) >= wanted or k >= available or below:

@@ -1,0 +1,82 @@
+"""Filters as Milvus expressions that admit every row the filters admit, and perhaps a few more.
+
+What the store cannot be asked exactly (texts it does not hold, dates, nulls) is left out, never guessed: the
+view's mask removes what comes back too much, but nothing could bring back what an expression lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from indexer.stores.collection import stored_number, stored_text
+from service.queries.filters import Filters
+
+LIVE = "deleted == false"
+_ORDER = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+# Longer lists are left to the mask: parsing them costs more than they save.
+_LIST_MAX = 1000
+
+
+def expression_of(filters: Filters | None) -> str:
+    """Return the expression for the live rows that the filters admit."""
+    parts = [LIVE]
+    if filters is not None:
+        for names in filters.categories:
+            parts += _one_of_texts("category", names)
+        for attribute, condition in filters.where.items():
+            if stored_text(attribute) is not None:
+                parts += _condition(f"attributes[{quoted(attribute)}]", condition)
+    return " and ".join(parts)
+
+
+def quoted(text: str) -> str:
+    """Return a text as a literal. Only for printable texts: `stored_text` lets no others through."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _one_of_texts(column: str, names: Iterable[str]) -> list[str]:
+    texts = [stored_text(name) for name in dict.fromkeys(names)]
+    if len(texts) > _LIST_MAX or any(text is None for text in texts):
+        return []
+    return [f"{column} in [{', '.join(quoted(text) for text in texts if text is not None)}]"]
+
+
+def _condition(column: str, condition: Any) -> list[str]:
+    if isinstance(condition, Mapping):
+        return [
+            part for operator, value in condition.items() for part in _comparison(column, operator, value)
+        ]
+    if isinstance(condition, (list, tuple)):
+        return _comparison(column, "in", condition)
+    return _comparison(column, "eq", condition)
+
+
+def _comparison(column: str, operator: str, value: Any) -> list[str]:
+    """Return what can be said of one comparison: eq and in of every kind, the order of numbers only."""
+    if operator == "in":
+        literals = [_literal(each) for each in value] if isinstance(value, (list, tuple)) else [None]
+        if not literals or len(literals) > _LIST_MAX or any(literal is None for literal in literals):
+            return []
+        return ["(" + " or ".join(f"{column} == {literal}" for literal in literals) + ")"]
+    if operator == "eq":
+        literal = _literal(value)
+        return [] if literal is None else [f"{column} == {literal}"]
+    number = stored_number(value)
+    if operator not in _ORDER or number is None:
+        return []
+    return [f"{column} {_ORDER[operator]} {_number(number)}"]
+
+
+def _literal(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    number, text = stored_number(value), stored_text(value)
+    if number is not None:
+        return _number(number)
+    return None if text is None else quoted(text)
+
+
+def _number(number: float) -> str:
+    """Return a float literal, told from an integer by its point."""
+    return f"{number:.1f}" if number.is_integer() and abs(number) < 1e15 else repr(number)
