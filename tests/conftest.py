@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests of the service: a small index folder, its catalogue, its application, a client."""
+"""Fixtures of the service's tests: a small index folder, its catalogue, its application, a client."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
 
 from service import Catalogue, ServiceConfig, create_app
+from tests.http_client import Client, client_of
 from tests.indexes import GridEmbedder, Made, make_products, publish_made
 
 
@@ -55,5 +55,5 @@ def app(catalogue: Catalogue) -> Flask:
 
 
 @pytest.fixture
-def client(app: Flask) -> FlaskClient:
-    return app.test_client()
+def client(app: Flask) -> Client:
+    return client_of(app)

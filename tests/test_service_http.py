@@ -8,28 +8,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from service import Catalogue, ServiceConfig, create_app
+from tests.http_client import Client, Reply, assert_problem, client_of
 from tests.indexes import Made
 from tests.pictures import huge_png, jpeg
 
 API = "/api/v1"
 SIMILAR = f"{API}/products/p00/similar"
-
-
-def assert_problem(response: TestResponse, status: int, kind: str) -> dict[str, Any]:
-    assert response.status_code == status, response.data
-    assert response.mimetype == "application/problem+json"
-    body: dict[str, Any] = response.json
-    assert body["type"] == f"/problems/{kind}"
-    assert body["status"] == status
-    assert body["title"]
-    assert body["detail"]
-    assert body["request_id"] == response.headers["X-Request-ID"]
-    assert response.headers["Cache-Control"] == "no-store"
-    return body
 
 
 @pytest.mark.parametrize(
@@ -47,7 +33,7 @@ def assert_problem(response: TestResponse, status: int, kind: str) -> dict[str, 
     ],
 )
 def test_what_the_framework_refuses_is_a_problem_too(
-    client: FlaskClient, method: str, path: str, status: int, kind: str
+    client: Client, method: str, path: str, status: int, kind: str
 ) -> None:
     response = client.open(path, method=method)
     assert_problem(response, status, kind)
@@ -72,16 +58,17 @@ def test_what_the_framework_refuses_is_a_problem_too(
     ],
 )
 def test_json_is_read_strictly(
-    client: FlaskClient, body: bytes, content_type: str, status: int, kind: str
+    client: Client, body: bytes, content_type: str, status: int, kind: str
 ) -> None:
     assert_problem(client.post(f"{API}/search", data=body, content_type=content_type), status, kind)
 
 
-def test_a_photo_comes_as_multipart_or_not_at_all(client: FlaskClient) -> None:
+def test_a_photo_comes_as_multipart_or_not_at_all(client: Client) -> None:
     assert_problem(
         client.post(f"{API}/search/image", data=jpeg(), content_type="image/jpeg"), 415, "unsupported-body"
     )
-    assert_problem(client.post(f"{API}/search/image", data={"limit": "3"}, content_type="multipart/form-data"), 400, "malformed-request")  # fmt: skip
+    bare = client.post(f"{API}/search/image", data={"limit": "3"}, content_type="multipart/form-data")
+    assert_problem(bare, 400, "malformed-request")
     two = {"image": [(io.BytesIO(jpeg()), "a.jpg"), (io.BytesIO(jpeg()), "b.jpg")]}
     assert_problem(client.post(f"{API}/search/image", data=two), 400, "malformed-request")
     other = {"image": (io.BytesIO(jpeg()), "a.jpg"), "more": (io.BytesIO(b"x"), "b.jpg")}
@@ -92,7 +79,7 @@ def test_a_photo_comes_as_multipart_or_not_at_all(client: FlaskClient) -> None:
     assert_problem(cut, 400, "malformed-request")
 
 
-def test_a_file_name_is_never_used(client: FlaskClient, small_index: Any) -> None:
+def test_a_file_name_is_never_used(client: Client, small_index: Any) -> None:
     form = {
         "image": (io.BytesIO(jpeg(40, 40, 9)), '../../evil".jpg\r\nX-Bad: 1'),
         "name": "n",
@@ -106,7 +93,7 @@ def test_a_file_name_is_never_used(client: FlaskClient, small_index: Any) -> Non
     assert len(stored[0]) == 64 + len(".jpg")
 
 
-def test_one_value_given_twice_is_refused_and_empty_ones_are_not_given(client: FlaskClient) -> None:
+def test_one_value_given_twice_is_refused_and_empty_ones_are_not_given(client: Client) -> None:
     assert_problem(client.get(f"{SIMILAR}?limit=1&limit=2"), 400, "malformed-request")
     response = client.get(f"{API}/products?q=&category=&deleted=false&limit=&offset=")
     assert (response.status_code, response.json["total"]) == (200, 12)
@@ -115,15 +102,20 @@ def test_one_value_given_twice_is_refused_and_empty_ones_are_not_given(client: F
 
 
 def test_a_body_past_the_limit_is_413(catalogue: Catalogue) -> None:
-    client = create_app(catalogue, ServiceConfig(max_body="2KB")).test_client()
+    client = client_of(create_app(catalogue, ServiceConfig(max_body="2KB")))
     assert_problem(client.post(f"{API}/search", json={"text": "x" * 3000}), 413, "too-large")
     form = {"image": (io.BytesIO(b"x" * 3000), "a.jpg")}
     assert_problem(client.post(f"{API}/search/image", data=form), 413, "too-large")
-    streamed = client.post(f"{API}/search", input_stream=io.BytesIO(b"{" * 5000), headers={"Content-Type": "application/json"}, environ_overrides={"wsgi.input_terminated": True})  # fmt: skip
+    streamed = client.post(
+        f"{API}/search",
+        input_stream=io.BytesIO(b"{" * 5000),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
     assert_problem(streamed, 413, "too-large")
 
 
-def test_a_bomb_is_413(client: FlaskClient) -> None:
+def test_a_bomb_is_413(client: Client) -> None:
 
     form = {"image": (io.BytesIO(huge_png()), "a.png")}
     assert_problem(client.post(f"{API}/search/image", data=form), 413, "too-large")
@@ -137,20 +129,20 @@ def test_an_unexpected_error_is_500_and_tells_nothing(
 
     monkeypatch.setattr("service.catalogue.recommend", broken)
     with caplog.at_level(logging.ERROR, logger="service"):
-        response = app.test_client().get(SIMILAR)
+        response = client_of(app).get(SIMILAR)
     body = assert_problem(response, 500, "internal-error")
     assert "secret" not in str(body)
     assert "the secret inside" in caplog.text
 
 
-def test_a_request_id_is_kept_when_it_is_sane(client: FlaskClient) -> None:
+def test_a_request_id_is_kept_when_it_is_sane(client: Client) -> None:
     assert client.get(SIMILAR, headers={"X-Request-ID": "abc-1"}).headers["X-Request-ID"] == "abc-1"
     assert client.get(SIMILAR, headers={"X-Request-ID": "a b\tc"}).headers["X-Request-ID"] != "a b\tc"
     client.delete(f"{API}/products/p00", headers={"X-Request-ID": "who-did-it"})
     assert client.get(f"{API}/changes").json["changes"][0]["request"] == "who-did-it"
 
 
-def test_every_answer_is_timed_and_safe_for_browsers(client: FlaskClient) -> None:
+def test_every_answer_is_timed_and_safe_for_browsers(client: Client) -> None:
     for path in (SIMILAR, "/nothing", f"{API}/products/p00/image", "/docs"):
         headers = client.get(path).headers
         assert "total;dur=" in headers["Server-Timing"]
@@ -160,7 +152,7 @@ def test_every_answer_is_timed_and_safe_for_browsers(client: FlaskClient) -> Non
     assert "search;dur=" in client.get(SIMILAR).headers["Server-Timing"]
 
 
-def test_an_etag_answers_304_until_something_changes(client: FlaskClient) -> None:
+def test_an_etag_answers_304_until_something_changes(client: Client) -> None:
     first = client.get(SIMILAR)
     tag = first.headers["ETag"]
     again = client.get(SIMILAR, headers={"If-None-Match": f'"other", {tag}'})
@@ -172,16 +164,16 @@ def test_an_etag_answers_304_until_something_changes(client: FlaskClient) -> Non
     assert changed.headers["ETag"] != tag
 
 
-def test_head_answers_like_get_without_a_body(client: FlaskClient) -> None:
+def test_head_answers_like_get_without_a_body(client: Client) -> None:
     response = client.head(SIMILAR)
     assert (response.status_code, response.data) == (200, b"")
     assert int(response.headers["Content-Length"]) > 100
 
 
-def test_cors_is_off_unless_origins_are_named(client: FlaskClient, catalogue: Catalogue) -> None:
+def test_cors_is_off_unless_origins_are_named(client: Client, catalogue: Catalogue) -> None:
     origin = {"Origin": "https://shop.example"}
     assert "Access-Control-Allow-Origin" not in client.get(SIMILAR, headers=origin).headers
-    shop = create_app(catalogue, ServiceConfig(cors_origins=("https://shop.example",))).test_client()
+    shop = client_of(create_app(catalogue, ServiceConfig(cors_origins=("https://shop.example",))))
     assert shop.get(SIMILAR, headers=origin).headers["Access-Control-Allow-Origin"] == "https://shop.example"
     other = shop.get(SIMILAR, headers={"Origin": "https://evil.example"}).headers
     assert "Access-Control-Allow-Origin" not in other
@@ -193,7 +185,7 @@ def test_cors_is_off_unless_origins_are_named(client: FlaskClient, catalogue: Ca
 
 
 def test_the_rate_limit_counts_each_client(catalogue: Catalogue) -> None:
-    client = create_app(catalogue, ServiceConfig(rate_limit="2/hour")).test_client()
+    client = client_of(create_app(catalogue, ServiceConfig(rate_limit="2/hour")))
     assert [client.get(SIMILAR).status_code for _ in range(2)] == [200, 200]
     refused = client.get(SIMILAR)
     assert_problem(refused, 429, "too-many-requests")
@@ -201,7 +193,7 @@ def test_the_rate_limit_counts_each_client(catalogue: Catalogue) -> None:
     assert client.get(SIMILAR, environ_base={"REMOTE_ADDR": "127.0.0.2"}).status_code == 200
 
 
-def test_health_readiness_and_metrics(client: FlaskClient) -> None:
+def test_health_readiness_and_metrics(client: Client) -> None:
     assert client.get("/healthz").json == {"status": "ok"}
     assert client.get("/readyz").json["status"] == "ready"
     client.get(SIMILAR)
@@ -220,13 +212,13 @@ def test_health_readiness_and_metrics(client: FlaskClient) -> None:
 
 
 def test_two_services_in_one_process_count_apart(catalogue: Catalogue) -> None:
-    one, other = (create_app(catalogue, ServiceConfig()).test_client() for _ in range(2))
+    one, other = (client_of(create_app(catalogue, ServiceConfig())) for _ in range(2))
     one.get(SIMILAR)
     assert "similar" in one.get("/metrics").text
     assert "similar" not in other.get("/metrics").text
 
 
-def test_an_upload_says_where_it_is(client: FlaskClient) -> None:
+def test_an_upload_says_where_it_is(client: Client) -> None:
     form = {
         "image": (io.BytesIO(jpeg(40, 40, 3)), "a.jpg"),
         "name": "Novo",
@@ -240,7 +232,7 @@ def test_an_upload_says_where_it_is(client: FlaskClient) -> None:
     assert client.get(response.json["image_url"]).status_code == 200
 
 
-def test_names_with_markup_stay_text(client: FlaskClient) -> None:
+def test_names_with_markup_stay_text(client: Client) -> None:
     form = {
         "image": (io.BytesIO(jpeg(40, 40, 3)), "a.jpg"),
         "name": "<script>alert(1)</script>",
@@ -251,8 +243,8 @@ def test_names_with_markup_stay_text(client: FlaskClient) -> None:
     assert created.json["name"] == "<script>alert(1)</script>"
 
 
-def test_the_same_idempotency_key_writes_once(client: FlaskClient, made: list[Made]) -> None:
-    def upload(key: str, name: str = "Novo") -> TestResponse:
+def test_the_same_idempotency_key_writes_once(client: Client, made: list[Made]) -> None:
+    def upload(key: str, name: str = "Novo") -> Reply:
         form = {"image": (io.BytesIO(jpeg(40, 40, 3)), "a.jpg"), "name": name, "category": "bolsa"}
         return client.post(f"{API}/products", data=form, headers={"Idempotency-Key": key})
 
@@ -269,7 +261,7 @@ def test_the_same_idempotency_key_writes_once(client: FlaskClient, made: list[Ma
     assert_problem(client.delete(f"{API}/products/p00"), 410, "deleted-product")
 
 
-def test_the_log_has_one_line_a_request(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_one_line_a_request(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="service.requests"):
         client.get(SIMILAR, headers={"Authorization": "Bearer hidden-key", "X-Request-ID": "r1"})
     fields = caplog.records[-1].vitrine_fields  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Snapshots come and go under a running catalogue: waited for, swapped in, refused when broken, safe after a fork."""
+"""Snapshots come and go under a running catalogue: waited for, swapped in, refused when broken."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing
 from indexer.snapshot import IndexFolder
 from service import Catalogue, ServiceConfig, create_app
 from service.live import LiveView
+from tests.http_client import assert_problem, client_of
 from tests.indexes import GridEmbedder, Made, publish_made
-from tests.test_service_http import assert_problem
 
 
 def wait_until(is_true: Callable[[], Any], timeout_s: float = 5.0) -> float:
@@ -56,7 +56,7 @@ def test_a_service_without_a_snapshot_waits_for_one(
     index = tmp_path / "index"
     index.mkdir()
     with Catalogue.open(index, embedder=GridEmbedder()) as catalogue:
-        client = create_app(catalogue, ServiceConfig()).test_client()
+        client = client_of(create_app(catalogue, ServiceConfig()))
         assert client.get("/healthz").status_code == 200
         assert_problem(client.get("/readyz"), 503, "no-snapshot")
         assert_problem(client.get("/api/v1/products/p00/similar"), 503, "no-snapshot")
@@ -84,7 +84,7 @@ def test_a_broken_snapshot_is_refused_at_the_start(small_index: Path, file: str)
 def test_a_broken_new_snapshot_leaves_the_old_one_answering(
     catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
 ) -> None:
-    client = create_app(catalogue, ServiceConfig()).test_client()
+    client = client_of(create_app(catalogue, ServiceConfig()))
     old = snapshot_of(catalogue)
     name = publish_made(small_index, made[:6], small_source, live=False)
     break_snapshot(small_index, name)
@@ -136,13 +136,13 @@ def test_changes_are_carried_into_the_next_snapshot(
 def test_no_request_fails_while_snapshots_are_swapped(
     catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
 ) -> None:
-    client_of = create_app(catalogue, ServiceConfig(access_log=False)).test_client
+    app = create_app(catalogue, ServiceConfig(access_log=False))
     sizes = {snapshot_of(catalogue): 12}
     seen: list[tuple[int, str, int]] = []
     stop = threading.Event()
 
     def ask() -> None:
-        client = client_of()
+        client = client_of(app)
         while not stop.is_set():
             response = client.get("/api/v1/products/p00/similar?limit=100")
             seen.append((response.status_code, response.json["snapshot"], response.json["returned"]))

@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from PIL import Image
 
 from service import Catalogue, ServiceConfig, create_app
 from service.pictures import source_folders
 from service.thumbnails import ThumbnailCache, rounded_size
+from tests.http_client import Client, assert_problem, client_of
 from tests.indexes import GridEmbedder, Made, publish
 from tests.pictures import jpeg, png
-from tests.test_service_http import assert_problem
 
 IMAGE = "/api/v1/products/p03/image"
 
 
-def test_the_original_is_sent_as_it_is(client: FlaskClient, made: list[Made]) -> None:
+def test_the_original_is_sent_as_it_is(client: Client, made: list[Made]) -> None:
     response = client.get(IMAGE)
     assert (response.data, response.mimetype) == (made[3].picture, "image/jpeg")
     assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
@@ -30,7 +29,7 @@ def test_the_original_is_sent_as_it_is(client: FlaskClient, made: list[Made]) ->
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_a_part_of_a_picture_can_be_asked_for(client: FlaskClient, made: list[Made]) -> None:
+def test_a_part_of_a_picture_can_be_asked_for(client: Client, made: list[Made]) -> None:
     response = client.get(IMAGE, headers={"Range": "bytes=0-9"})
     assert (response.status_code, response.data) == (206, made[3].picture[:10])
     assert_problem(
@@ -43,7 +42,7 @@ def test_a_part_of_a_picture_can_be_asked_for(client: FlaskClient, made: list[Ma
     [("image/avif,image/webp,*/*", "WEBP"), ("*/*", "JPEG"), ("image/jpeg", "JPEG"), ("", "JPEG")],
 )
 def test_a_thumbnail_comes_in_a_format_that_the_client_takes(
-    client: FlaskClient, accept: str, format: str
+    client: Client, accept: str, format: str
 ) -> None:
     response = client.get(f"{IMAGE}?size=30", headers={"Accept": accept})
     image = Image.open(io.BytesIO(response.data))
@@ -53,7 +52,7 @@ def test_a_thumbnail_comes_in_a_format_that_the_client_takes(
 
 
 @pytest.mark.parametrize(("size", "status"), [("0", 422), ("-3", 422), ("4097", 422), ("big", 400)])
-def test_a_wrong_size_is_refused(client: FlaskClient, size: str, status: int) -> None:
+def test_a_wrong_size_is_refused(client: Client, size: str, status: int) -> None:
     response = client.get(f"{IMAGE}?size={size}")
     assert (response.status_code, response.json["field"]) == (status, "size")
 
@@ -62,13 +61,13 @@ def test_sizes_are_rounded_up_to_a_few() -> None:
     assert [rounded_size(size) for size in (1, 64, 65, 300, 1024, 4000)] == [64, 64, 128, 384, 1024, 1024]
 
 
-def test_an_unknown_product_has_no_picture_and_a_deleted_one_keeps_it(client: FlaskClient) -> None:
+def test_an_unknown_product_has_no_picture_and_a_deleted_one_keeps_it(client: Client) -> None:
     assert_problem(client.get("/api/v1/products/nope/image"), 404, "unknown-product")
     client.delete("/api/v1/products/p03")
     assert client.get(IMAGE).status_code == 200
 
 
-def test_a_thumbnail_is_made_once(client: FlaskClient, catalogue: Catalogue, small_source: Path) -> None:
+def test_a_thumbnail_is_made_once(client: Client, catalogue: Catalogue, small_source: Path) -> None:
     cache = catalogue.pictures.thumbnails
     first = client.get(f"{IMAGE}?size=64").data
     assert (cache.hits, cache.misses) == (0, 1)
@@ -92,9 +91,11 @@ def test_a_file_outside_the_known_folders_is_not_served(tmp_path: Path, made: li
     source = tmp_path / "source"
     source.mkdir()
     (source / "link.png").symlink_to(outside / "a.png")
-    for number, image in enumerate((f"{outside}/a.png", f"{source}/link.png", f"{source}/../elsewhere/a.png", "/etc/passwd", "../../../etc/passwd")):  # fmt: skip
+    around = f"{source}/../elsewhere/a.png"
+    images = (f"{outside}/a.png", f"{source}/link.png", around, "/etc/passwd", "../../../etc/passwd")
+    for number, image in enumerate(images):
         with catalogue_of(tmp_path / f"index{number}", source, image, "0" * 64, made) as catalogue:
-            client = create_app(catalogue, ServiceConfig()).test_client()
+            client = client_of(create_app(catalogue, ServiceConfig()))
             for query in ("", "?size=64"):
                 assert_problem(client.get(f"/api/v1/products/p00/image{query}"), 404, "picture-absent")
 
@@ -120,7 +121,7 @@ def test_what_is_no_picture_any_more_is_404(tmp_path: Path, made: list[Made], na
     (source / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>")
     image = name if "://" in name else str(source / name)
     with catalogue_of(tmp_path / "index", source, image, "1" * 64, made) as catalogue:
-        client = create_app(catalogue, ServiceConfig()).test_client()
+        client = client_of(create_app(catalogue, ServiceConfig()))
         for query in ("", "?size=64"):
             assert_problem(client.get(f"/api/v1/products/p00/image{query}"), 404, "picture-absent")
 
@@ -145,7 +146,7 @@ def test_thumbnails_stay_within_their_bound(tmp_path: Path) -> None:
     for number in range(60):
         sha256 = hashlib.sha256(str(number).encode()).hexdigest()
         cache.get(sha256, 64, "WEBP", lambda: b"x" * 500)
-    kept = [path for path in (tmp_path / "thumbnails").glob("*/*")]
+    kept = list((tmp_path / "thumbnails").glob("*/*"))
     assert 5_000 <= sum(path.stat().st_size for path in kept) <= 11_000
     assert cache.forget(sha256) == 1
     assert cache.forget(sha256) == 0

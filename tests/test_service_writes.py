@@ -18,9 +18,9 @@ from indexer.errors import StorageFull, VitrineError
 from indexer.journal import Journal
 from service import Caller, Catalogue, ServiceConfig, create_app
 from service.photos import model_key
+from tests.http_client import assert_problem, client_of
 from tests.indexes import GridEmbedder, Made
 from tests.pictures import jpeg
-from tests.test_service_http import assert_problem
 
 
 def test_two_workers_see_each_others_changes_at_once(small_index: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_query_photo_is_not_kept(catalogue: Catalogue, small_index: Path, embe
 def test_a_full_disk_is_507_and_changes_nothing(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = create_app(catalogue, ServiceConfig()).test_client()
+    client = client_of(create_app(catalogue, ServiceConfig()))
 
     def full(*_: object, **__: object) -> None:
         raise StorageFull("no space left")
@@ -176,8 +176,12 @@ def test_a_reader_does_not_wait_for_a_writer(catalogue: Catalogue, made: list[Ma
 
 
 def test_a_write_that_fails_half_way_is_not_there(catalogue: Catalogue) -> None:
-    with pytest.raises(RuntimeError), catalogue.live.writing() as (_, journal):
-        journal.append("delete", ["p00"])
-        raise RuntimeError
+    def write() -> None:
+        with catalogue.live.writing() as (_, journal):
+            journal.append("delete", ["p00"])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
     assert catalogue.product("p00")["deleted_at"] is None
     assert json.dumps(catalogue.changes()) == '{"changes": []}'
