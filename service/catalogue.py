@@ -38,6 +38,7 @@ from service.queries.nearest import (
 from service.queries.options import SearchOptions
 from service.queries.text import best_product, find_products
 from service.requests import BatchRequest, ChangesQuery, ImageQuery, ProductForm, ProductsQuery, SearchRequest
+from service.stores import open_store
 from service.thumbnails import Format
 from service.timing import stage
 from service.uploads import NewProduct
@@ -75,7 +76,7 @@ class Catalogue:
         """
         config = config or ServiceConfig()
         folder = IndexFolder(index_folder(index).absolute())
-        live = LiveView(folder)
+        live = LiveView(folder, open_store(config.store))
         photos = Photos(folder.layout, embedder or BatchingEmbedder(config.embed_queue))
         pictures = PictureFiles(folder.layout, config.picture_roots, config.thumbnail_cache_bytes)
         return cls(live, photos, pictures)

@@ -39,7 +39,7 @@ def status(live: LiveView) -> Json:
         "latency": manifest.latency,
         "built_at": manifest.built_at,
         "journal_sequence": view.sequence,
-        "store": "faiss",
+        "store": view.searcher.name,
         "source": manifest.source,
         "failed": manifest.failed,
         "format_version": manifest.format_version,
