@@ -273,6 +273,18 @@ def purge(folder: IndexFolder, ids: tuple[str, ...], yes: bool, as_json: bool) -
     show(purge_products(folder, ids).as_json(), as_json=as_json)
 
 
+@main.command()
+@click.option("--store", required=True, metavar="milvus://HOST:PORT/COLLECTION", help="Where to.")
+@common
+def publish(folder: IndexFolder, store: str, as_json: bool) -> None:
+    """Bring the live snapshot into a vector store and make it the one that is served from there."""
+    from indexer.publish import publish_store
+    from indexer.stores.address import StoreAddress
+
+    report = publish_store(folder, StoreAddress.parse(store), ConsoleProgress(quiet=as_json))
+    show(report.as_json(), as_json=as_json)
+
+
 @main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
