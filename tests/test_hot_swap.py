@@ -1,0 +1,55 @@
+"""Publishing under load: readers never see an error, nor an answer that mixes two snapshots."""
+
+import threading
+from pathlib import Path
+
+from indexer.snapshot import IndexFolder, roll_back
+from service import Catalogue
+from tests.catalogues import build_folder, write_folder
+
+READERS = 8
+PUBLICATIONS = 20
+
+
+def test_eight_readers_see_whole_snapshots_while_twenty_are_published_and_rolled_back(tmp_path: Path) -> None:
+    """Every second snapshot has only the even products: an answer must be all of one or all of the other."""
+    photos = write_folder(tmp_path / "photos", categories=1, each=8)
+    odd = {path: path.read_bytes() for path in sorted((photos / "c0").iterdir())[1::2]}
+    index = tmp_path / "index"
+    whole = build_folder(photos, index, keep=PUBLICATIONS + 2).snapshot
+    expected = {whole: {f"c0:p{number}" for number in range(1, 8)}}
+    halves = {f"c0:p{number}" for number in range(2, 8, 2)}
+    answers: list[tuple[str, frozenset[str]]] = []
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def read(catalogue: Catalogue) -> None:
+        while not stop.is_set():
+            try:
+                answer = catalogue.similar("c0:p0", limit=10)
+                answers.append((answer["snapshot"], frozenset(hit["id"] for hit in answer["hits"])))
+            except BaseException as error:
+                failures.append(error)
+
+    with Catalogue.open(index) as catalogue:
+        readers = [threading.Thread(target=read, args=(catalogue,)) for _ in range(READERS)]
+        for reader in readers:
+            reader.start()
+        for number in range(PUBLICATIONS):
+            if number % 5 == 4:
+                roll_back(IndexFolder(index))
+                catalogue.reload()
+                continue
+            for path, data in odd.items():
+                path.unlink(missing_ok=True)
+                if number % 2:
+                    path.write_bytes(data)
+            name = build_folder(photos, index, keep=PUBLICATIONS + 2, force=True).snapshot
+            expected[name] = expected[whole] if number % 2 else halves
+            catalogue.reload()
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert failures == []
+    assert len({snapshot for snapshot, _ in answers}) > PUBLICATIONS / 2
+    assert all(ids == expected[snapshot] for snapshot, ids in answers)
