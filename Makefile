@@ -5,6 +5,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 CATALOG ?= data/demo/catalogue.csv
 INDEX ?= data/demo-index
 PORT ?= 8000
@@ -24,8 +25,8 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "cannot make $(VENV): on Debian, apt-get install python3-venv" >&2; rm -rf $(VENV); exit 2; }
 	@echo "installing into $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PIP) --require-hashes --no-deps -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 build: $(READY)  ## index CATALOG into INDEX
@@ -36,9 +37,9 @@ serve: $(READY)  ## serve INDEX on PORT
 
 demo: build serve  ## install, index the demo catalogue (or CATALOG=folder) and open a gallery
 
-test: $(READY)  ## lint and run every test (TESTS=... for some)
+test: $(READY)  ## lint and run every test (TESTS=tests/test_x.py for some)
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(or $(TESTS),--numprocesses 2 --dist loadfile --cov --cov-fail-under 90)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/python -m ruff check .
@@ -46,7 +47,7 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/python -m mypy
 
 bench: $(READY)  ## measure against the alternatives and write tests/benchmarks/RESULTS.md
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(PIP) --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks
 
 lock:  ## write requirements.lock anew from setup.cfg
