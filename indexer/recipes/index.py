@@ -85,7 +85,7 @@ class VectorIndex:
         of using the index. ties: (N,) the place of each row among equal scores, default its number. Raises
         QueryError when queries is not (Q, D), not finite or not of unit length.
         """
-        queries = _checked(queries, self.dimension)
+        queries = checked_queries(queries, self.dimension)
         count = len(self._vectors) if allowed is None else int(np.count_nonzero(allowed))
         mask = None if count == len(self._vectors) else allowed
         k = min(k, count)
@@ -140,7 +140,7 @@ class VectorIndex:
         return np.flatnonzero(mask)
 
 
-def _checked(queries: FloatMatrix, dimension: int) -> FloatMatrix:
+def checked_queries(queries: FloatMatrix, dimension: int) -> FloatMatrix:
     """Return queries as (Q, D) float32 in C order. Raises QueryError unless they are finite unit rows."""
     checked: FloatMatrix = np.ascontiguousarray(queries, np.float32)
     if checked.ndim != 2 or checked.shape[1] != dimension:
