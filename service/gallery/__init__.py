@@ -1,8 +1,15 @@
 """The gallery: pages for people over the catalogue that the API serves. Everything comes from this host."""
 
-from service.gallery import shop
+from service.gallery import assets, categories, maps, photos, shop, state
 from service.gallery.routes import Page, add_gallery
 
-PAGES: tuple[Page, ...] = (*shop.page.all,)
+PAGES: tuple[Page, ...] = (
+    *shop.page.all,
+    *photos.page.all,
+    *categories.page.all,
+    *maps.page.all,
+    *state.page.all,
+    *assets.page.all,
+)
 
 __all__ = ["PAGES", "add_gallery"]

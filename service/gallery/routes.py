@@ -18,6 +18,8 @@ from service.gallery.confidence import likeness
 from service.gallery.messages import script_messages
 from service.problems import Problem, problem_of
 
+# How a script says that it asks, not a person.
+FETCHED = "fetch"
 YEAR_S = 365 * 24 * 3600
 
 
@@ -87,6 +89,8 @@ def _shown(page: Page, service: Service) -> Callable[..., Response]:
             try:
                 response = make_response(page.view(Visit(service, service.here(), code), **path))
             except VitrineError as error:
+                if request.headers.get("X-Requested-With") == FETCHED:
+                    raise  # a script asked, which reads problems
                 response = _error_page(error)
         if response.mimetype == "text/html":
             response.headers["Content-Language"] = languages.LANGUAGES[code][0].replace("_", "-")
@@ -125,11 +129,8 @@ def _error_page(error: VitrineError) -> Response:
 
 def _context(service: Service) -> dict[str, Any]:
     """Return what every template of the gallery may use."""
-    from service.gallery import PAGES
-
     code = languages.language_of(request)
     return {
-        "places": {f".page_{page.view.__name__}" for page in PAGES} | {".docs"},
         "_": languages.gettext,
         "ngettext": languages.ngettext,
         "pgettext": languages.pgettext,

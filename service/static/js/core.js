@@ -42,7 +42,8 @@ export function icon(name) {
 /** A request that was answered by a problem. */
 export class Problem extends Error {
   constructor(problem) {
-    super(problem.detail || problem.title);
+    const known = messages[`problem:${problem.type?.split("/").pop()}`];
+    super(known ?? problem.detail ?? problem.title);
     this.problem = problem;
   }
 }

@@ -6,6 +6,12 @@ import { watchHolding } from "./holding.js";
 const MODULES = {
   window: "./window.js",
   product: "./product.js",
+  photo: "./photo.js",
+  upload: "./upload.js",
+  trash: "./trash.js",
+  status: "./status.js",
+  categories: "./categories.js",
+  map: "./map.js",
 };
 
 reveal();

@@ -1,0 +1,115 @@
+"""The map: products as points of a plane or of space, sent as arrays, and galleries of those selected."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+from flask import Response, render_template, request
+
+from indexer.errors import QueryError
+from service.gallery.routes import Pages, Visit
+from service.queries.projection import MAX_LIMIT, project
+from service.replies import is_known, not_modified
+from service.view import View
+
+page = Pages()
+AXES = 3
+SELECTED_SHOWN = 60
+FITS = ("all", "selection")
+
+
+@page("/map")
+def products_map(visit: Visit) -> str:
+    """Show the map. Its points are fetched by its script."""
+    counts = visit.catalogue.categories()["categories"]
+    return render_template(
+        "vitrine/map.html",
+        page="map",
+        categories=[each for each in counts if each["live"]],
+        chosen=request.args.getlist("category"),
+        fit=_fit(),
+        dimensions=3 if request.args.get("dimensions") == "3" else 2,
+        most=MAX_LIMIT,
+    )
+
+
+@page("/map/points")
+def points(visit: Visit) -> Response:
+    """Return the points of the categories asked for, as `encode_points` writes them."""
+    view = visit.catalogue.view()
+    chosen = tuple(name for name in request.args.getlist("category") if name)
+    tag = f'W/"{view.tag}"'
+    if is_known(request, tag):
+        return not_modified(tag)
+    if chosen:
+        body = encode_points(view, chosen, _fit())
+    else:
+        body = view.cached("map points", lambda: encode_points(view, (), FITS[0]))
+    return Response(
+        body,
+        mimetype="application/octet-stream",
+        headers={"ETag": tag, "Cache-Control": "private, no-cache"},
+    )
+
+
+def encode_points(view: View, categories: tuple[str, ...], fit: str) -> bytes:
+    """Return points as bytes: length of a JSON head, the head padded to 4 bytes, then arrays, little-endian.
+
+    Head: count, categories (names), ratios, sampled, total, snapshot. Arrays: float32 (count, 3) positions,
+    uint16 (count) places in `categories`, padded to 4 bytes; then the ids as a JSON list. There are always
+    three axes: the first two of them are those of the plane.
+    """
+    found = project(view, AXES, categories=categories, fit=fit, limit=MAX_LIMIT)
+    codes = view.category_codes[found.rows]
+    present, places = np.unique(codes, return_inverse=True)
+    head = {
+        "count": len(found.rows),
+        "categories": [view.categories[code] for code in present],
+        "ratios": [round(float(ratio), 6) for ratio in found.ratios],
+        "sampled": found.sampled,
+        "total": int(np.count_nonzero(view.live)),
+        "snapshot": view.snapshot.name,
+    }
+    text = json.dumps(head, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 4)
+    kinds = places.astype("<u2").tobytes()
+    return b"".join(
+        (
+            struct.pack("<I", len(text)),
+            text,
+            found.points.astype("<f4").tobytes(),
+            kinds + b"\0" * (-len(kinds) % 4),
+            json.dumps(_ids(view, found.rows), ensure_ascii=False).encode(),
+        )
+    )
+
+
+def _ids(view: View, rows: np.ndarray[Any, Any]) -> list[str]:
+    """Return the ids of rows in ascending order, table by table."""
+    ids: list[str] = []
+    for offset, table in view.tables:
+        inside = rows[(rows >= offset) & (rows < offset + len(table))]
+        if len(inside):
+            ids += table.columns(["id"], inside - offset)[0]
+    return ids
+
+
+@page("/map/selection", "POST")
+def selection(visit: Visit) -> str:
+    """Show the products of a selection, as many as one screen takes."""
+    given = (request.get_json(silent=True) or {}).get("ids")
+    if not isinstance(given, list):
+        raise QueryError("ids is a list of products", field="ids", malformed=True)
+    view = visit.catalogue.view()
+    rows = [view.row_of(id) for id in given[:SELECTED_SHOWN] if isinstance(id, str)]
+    ids = [view.id_at(row) for row in rows if row is not None and view.live[row]]
+    products = [visit.catalogue.product(id) for id in ids]
+    return render_template("vitrine/_selection.html", products=products, total=len(given))
+
+
+def _fit() -> str:
+    asked = request.args.get("fit", "")
+    return asked if asked in FITS else FITS[0]

@@ -1,0 +1,138 @@
+"""Search by photo, and adding products: the pages, and what is proposed for a photo before it is added."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from flask import Response, jsonify, render_template, request
+
+from indexer.errors import QueryError
+from service.answers import Json
+from service.gallery.routes import Pages, Visit
+from service.view import View
+
+page = Pages()
+PHOTO_HITS = 24
+VOTERS = 10
+# Votes weigh exp(score / this): a neighbour 0.1 nearer counts e times as much (as in k-NN with a softmax).
+TEMPERATURE = 0.1
+SAME_PICTURE = 0.985
+FIELDS_OFFERED = 12
+_CAMERA_NAMES = re.compile(
+    r"(?i)^(img|dsc[nf]?|pxl|whatsapp|wa|photo|foto|image|imagem|screenshot|captura|untitled)\b|^[0-9a-f-]{16,}$"
+)
+
+
+@page("/photo", "GET", "POST")
+def photo(visit: Visit) -> str:
+    """Show the page to search by photo; with a photo, what is like it too."""
+    found = _by_photo(visit) if request.method == "POST" else {"answer": None}
+    names = [each["name"] for each in visit.catalogue.categories()["categories"] if each["live"]]
+    return render_template("vitrine/photo.html", page="photo", categories=names, **found)
+
+
+@page("/photo/hits", "POST")
+def photo_hits(visit: Visit) -> str:
+    """Show only what is like a photo."""
+    return render_template("vitrine/_photo_hits.html", **_by_photo(visit))
+
+
+def _by_photo(visit: Visit) -> Json:
+    options: Json = {"limit": PHOTO_HITS}
+    if category := request.form.get("category"):
+        options["category"] = [category]
+    answer = visit.catalogue.search(image=_image(), crop=request.form.get("crop") or None, **options)
+    return {"answer": answer, "category": category or ""}
+
+
+@page("/upload")
+def upload(visit: Visit) -> str:
+    """Show the page to add products."""
+    view = visit.catalogue.view()
+    return render_template(
+        "vitrine/upload.html", page="upload", categories=_live_categories(view), fields=_fields(view)
+    )
+
+
+@page("/upload/proposal", "POST")
+def proposal(visit: Visit) -> Response:
+    """Tell which name and category a photo would probably get, and what it looks like already."""
+    answer = visit.catalogue.search(image=_image(), limit=VOTERS)
+    votes = vote(answer["hits"])
+    best = votes[0] if votes else None
+    name = propose_name(request.form.get("filename", ""), best.category if best else "")
+    nearest = answer["hits"][0] if answer["hits"] else None
+    return jsonify(
+        name=name,
+        categories=[{"name": each.category, "share": round(each.share, 4)} for each in votes[:3]],
+        nearest=nearest,
+        is_known=bool(nearest and nearest["score"] >= SAME_PICTURE),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """How much of the votes a category got; share: 0..1."""
+
+    category: str
+    share: float
+
+
+def vote(hits: Sequence[Mapping[str, Any]]) -> list[Vote]:
+    """Return the categories of the hits, the likeliest first: hits vote, the nearer ones with more weight."""
+    weights: dict[str, float] = {}
+    best = max((hit["score"] for hit in hits), default=0.0)
+    for hit in hits:
+        weight = math.exp((hit["score"] - best) / TEMPERATURE)
+        weights[hit["category"]] = weights.get(hit["category"], 0.0) + weight
+    total = sum(weights.values())
+    votes = [Vote(category, weight / total) for category, weight in weights.items()]
+    return sorted(votes, key=lambda each: (-each.share, each.category))
+
+
+def propose_name(filename: str, category: str) -> str:
+    """Return a name made from a file's name; from the category where a camera or a program named the file."""
+    stem = PurePath(filename.replace("\\", "/")).stem
+    words = re.sub(r"[\s_\-.]+", " ", stem).strip()
+    if not words or _CAMERA_NAMES.search(stem.strip()) or not re.search(r"[^\W\d_]{2}", words):
+        return category
+    return words[:1].upper() + words[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """An attribute that an upload may carry. kind: text, number or truth."""
+
+    name: str
+    kind: str
+
+
+def _fields(view: View) -> list[Field]:
+    """Return the attributes of the catalogue that people can type, the first ones only."""
+    table = view.tables[0][1]
+    kinds = {name: _kind(str(table.attribute(name).type)) for name in table.attribute_names}
+    return [Field(name, kind) for name, kind in kinds.items() if kind][:FIELDS_OFFERED]
+
+
+def _kind(column: str) -> str:
+    """Return how a column of this Arrow type is typed in, '' for one that is not."""
+    if column.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):
+        return "number"
+    return {"bool": "truth", "string": "text", "large_string": "text"}.get(column, "")
+
+
+def _live_categories(view: View) -> Iterable[str]:
+    return sorted({view.categories[code] for code in set(view.category_codes[view.live].tolist())})
+
+
+def _image() -> bytes:
+    file = request.files.get("image")
+    data = file.read() if file else b""
+    if not data:
+        raise QueryError("choose a photo first", field="image")
+    return data
