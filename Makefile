@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 CATALOG ?= data/demo/catalogue.csv
-INDEX ?= data/demo-index
+# One index folder a catalogue, so that trying another one is not taken for a catalogue gone wrong.
+INDEX ?= data/index-$(notdir $(CATALOG))-$(shell printf %s '$(abspath $(CATALOG))' | cksum | cut -d ' ' -f 1)
 PORT ?= 8000
 HOST ?= 127.0.0.1
 TESTS ?=
@@ -16,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: help setup demo serve build test lint bench lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## install into .venv what the lock file says
 
@@ -58,5 +59,5 @@ lock:  ## write requirements.lock anew from setup.cfg
 	rm -rf $(VENV)-lock
 
 clean:  ## remove what was installed, built and cached here
-	rm -rf $(VENV) $(VENV)-lock $(INDEX) *.egg-info build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lock data/index* *.egg-info build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
