@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet
 CATALOG ?= data/demo/catalogue.csv
 # One index folder a catalogue, so that trying another one is not taken for a catalogue gone wrong.
-INDEX ?= data/index-$(notdir $(CATALOG))-$(shell printf %s '$(abspath $(CATALOG))' | cksum | cut -d ' ' -f 1)
+INDEX ?= data/index-$(shell realpath -m "$(CATALOG)" | cksum | cut -d ' ' -f 1)
 PORT ?= 8000
 HOST ?= 127.0.0.1
 TESTS ?=
@@ -31,10 +31,10 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 	@touch $@
 
 build: $(READY)  ## index CATALOG into INDEX
-	$(BIN)/vitrine-indexer build $(CATALOG) --index $(INDEX) --model auto
+	$(BIN)/vitrine-indexer build "$(CATALOG)" --index "$(INDEX)" --model auto
 
 serve: $(READY)  ## serve INDEX on PORT
-	$(BIN)/vitrine-service --index $(INDEX) --host $(HOST) --port $(PORT)
+	$(BIN)/vitrine-service --index "$(INDEX)" --host $(HOST) --port $(PORT)
 
 demo: build serve  ## install, index the demo catalogue (or CATALOG=folder) and open a gallery
 
