@@ -1,0 +1,42 @@
+"""What a measurement says, and how a page of them reads. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure. aim: what was set out to reach, in words; held: whether it was, None where there is no aim."""
+
+    what: str
+    value: str
+    aim: str = ""
+    held: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Figures that belong together. about: what was measured on what. notes: what limits an aim that is missed."""
+
+    title: str
+    about: str
+    rows: Sequence[Row]
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    def as_markdown(self) -> str:
+        """Return the section as a heading, a paragraph, a table and its notes."""
+        lines = [
+            f"## {self.title}",
+            "",
+            self.about,
+            "",
+            "| what | measured | aim | held |",
+            "|---|---|---|---|",
+        ]
+        held = {True: "yes", False: "**no**", None: ""}
+        lines += [f"| {row.what} | {row.value} | {row.aim} | {held[row.held]} |" for row in self.rows]
+        if self.notes:
+            lines += ["", *(f"- {note}" for note in self.notes)]
+        return "\n".join(lines) + "\n"
