@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks [SECTION]... [--quick]`: run sections and write RESULTS.md beside this file.
 
-A section is a module here with `run(quick: bool) -> Section`. One that is not run keeps what stands in RESULTS.md.
+A section is a module here with `run(quick: bool) -> Section`. One that is not run keeps what stands in
+RESULTS.md.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def conditions() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
         model = found[1]
-    return f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} cores, {model}, Python {platform.python_version()}"
+    today = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
+    return f"{today}, {os.cpu_count()} cores, {model}, Python {platform.python_version()}"
 
 
 def read_results() -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. aim: what was set out to reach, in words; held: whether it was, None where there is no aim."""
+    """One figure. aim: what was set out to reach, in words; held: whether it was, None without an aim."""
 
     what: str
     value: str
@@ -18,7 +18,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Figures that belong together. about: what was measured on what. notes: what limits an aim that is missed."""
+    """Figures that belong together. about: what was measured on what. notes: what limits a missed aim."""
 
     title: str
     about: str
