@@ -26,6 +26,7 @@ from service.view import View
 log = logging.getLogger(__name__)
 POLL_S = 0.5
 RETRY_BROKEN_S = 30.0
+STOP_S = 2.0
 Answer = TypeVar("Answer")
 
 
@@ -69,10 +70,10 @@ class LiveView:
         self._reads = self.folder.journal()
         self._writes = self.folder.journal()
         self._version = -1
-        watcher = threading.Thread(
+        self._watcher = threading.Thread(
             target=_watch, args=(weakref.ref(self), self._stop), name="vitrine-watcher", daemon=True
         )
-        watcher.start()
+        self._watcher.start()
 
     def _after_fork(self) -> None:
         # An SQLite connection must not be used, nor closed, in a child of the process that opened it.
@@ -84,6 +85,8 @@ class LiveView:
     def close(self) -> None:
         """Stop watching and close the journal. A request under way keeps its view."""
         self._stop.set()
+        if self._watcher is not threading.current_thread() and self._process == os.getpid():
+            self._watcher.join(timeout=STOP_S)
         self._reads.close()
         self._writes.close()
         self.store.close()
@@ -233,5 +236,6 @@ def _watch(reference: weakref.ref[LiveView], stop: threading.Event) -> None:
             live.follow()
             live.keep_up()
         except Exception:  # a watcher that dies would leave the service on an old snapshot for ever
-            log.exception("cannot follow the index folder")
+            if not stop.is_set():
+                log.exception("cannot follow the index folder")
         del live

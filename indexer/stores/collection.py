@@ -26,6 +26,8 @@ MATCHES_MAX = 16_384
 # Up to so many rows a scan is quick, and finds everything.
 FLAT_ROWS = 20_000
 _MESSAGE_BYTES = 16 * 2**20
+# Searches do not wait until the cluster's clock has passed every write, as "Strong" would have it (0.2 s).
+CONSISTENCY = "Bounded"
 _SLOW_S = 600.0
 _VECTOR = "vector"
 _EXACT_INT = 2**53
@@ -160,7 +162,7 @@ class Collection:
             filter=expression,
             anns_field=_VECTOR,
             search_params={"metric_type": "IP", "params": {"ef": max(2 * limit, 64)}},
-            consistency_level="Bounded",
+            consistency_level=CONSISTENCY,
         )
         return [_match(hits) for hits in found]
 

@@ -73,7 +73,8 @@ def _client_class() -> Any:
         pymilvus = importlib.import_module("pymilvus")
     except ImportError as error:
         raise StoreUnavailable("pymilvus is not installed: pip install 'vitrine[milvus]'") from error
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # it logs every error with a traceback
+    for name in ("pymilvus", "grpc._server"):  # every error is logged with a traceback, and raised as well
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     return pymilvus.MilvusClient
 
 

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from indexer.errors import SnapshotMissing, StoreUnavailable
 from indexer.recipes import Neighbours, score_rows
+from indexer.recipes.index import checked_queries
 from indexer.snapshot import IndexFolder, Snapshot
 from indexer.stores.address import StoreAddress
 from indexer.stores.collection import MATCHES_MAX, Alias, Collection, Match, entity
@@ -50,12 +51,12 @@ class MilvusStore:
     """A Milvus whose alias says which snapshot is live. scan_rows: up to so many are scanned in process."""
 
     connection: Connection
-    scan_rows: int = SCAN_ROWS
+    scan_rows: int
 
     @classmethod
-    def of(cls, uri: str, *, scan_rows: int = SCAN_ROWS) -> MilvusStore:
+    def of(cls, uri: str, *, scan_rows: int | None = None) -> MilvusStore:
         """Return the store behind a URI. Connects to nothing yet. Raises InputError."""
-        return cls(Connection(StoreAddress.parse(uri)), scan_rows)
+        return cls(Connection(StoreAddress.parse(uri)), SCAN_ROWS if scan_rows is None else scan_rows)
 
     def live_name(self, folder: IndexFolder) -> str | None:
         """Return the snapshot of the collection that the alias stands for."""
@@ -109,6 +110,7 @@ class MilvusSearcher:
         filters: Filters | None = None,
     ) -> Neighbours:
         """Return the k most similar allowed rows. Raises StoreUnavailable, QueryError."""
+        queries = checked_queries(queries, view.dimension)
         count = int(np.count_nonzero(allowed))
         k = min(k, count)
         if exact or count <= self._scan_rows or 2 * k + _MORE > MATCHES_MAX:

@@ -1,0 +1,135 @@
+"""A catalogue for the contract of the stores, and the stores that it is run against."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexer.journal import Upload
+from indexer.progress import Silent
+from indexer.publish import publish_store
+from indexer.snapshot import IndexFolder
+from indexer.stores.address import StoreAddress
+from indexer.table import Product
+from service.live import LiveView
+from service.stores import Store
+from service.stores.embedded import EmbeddedStore
+from service.stores.milvus import MilvusStore
+from tests.indexes import MODEL, publish
+from tests.milvus_server import MilvusServer, running_server
+from tests.queries_view import ArrayView
+from tests.vectors import clustered
+
+DIMENSION = 32
+COUNT = 240
+CATEGORIES = ("tênis", 'bolsa "a\\b"', "x' or deleted == true or 'y", "relógio", "{}[%s]\t")
+BRANDS = ("acme", 'say "hi"', "back\\slash", "' or 1 == 1", "ção", "", "line\nbreak")
+
+
+def make_catalogue(seed: int = 0, count: int = COUNT) -> tuple[list[Product], np.ndarray]:
+    """Return products of hostile names with nulls among their attributes; a tenth have equal vectors."""
+    random = np.random.default_rng(seed)
+    vectors = clustered(count, DIMENSION, seed, clusters=8)
+    vectors[1::20] = vectors[0::20]
+    products = []
+    for number in range(count):
+        attributes: dict[str, Any] = {
+            "price": None if number % 7 == 0 else round(float(random.uniform(0, 100)), 2),
+            "stock": None if number % 11 == 0 else int(random.integers(-3, 9)),
+            "brand": None if number % 5 == 0 else BRANDS[number % len(BRANDS)],
+            "in_stock": None if number % 13 == 0 else bool(number % 3),
+            "since": dt.date(2024, 1 + number % 12, 1),
+            'odd "name"': BRANDS[number % 3],
+        }
+        products.append(
+            Product(
+                id=f"p{(number * 37) % count:03d}",
+                name=f"product {number}",
+                category=CATEGORIES[number % len(CATEGORIES)],
+                group=f"g{number // 3}" if number % 4 else None,
+                image=f"/pictures/{number}.jpg",
+                sha256="0" * 64,
+                width_px=10,
+                height_px=10,
+                deleted_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC) if number % 17 == 0 else None,
+                attributes=attributes,
+            )
+        )
+    return products, vectors
+
+
+class Stored:
+    """An index folder and one store that holds its snapshot."""
+
+    def __init__(self, index: Path, uri: str) -> None:
+        self.folder = IndexFolder(index)
+        self.uri = uri
+
+    def publish(self, products: list[Product], vectors: np.ndarray, *, send: bool = True) -> str:
+        name = publish(self.folder.root, products, vectors, self.folder.root / "source")
+        if send:
+            self.send()
+        return name
+
+    def send(self) -> Any:
+        if self.uri == "faiss":
+            return None
+        return publish_store(self.folder, StoreAddress.parse(self.uri), Silent())
+
+    def store(self, scan_rows: int = 0) -> Store:
+        if self.uri == "faiss":
+            return EmbeddedStore()
+        return MilvusStore.of(self.uri, scan_rows=scan_rows)
+
+    def open(self, scan_rows: int = 0) -> LiveView:
+        return LiveView(self.folder, self.store(scan_rows))
+
+
+class Oracle:
+    """The products, what was done to them since, and brute force over what is left."""
+
+    def __init__(self, products: list[Product], vectors: np.ndarray) -> None:
+        self.products = list(products)
+        self.vectors = vectors
+        self.live = np.array([product.deleted_at is None for product in products])
+        self.base = len(products)
+
+    def view(self) -> Any:
+        return ArrayView(self.products, self.vectors, self.live, self.base)
+
+    def set_live(self, product_id: str, is_live: bool) -> None:
+        self.live[[product.id for product in self.products].index(product_id)] = is_live
+
+    def add(self, product: Product, vector: np.ndarray) -> None:
+        self.products.append(product)
+        self.vectors = np.concatenate([self.vectors, vector[None]])
+        self.live = np.append(self.live, True)
+
+
+def upload_of(product: Product, vector: np.ndarray) -> Upload:
+    fields = {each.name: getattr(product, each.name) for each in dataclasses.fields(product)}
+    del fields["deleted_at"]
+    fields["attributes"] = {key: value for key, value in product.attributes.items() if key != "since"}
+    return Upload(fields, f"{MODEL.name}|{MODEL.digest}|{MODEL.preprocessing}", vector)
+
+
+def needs(*packages: str) -> None:
+    for package in packages:
+        if find_spec(package) is None:
+            pytest.skip(f"the package {package} is not installed")
+
+
+def real_server(folder: Path) -> Iterator[MilvusServer]:
+    """Run a server for some tests, and leave nothing of it behind."""
+    needs("pymilvus", "milvus")
+    with running_server(folder) as server:
+        yield server
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,341 @@
+"""The contract of the stores: whichever searches, the answers are those of brute force.
+
+Run against the embedded store, a file of milvus-lite and a real Milvus server.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexer.errors import InputError, QueryError
+from indexer.stores import collection
+from indexer.stores.address import StoreAddress
+from indexer.stores.collection import Collection
+from indexer.stores.connection import Connection
+from service.live import LiveView
+from service.queries.filters import Filters
+from service.queries.nearest import product_reference, recommend, vector_reference
+from service.queries.options import SearchOptions
+from service.stores import milvus as milvus_store
+from service.stores.expressions import expression_of, quoted
+from service.view import View
+from tests.stores import BRANDS, CATEGORIES, Oracle, Stored, make_catalogue, needs, real_server, upload_of
+
+WHERE: list[dict[str, Any]] = [
+    {"price": {"lt": 50}},
+    {"price": {"gte": 20.5, "lte": 60}},
+    {"price": {"gt": -5, "lt": 1e20}},
+    {"stock": 3},
+    {"stock": [1, 2.0, 5]},
+    {"stock": {"ne": 3}},
+    {"stock": {"exists": False}},
+    {"stock": {"lt": -0.5}},
+    {"in_stock": True},
+    {"in_stock": False, "price": {"lt": 30}},
+    {"brand": "acme"},
+    {"brand": list(BRANDS)},
+    {"brand": {"not_in": ["acme"]}},
+    {"brand": {"gte": "b"}},
+    {"brand": 'say "hi"'},
+    {"brand": "back\\slash"},
+    {"brand": "' or 1 == 1"},
+    {"brand": "line\nbreak"},
+    {"brand": "nobody's"},
+    {"since": {"lt": "2024-05-01"}},
+    {'odd "name"': "acme"},
+    {"price": None},
+]
+
+
+@pytest.fixture(scope="session")
+def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    for server in real_server(tmp_path_factory.mktemp("milvus")):
+        yield f"milvus://{server.endpoint}"
+
+
+@pytest.fixture(
+    params=["faiss", "milvus-lite", pytest.param("milvus", marks=pytest.mark.milvus)], scope="session"
+)
+def base_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if request.param == "faiss":
+        return "faiss"
+    needs("pymilvus")
+    if request.param == "milvus":
+        return str(request.getfixturevalue("milvus_uri"))
+    needs("milvus_lite")
+    return f"milvus://{tmp_path_factory.mktemp('lite')}/store.db"
+
+
+@pytest.fixture
+def stored(base_uri: str, tmp_path: Path) -> Stored:
+    """A folder and an alias of its own."""
+    alias = "".join(letter for letter in tmp_path.name if letter.isalnum())
+    return Stored(tmp_path / "index", base_uri if base_uri == "faiss" else f"{base_uri}/t_{alias}")
+
+
+@pytest.fixture
+def live(stored: Stored) -> Iterator[LiveView]:
+    """The catalogue in the store, to be changed."""
+    stored.publish(*make_catalogue())
+    opened = stored.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def unchanged(base_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveView]:
+    """The catalogue in the store, to be read."""
+    uri = base_uri if base_uri == "faiss" else f"{base_uri}/unchanged"
+    stored = Stored(tmp_path_factory.mktemp("unchanged"), uri)
+    stored.publish(*make_catalogue())
+    opened = stored.open()
+    yield opened
+    opened.close()
+
+
+def answers_alike(view: View, oracle: Oracle, options: SearchOptions, row: int | None) -> None:
+    expected_view = oracle.view()
+    if row is None:
+        values = np.random.default_rng(5).random(view.dimension)
+        references = [vector_reference(each, values) for each in (view, expected_view)]
+    else:
+        references = [product_reference(each, row) for each in (view, expected_view)]
+    found, expected = (
+        recommend(each, reference, options)
+        for each, reference in zip((view, expected_view), references, strict=True)
+    )
+    assert found.rows.tolist() == expected.rows.tolist(), options
+    assert np.allclose(found.scores, expected.scores, atol=2e-6)
+    assert (found.reason, found.requested, found.returned) == (
+        expected.reason,
+        expected.requested,
+        expected.returned,
+    )
+
+
+def some_options(seed: int) -> SearchOptions:
+    """Return options that are each as likely to be there as not."""
+    random = np.random.default_rng(seed)
+    choices: dict[str, Any] = {
+        "same_category": True,
+        "category": [CATEGORIES[index] for index in random.integers(len(CATEGORIES), size=2)],
+        "where": WHERE[seed % len(WHERE)],
+        "min_score": 0.6,
+        "exclude": [f"p{number:03d}" for number in random.integers(240, size=5)],
+        "one_per_group": True,
+        "collapse_duplicates": 0.999,
+        "diversity": 0.4,
+        "offset": 3,
+        "exact": True,
+    }
+    taken = {name: value for name, value in choices.items() if random.random() < 0.3}
+    return SearchOptions.parse({**taken, "limit": int(random.integers(1, 40))})
+
+
+def test_searches_equal_brute_force(unchanged: LiveView) -> None:
+    oracle = Oracle(*make_catalogue())
+    for seed in range(40):
+        options = some_options(seed)
+        row = seed * 5 + 1 if seed % 4 or options.same_category else None
+        answers_alike(unchanged.view(), oracle, options, row)
+
+
+@pytest.mark.parametrize("where", WHERE, ids=str)
+def test_conditions_mean_the_same_everywhere(unchanged: LiveView, where: dict[str, Any]) -> None:
+    options = SearchOptions.parse({"where": where, "limit": 300})
+    answers_alike(unchanged.view(), Oracle(*make_catalogue()), options, 1)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_categories_of_any_name_can_be_asked_for(unchanged: LiveView, category: str) -> None:
+    options = SearchOptions.parse({"category": [category], "limit": 20})
+    answers_alike(unchanged.view(), Oracle(*make_catalogue()), options, None)
+
+
+def test_a_longer_answer_begins_with_the_shorter(unchanged: LiveView) -> None:
+    view = unchanged.view()
+    query = view.vectors([4])
+    longest = view.search(query, 100)
+    for k in (1, 2, 10, 50):
+        assert view.search(query, k).rows.tolist() == longest.rows[:, :k].tolist()
+    assert (np.diff(longest.scores[0]) <= 0).all()
+
+
+def test_there_are_as_many_hits_as_live_products(unchanged: LiveView) -> None:
+    view = unchanged.view()
+    found = view.search(view.vectors([4, 9]), 10_000)
+    assert found.rows.shape == (2, int(view.live.sum()))
+    assert view.live[found.rows].all()
+    nothing = view.search(view.vectors([4]), 10, allowed=np.zeros(view.n, bool))
+    assert nothing.rows.shape == (1, 0)
+
+
+def test_a_query_that_is_no_unit_vector_is_refused(unchanged: LiveView) -> None:
+    view = unchanged.view()
+    for bad in (np.ones((1, view.dimension)), np.zeros((1, view.dimension)), np.ones((1, 3))):
+        with pytest.raises(QueryError):
+            view.search(bad.astype(np.float32), 3)
+
+
+@pytest.mark.parametrize("settled_after_s", [10.0, 0.0])
+def test_changes_are_in_the_next_answer(
+    live: LiveView, stored: Stored, settled_after_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the collection holds them already or not, and in whatever order they came."""
+    if settled_after_s == 0:  # then nothing is scanned beside the collection, which must be told to wait
+        monkeypatch.setattr(collection, "CONSISTENCY", "Strong")
+    monkeypatch.setattr(milvus_store, "SETTLED_AFTER_S", settled_after_s)
+    products, vectors = make_catalogue()
+    oracle, random = Oracle(products, vectors), np.random.default_rng(3)
+    more, more_vectors = make_catalogue(seed=9, count=240)
+    for step in range(24):
+        kind = step % 4
+        with live.writing() as (view, journal):
+            row = int(random.integers(view.n))
+            if kind == 3:
+                product = dataclasses.replace(
+                    more[step], id=f"new{step:02d}", deleted_at=None,
+                    attributes={**more[step].attributes, "since": None},
+                )  # fmt: skip
+                vector = more_vectors[step] if step % 8 else vectors[step]
+                journal.append("upload", [product.id], upload=upload_of(product, vector))
+                oracle.add(product, vector)
+            else:
+                is_restore = not view.live[row]
+                journal.append("restore" if is_restore else "delete", [view.id_at(row)])
+                oracle.set_live(view.id_at(row), is_restore)
+        options = SearchOptions.parse({"limit": 30, "where": WHERE[step % 12]})
+        answers_alike(live.view(), oracle, options, None)
+        answers_alike(live.view(), oracle, SearchOptions.parse({"limit": 300}), int(np.argmax(oracle.live)))
+        if step % 5 == 4:
+            live.keep_up()
+    assert not live.store_problem
+    with_nothing_in_memory = stored.open()
+    answers_alike(with_nothing_in_memory.view(), oracle, SearchOptions.parse({"limit": 300}), None)
+    with_nothing_in_memory.close()
+
+
+def test_the_collection_holds_what_the_journal_does(
+    live: LiveView, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted, restored and uploaded products are told apart by the store itself, too."""
+    if stored.uri == "faiss":
+        pytest.skip("the embedded store has no copy")
+    monkeypatch.setattr(milvus_store, "SETTLED_AFTER_S", 0.0)
+    view = live.view()
+    gone = view.id_at(int(view.search(view.vectors([5]), 1).rows[0, 0]))
+    with live.writing() as (_, journal):
+        journal.append("delete", [gone])
+    live.keep_up()
+    address = StoreAddress.parse(stored.uri)
+    connection = Connection(address)
+    there = Collection(connection, address.collection_of(view.snapshot.name))
+    found = connection.call(
+        "query",
+        there.name,
+        filter=f"id == {quoted(gone)}",
+        output_fields=["deleted"],
+        consistency_level="Strong",
+    )
+    assert [each["deleted"] for each in found] == [True]
+    assert there.sequence() == live.view().sequence
+    connection.close()
+
+
+def test_candidates_come_from_the_store(
+    unchanged: LiveView, base_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every other test could pass by scanning."""
+    if base_uri == "faiss":
+        pytest.skip("the embedded store scans by itself")
+    monkeypatch.setattr(milvus_store, "EMBEDDED", None)
+    view = unchanged.view()
+    for where in ({}, {"price": {"lt": 50}}, {"stock": [1, 2]}, {"in_stock": True}, {"brand": "acme"}):
+        options = SearchOptions.parse({"where": where, "limit": 3, "category": CATEGORIES[:2]})
+        assert recommend(view, product_reference(view, 1), options).returned == 3
+
+
+def test_a_new_snapshot_is_served_once_the_alias_is_switched(live: LiveView, stored: Stored) -> None:
+    if stored.uri == "faiss":
+        pytest.skip("the embedded store has no alias")
+    first = live.view().snapshot.name
+    second = stored.publish(*make_catalogue(seed=1), send=False)
+    live.follow()
+    assert live.view().snapshot.name == first
+    report = stored.send()
+    assert report.loaded == 240
+    live.follow()
+    assert live.view().snapshot.name == second
+    answers_alike(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions(limit=20), None)
+    stored.folder.make_live(first)
+    assert stored.send().loaded == 0
+    live.follow()
+    assert live.view().snapshot.name == first
+    answers_alike(live.view(), Oracle(*make_catalogue()), SearchOptions(limit=20), None)
+
+
+def test_collections_of_pruned_snapshots_are_dropped(live: LiveView, stored: Stored) -> None:
+    if stored.uri == "faiss":
+        pytest.skip("the embedded store has no collections")
+    first = live.view().snapshot.name
+    stored.publish(*make_catalogue(seed=1), send=False)
+    stored.folder.prune(1)
+    assert stored.send().dropped == [first]
+
+
+def test_expressions_say_no_more_than_the_mask() -> None:
+    filters = Filters((('a "b" \\',),), {"price": {"lt": 3, "gte": -1.5}, "brand": "x", "in": [True, 2]})
+    assert expression_of(filters) == (
+        'deleted == false and category in ["a \\"b\\" \\\\"] and attributes["price"] < 3.0'
+        ' and attributes["price"] >= -1.5 and attributes["brand"] == "x"'
+        ' and (attributes["in"] == true or attributes["in"] == 2.0)'
+    )
+    left_out: list[dict[str, Any]] = [
+        {"a": "line\nbreak"},
+        {"a": 2**60},
+        {"a": "x" * 2000},
+        {"a": {"ne": 3}},
+        {"a": {"exists": True}},
+        {"a": {"lt": "text"}},
+        {"a": ["fine", "\x00"]},
+        {"a": None},
+        {"a\n": 1},
+    ]
+    for where in left_out:
+        assert expression_of(Filters((), where)) == "deleted == false"
+
+
+@pytest.mark.parametrize(
+    ("uri", "endpoint", "collection", "token"),
+    [
+        ("milvus://db:1234/shop", "http://db:1234", "shop", ""),
+        ("milvus://db/shop", "http://db:19530", "shop", ""),
+        ("milvus+tls://me:p%40ss@[::1]:1/shop_2", "https://[::1]:1", "shop_2", "me:p@ss"),
+        ("milvus:///data/it.db/shop", "/data/it.db", "shop", ""),
+    ],
+)
+def test_addresses(uri: str, endpoint: str, collection: str, token: str) -> None:
+    address = StoreAddress.parse(uri)
+    assert (address.endpoint, address.collection, address.token) == (endpoint, collection, token)
+    assert "p@ss" not in f"{address} {address!r}"
+    assert (
+        address.snapshot_of(address.collection_of("20260101T010203004Z-ab12")) == "20260101T010203004Z-ab12"
+    )
+    assert address.snapshot_of(collection) is None
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["milvus://", "http://db/shop", "milvus://db", "milvus://db/a-b", "milvus:///shop", "milvus://db:x/shop",
+     "milvus://db:1/a/b", "faiss2", "milvus://db/shop?x=1", "milvus://me:secret@db/no-good"],
+)  # fmt: skip
+def test_addresses_that_are_none(uri: str) -> None:
+    with pytest.raises(InputError) as error:
+        StoreAddress.parse(uri)
+    assert "secret" not in str(error.value)

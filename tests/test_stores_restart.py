@@ -1,0 +1,121 @@
+"""A Milvus server that is killed while it is asked: clear refusals, no lost change, and answers again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from indexer.progress import Silent
+from indexer.publish import publish_store
+from indexer.snapshot import IndexFolder
+from indexer.stores.address import StoreAddress
+from service import Catalogue, ServiceConfig, create_app
+from service.stores import milvus as milvus_store
+from tests.indexes import GridEmbedder, Made
+from tests.milvus_server import MilvusServer
+from tests.pictures import jpeg
+from tests.stores import real_server
+
+pytestmark = pytest.mark.milvus
+BACK_WITHIN_S = 60.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MilvusServer]:
+    yield from real_server(tmp_path / "milvus")
+
+
+@pytest.fixture
+def served(server: MilvusServer, small_index: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalogue]:
+    monkeypatch.setattr(milvus_store, "SCAN_ROWS", 0)
+    uri = f"milvus://{server.endpoint}/restart"
+    publish_store(IndexFolder(small_index), StoreAddress.parse(uri), Silent())
+    config = ServiceConfig(store=uri)
+    with Catalogue.open(small_index, config=config, embedder=GridEmbedder()) as catalogue:
+        yield catalogue
+
+
+class Asking:
+    """A thread that asks without a pause and keeps what it was told."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.slowest_s = 0.0
+        self.last = 0
+        self.problems: list[Any] = []
+        self._client = client
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        while not self._stop.is_set():
+            began = time.monotonic()
+            answer = self._client.get("/api/v1/products/p01/similar?limit=3")
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+            self.last = answer.status_code
+            self.statuses[answer.status_code] += 1
+            if answer.status_code != 200:
+                self.problems.append(answer.get_json())
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def wait_until(what: Any, within_s: float) -> None:
+    ends = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < ends, "not in time"
+        time.sleep(0.05)
+
+
+def similar(client: FlaskClient) -> list[str]:
+    answer = client.get("/api/v1/products/p01/similar?limit=20")
+    assert answer.status_code == 200, answer.get_json()
+    return [hit["id"] for hit in answer.get_json()["hits"]]
+
+
+def test_a_restart_under_load_loses_no_change(
+    served: Catalogue, server: MilvusServer, made: list[Made]
+) -> None:
+    client = create_app(served, ServiceConfig()).test_client()
+    assert client.get("/api/v1/status").get_json()["store"] == "milvus"
+    everything = similar(client)
+    asking = [Asking(create_app(served, ServiceConfig()).test_client()) for _ in range(2)]
+    try:
+        wait_until(lambda: asking[0].statuses[200] > 20, 20)
+        served.delete("p05")
+        server.stop()
+        wait_until(lambda: all(each.last == 503 for each in asking), 20)
+        served.delete("p07")  # acknowledged while the store is away
+        served.add(jpeg(48, 32, 77), name="new", category="bolsa", id="while-away")
+        server.start()
+        wait_until(lambda: all(each.last == 200 for each in asking), BACK_WITHIN_S)
+    finally:
+        for each in asking:
+            each.stop()
+    statuses = asking[0].statuses + asking[1].statuses
+    assert set(statuses) == {200, 503}
+    assert max(each.slowest_s for each in asking) < 20
+    problem = asking[0].problems[0]
+    assert problem["type"] == "/problems/store-unavailable"
+    assert "Milvus at http://127.0.0.1" in problem["detail"]
+    expected = sorted({*everything, "while-away"} - {"p05", "p07"})
+    assert sorted(similar(client)) == expected
+    wait_until(lambda: _held(served) == served.view().sequence, 30)
+    assert sorted(similar(client)) == expected
+
+
+def _held(catalogue: Catalogue) -> int | None:
+    searcher: Any = catalogue.view().searcher
+    sequence: int | None = searcher._collection.sequence()
+    return sequence
