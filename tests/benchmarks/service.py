@@ -38,8 +38,8 @@ def run(quick: bool) -> Section:
     with tempfile.TemporaryDirectory() as folder:
         rows = [*_load(Path(folder) / "small", small, seconds), *_large(Path(folder), large)]
     about = (
-        f"`vitrine-service` with its defaults, {small:,} products of {DIMENSION}, similar by id, limit 10, asked "
-        f"by wrk over {CONNECTIONS} connections from the same machine."
+        f"`vitrine-service` with its defaults, {small:,} products of {DIMENSION}, similar by id, limit 10, "
+        f"asked by wrk over {CONNECTIONS} connections from the same machine."
     )
     return Section("Service", about, rows, ["wrk and the service share the cores."])
 
