@@ -12,6 +12,7 @@ import unicodedata
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ Numbers = np.ndarray[tuple[int], Any]
 
 NAME, CATEGORY, ID = 0, 1, 2
 _FIELD_BITS = 2
+_ARRAYS = ("starts", "postings", "name_ranks", "name_words", "spoken")
 _WORD = re.compile(r"[^\W_]+")
 # Letters that Unicode does not decompose, as people type them without their stroke.
 _PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
@@ -73,46 +75,51 @@ class Vocabulary(Sequence[str]):
         return range(bisect_left(self, prefix), bisect_left(self, prefix + chr(0x10FFFF)))
 
 
+@dataclass(frozen=True)
 class TextIndex:
-    """Which of N products have which words. Immutable; thread-safe."""
+    """Which of N products have which words. Immutable; thread-safe.
 
-    def __init__(
-        self, vocabulary: Vocabulary, starts: Numbers, postings: Numbers, name_ranks: Numbers, spoken: Numbers
-    ) -> None:
-        """Take the parts that `build` makes.
+    starts: (W + 1,) where the postings of each word begin. postings: (P,) uint32, row << 2 | field.
+    name_ranks: (N,) int32, the place of each product when ordered by folded name, then id. name_words: (N,)
+    uint8, how many words its name has. spoken: (S,) int32, the words of names and categories that hold a
+    letter, which are what people mistype.
+    """
 
-        starts: (W + 1,) where the postings of each word begin. postings: (P,) uint32, row << 2 | field.
-        name_ranks: (N,) int32, the place of each product when ordered by folded name, then id. spoken: (S,)
-        int32, the words of names and categories that hold a letter, which are what people mistype.
-        """
-        self.vocabulary = vocabulary
-        self.name_ranks = name_ranks
-        self._starts = starts
-        self._postings = postings
-        self._spoken = spoken
+    vocabulary: Vocabulary
+    starts: Numbers
+    postings: Numbers
+    name_ranks: Numbers
+    name_words: Numbers
+    spoken: Numbers
 
     @classmethod
     def build(cls, table: Table) -> TextIndex:
         """Index the names, categories and ids of a table."""
-        ids, names, categories = table.ids(), table.column("name"), table.column("category")
+        ids, names = table.ids(), [fold(name) for name in table.column("name")]
         numbers: dict[str, int] = {}
         word_of, posting_of = array("I"), array("I")
-        for field, texts in ((NAME, names), (CATEGORY, categories), (ID, ids)):
-            for row, text in enumerate(texts):
-                for word in set(words_of(text)):
+        of_category = [set(words_of(name)) for name in table.categories]
+        categories = (of_category[code] for code in table.category_codes.tolist())
+        of_name = [set(_WORD.findall(name)) for name in names]
+        name_words = np.array([min(len(words), 255) for words in of_name], np.uint8)
+        of_id = (set(words_of(product_id)) for product_id in ids)
+        for field, words_by_row in ((NAME, of_name), (CATEGORY, categories), (ID, of_id)):
+            for row, words in enumerate(words_by_row):
+                for word in words:
                     word_of.append(numbers.setdefault(word, len(numbers)))
                     posting_of.append(row << _FIELD_BITS | field)
         ordered = sorted(numbers)
         place = np.empty(len(ordered), np.int64)
         place[[numbers[word] for word in ordered]] = np.arange(len(ordered))
-        words = place[np.asarray(word_of, np.int64)]
-        order = np.argsort(words, kind="stable")
+        places = place[np.asarray(word_of, np.int64)]
+        order = np.argsort(places, kind="stable")
         postings = np.asarray(posting_of, np.uint32)[order]
-        starts = np.searchsorted(words[order], np.arange(len(ordered) + 1))
-        by_name = sorted(range(len(ids)), key=lambda row: (fold(names[row]), ids[row]))
+        starts = np.searchsorted(places[order], np.arange(len(ordered) + 1))
+        by_name = sorted(range(len(ids)), key=lambda row: (names[row], ids[row]))
         name_ranks = np.empty(len(ids), np.int32)
         name_ranks[by_name] = np.arange(len(ids))
-        return cls(Vocabulary.of(ordered), starts, postings, name_ranks, _spoken(ordered, starts, postings))
+        spoken = _spoken(ordered, starts, postings)
+        return cls(Vocabulary.of(ordered), starts, postings, name_ranks, name_words, spoken)
 
     def save(self, path: Path) -> None:
         """Write text.npz, uncompressed."""
@@ -120,10 +127,7 @@ class TextIndex:
             path,
             letters=np.frombuffer(self.vocabulary.letters, np.uint8),
             ends=self.vocabulary.ends,
-            starts=self._starts,
-            postings=self._postings,
-            name_ranks=self.name_ranks,
-            spoken=self._spoken,
+            **{name: getattr(self, name) for name in _ARRAYS},
         )
 
     @classmethod
@@ -132,9 +136,7 @@ class TextIndex:
         try:
             with np.load(path, allow_pickle=False) as parts:
                 vocabulary = Vocabulary(parts["letters"].tobytes(), parts["ends"])
-                return cls(
-                    vocabulary, parts["starts"], parts["postings"], parts["name_ranks"], parts["spoken"]
-                )
+                return cls(vocabulary, **{name: parts[name] for name in _ARRAYS})
         except (OSError, ValueError, KeyError) as error:
             raise SnapshotCorrupt(f"{path} is not a readable text index: {error}") from error
 
@@ -146,13 +148,20 @@ class TextIndex:
         """Return the (rows, fields) that hold any of a run of words; a row may come several times."""
         if not words:
             return np.empty(0, np.int64), np.empty(0, np.uint32)
-        postings = self._postings[self._starts[words.start] : self._starts[words.stop]]
+        postings = self.postings[self.starts[words.start] : self.starts[words.stop]]
         return (postings >> _FIELD_BITS).astype(np.int64), postings & (2**_FIELD_BITS - 1)
+
+    @cached_property
+    def name_order(self) -> Postings:
+        """(N,) rows in the order of folded name, then id."""
+        order = np.empty(len(self), np.int64)
+        order[self.name_ranks] = np.arange(len(self))
+        return order
 
     @cached_property
     def spoken_words(self) -> dict[int, str]:
         """The words of names and categories by their number: what a mistyped word is compared with."""
-        return {int(number): self.vocabulary[int(number)] for number in self._spoken}
+        return {int(number): self.vocabulary[int(number)] for number in self.spoken}
 
 
 def _spoken(words: list[str], starts: Numbers, postings: Numbers) -> Numbers:

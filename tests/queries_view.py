@@ -1,27 +1,35 @@
-"""A View without files: what the queries need of one, over arrays, searched by brute force."""
+"""A view without files, over arrays and searched by brute force: what the queries are tested on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 
 from indexer.recipes import Neighbours
 from indexer.table import Product, Table
 from indexer.text_index import TextIndex
+from service.view import View
+
+DELETED = dt.datetime(2025, 1, 2, tzinfo=dt.UTC)
 
 
 class ArrayView:
-    """rows: the products; the first `base` of them are a snapshot's, the others uploads."""
+    """The first `base` products are a snapshot's, the others uploads; `born_dead` it had deleted."""
 
     def __init__(
-        self, products: list[Product], vectors: np.ndarray, live: Any = None, base: int = -1
+        self, products: list[Product], vectors: np.ndarray, live: Any, base: int, born_dead: Sequence[int]
     ) -> None:
+        products = [
+            dataclasses.replace(product, deleted_at=DELETED if row in born_dead else None)
+            for row, product in enumerate(products)
+        ]
         self.all = products
         self.matrix = np.ascontiguousarray(vectors, np.float32)
-        self.live = np.ones(len(products), bool) if live is None else np.asarray(live, bool)
-        base = len(products) if base < 0 else base
+        self.live = np.asarray(live, bool)
         parts = [(0, products[:base])] + ([(base, products[base:])] if base < len(products) else [])
         self.tables = tuple((offset, Table.from_products(part)) for offset, part in parts)
         self.texts = tuple((offset, TextIndex.build(table)) for offset, table in self.tables)
@@ -30,7 +38,17 @@ class ArrayView:
         groups = sorted({p.group for p in products if p.group is not None})
         self.group_codes = np.array([groups.index(p.group) if p.group else -1 for p in products], np.int32)
         self.n, self.dimension = self.matrix.shape
+        self.base = base
         self.memo: dict[Hashable, Any] = {}
+        self.snapshot_memo: dict[Hashable, Any] = {}
+        self.searches = 0
+
+    def changed(self, live: Any) -> ArrayView:
+        """Return a later view of the same snapshot."""
+        born_dead = np.flatnonzero(self.tables[0][1].deleted).tolist()
+        later = ArrayView(self.all, self.matrix, live, self.base, born_dead)
+        later.snapshot_memo = self.snapshot_memo
+        return later
 
     def row_of(self, product_id: str) -> int | None:
         return next((row for row, product in enumerate(self.all) if product.id == product_id), None)
@@ -48,33 +66,53 @@ class ArrayView:
         return self.matrix[np.asarray(rows, np.int64)]
 
     def blocks(self, size: int = 8192) -> Iterator[tuple[int, np.ndarray]]:
-        for start in range(0, self.n, size):
-            yield start, self.matrix[start : start + size]
+        for start in range(0, self.base, size):
+            yield start, self.matrix[start : min(start + size, self.base)]
+        if self.base < self.n:
+            yield self.base, self.matrix[self.base :]
 
-    def search(
-        self,
-        queries: np.ndarray,
-        k: int,
-        *,
-        allowed: Any = None,
-        exact: bool = False,
-        filters: Any = None,
-    ) -> Neighbours:
-        mask = self.live if allowed is None else allowed
-        rows = np.flatnonzero(mask)
+    def search(self, queries: np.ndarray, k: int, *, allowed: Any = None, exact: bool = False) -> Neighbours:
+        self.searches += 1
+        rows = np.flatnonzero(self.live if allowed is None else allowed)
         scores, found = [], []
         for query in queries:
             cosines = np.clip(np.einsum("nd,d->n", self.matrix[rows], query), -1, 1)
-            order = sorted(range(len(rows)), key=lambda place: (-cosines[place], self.all[rows[place]].id))[
-                :k
-            ]
+            order = sorted(range(len(rows)), key=lambda i: (-cosines[i], self.all[rows[i]].id))[:k]
             found.append(rows[order])
             scores.append(cosines[order])
-        return Neighbours(np.array(scores, np.float32), np.array(found, np.int64))
+        return Neighbours(np.array(scores, np.float32), np.array(found, np.int64).reshape(len(queries), -1))
 
     def cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
         if key not in self.memo:
             self.memo[key] = make()
         return self.memo[key]
 
-    cached_for_snapshot = cached
+    def cached_for_snapshot(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        if key not in self.snapshot_memo:
+            self.snapshot_memo[key] = make()
+        return self.snapshot_memo[key]
+
+
+def view_of(
+    products: list[Product],
+    vectors: np.ndarray,
+    live: Any = None,
+    base: int | None = None,
+    born_dead: Sequence[int] = (),
+) -> View:
+    """Return products and their vectors (n, D) as a view; by default all are live and of the snapshot."""
+    if live is None:
+        live = [row not in born_dead for row in range(len(products))]
+    return cast(View, ArrayView(products, vectors, live, len(products) if base is None else base, born_dead))
+
+
+def later(view: View, live: Any) -> View:
+    """Return the view after changes: the same snapshot and uploads, other products live."""
+    return cast(View, cast(ArrayView, view).changed(live))
+
+
+def product(
+    product_id: str, name: str = "", category: str = "things", group: str | None = None, **attributes: Any
+) -> Product:
+    """Return a product with the fields that a query looks at."""
+    return Product(product_id, name or product_id, category, group, "x.jpg", "00", 1, 1, None, attributes)

@@ -7,9 +7,10 @@ others' affair.
 from indexer.recipes.build import IndexReport, PreviousIndex, build_index
 from indexer.recipes.choice import RecipeRequest
 from indexer.recipes.index import VectorIndex
-from indexer.recipes.scoring import Neighbours, score_rows
+from indexer.recipes.scoring import ROUNDING, Neighbours, score_rows
 
 __all__ = [
+    "ROUNDING",
     "IndexReport",
     "Neighbours",
     "PreviousIndex",

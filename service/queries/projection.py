@@ -1,33 +1,51 @@
-"""Products on a plane or in space: principal components of the live vectors. Shape letters: n rows, D
-dimension, P components.
+"""Products on a plane or in space: the principal components of live vectors.
+
+The axes of a snapshot are found once. While little has changed since, they stay, so that deleting a product
+moves no other; mean and variances follow what is live. Shape letters: n rows of the view, N of its snapshot,
+D dimension, P = 3 components, m points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from indexer.errors import QueryError
-from indexer.table import Mask, Rows
+from indexer.table import Codes, Mask, Rows
 from indexer.transform import FloatMatrix
+from service.queries.components import Blocks, Components, fit_components
+from service.queries.recent import recent_answers
 from service.view import View
 
 FITS = ("all", "selection")
 MAX_LIMIT = 100_000
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+# The axes of a snapshot serve until this share of its products changed, if they were found from so many.
+_KEEP_SHARE = 0.005
+_KEEP_FROM = 5000
+_BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """rows: (m,) products. points: (m, P) float32. ratios: (P,) share of the variance each axis explains."""
+    """rows: (m,) products. points: (m, 2 or 3) float32. ratios: the share of the variance along each axis.
+
+    sampled: whether there are more products than points.
+    """
 
     rows: Rows
     points: FloatMatrix
     ratios: tuple[float, ...]
     sampled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """Components, and where every row lies along them, (n, P); None where rows are placed when asked for."""
+
+    components: Components
+    places: FloatMatrix | None = None
 
 
 def project(
@@ -38,10 +56,10 @@ def project(
     fit: str = "all",
     limit: int = 2000,
 ) -> Projection:
-    """Project live products onto the axes along which the live products vary most.
+    """Project live products onto the axes along which live products vary most.
 
-    categories: which products to show, default all. fit: find the axes from all live products or only from
-    those shown. limit: show at most so many, the same share of every category. Raises QueryError.
+    categories: which products to show, default all. fit: find the axes from all live products, or from those
+    of the categories only. limit: show at most so many, each category in proportion. Raises QueryError.
     """
     if dimensions not in (2, 3):
         raise QueryError("dimensions is 2 or 3", field="dimensions")
@@ -49,51 +67,131 @@ def project(
         raise QueryError(f"fit is one of {', '.join(FITS)}, not {fit!r}", field="fit")
     if not 1 <= limit <= MAX_LIMIT:
         raise QueryError(f"limit is between 1 and {MAX_LIMIT}", field="limit")
-    shown = view.live
-    if categories:
-        wanted = np.array([name in set(categories) for name in view.categories], bool)
-        shown = shown & wanted[view.category_codes]
-    axes, mean, ratios = _fit(view, shown if fit == "selection" else view.live)
-    rows = sample_rows(view.category_codes, shown, limit)
-    points = (view.vectors(rows) - mean) @ axes[:dimensions].T
-    sampled = len(rows) < int(np.count_nonzero(shown))
-    return Projection(rows, points.astype(np.float32), tuple(ratios[:dimensions]), sampled)
+    chosen = tuple(sorted(set(categories)))
+    shown = _shown(view, chosen)
+    memo = recent_answers(view)
+    if fit == "all" or not chosen:
+        fitted = view.cached("components", lambda: _fit_live(view))
+    else:
+        key = ("components", chosen)
+        fitted = memo.get(key, lambda: _Fitted(_fit_rows(view, shown, _base(view).components)))
+    rows = memo.get(("sample", chosen, limit), lambda: sample_rows(view.category_codes, shown, limit))
+    places = fitted.components.points(view.vectors(rows)) if fitted.places is None else fitted.places[rows]
+    ratios = tuple(fitted.components.ratios[:dimensions].tolist())
+    return Projection(rows, places[:, :dimensions], ratios, len(rows) < int(np.count_nonzero(shown)))
 
 
-def _fit(view: View, chosen: Mask) -> tuple[Matrix, Any, list[float]]:
-    count = int(np.count_nonzero(chosen))
-    dimension = view.dimension
-    axes, ratios = np.zeros((3, dimension)), [0.0, 0.0, 0.0]
-    if count < 2:
-        means = [block.mean(axis=0) for block in _chosen(view, chosen) if len(block)]
-        return axes, means[0] if means else np.zeros(dimension), ratios
-    total, product = np.zeros(dimension), np.zeros((dimension, dimension))
-    for block in _chosen(view, chosen):
-        total += block.sum(axis=0, dtype=np.float64)
-        product += block.T @ block
-    mean = total / count
-    covariance = product / count - np.outer(mean, mean)
-    values, vectors = np.linalg.eigh(covariance)
-    variance = max(float(np.trace(covariance)), 0.0)
-    for number in range(min(3, dimension, count - 1)):
-        value = float(values[-1 - number])
-        if value > 1e-9 and variance > 0:
-            axis = vectors[:, -1 - number]
-            axes[number] = axis * np.sign(axis[np.argmax(np.abs(axis))])
-            ratios[number] = value / variance
-    return axes, mean, ratios
+def _shown(view: View, categories: Sequence[str]) -> Mask:
+    if not categories:
+        return view.live
+    for name in categories:
+        if name not in view.categories:
+            raise QueryError(f"there is no category {name!r}", field="category")
+    wanted = np.array([name in categories for name in view.categories], bool)
+    shown: Mask = view.live & wanted[view.category_codes]
+    return shown
 
 
-def _chosen(view: View, chosen: Mask) -> Iterator[FloatMatrix]:
-    for start, block in view.blocks():
-        yield block[chosen[start : start + len(block)]]
+def _base(view: View) -> _Fitted:
+    """Return the components of what was live in the snapshot, and the places of all its N rows; made once."""
+    return view.cached_for_snapshot("components", lambda: _fit_base(view))
 
 
-def sample_rows(codes: np.ndarray[Any, Any], shown: Mask, limit: int) -> Rows:
-    """Return at most `limit` of the rows shown, in order: the same ones each time, spread over categories."""
+def _fit_base(view: View) -> _Fitted:
+    live = ~view.tables[0][1].deleted
+    components = fit_components(_blocks(view, live), view.dimension)
+    places = [components.points(block) for block in _blocks(view, np.ones(len(live), bool))()]
+    return _Fitted(components, np.concatenate(places))
+
+
+def _fit_live(view: View) -> _Fitted:
+    """Return the components of what is live now: the snapshot's while little changed, else found anew."""
+    base = _base(view)
+    was = np.zeros(view.n, bool)
+    was[: len(view.tables[0][1])] = ~view.tables[0][1].deleted
+    changed = int(np.count_nonzero(view.live != was))
+    places, count = base.places, base.components.count
+    if places is None or (changed and (count < _KEEP_FROM or changed > _KEEP_SHARE * count)):
+        return _Fitted(_fit_rows(view, view.live, base.components))
+    if view.n > len(places):
+        added = view.vectors(np.arange(len(places), view.n))
+        places = np.concatenate([places, base.components.points(added)])
+    if not changed:
+        return _Fitted(base.components, places)
+    return _moved(view, base.components, places, was)
+
+
+def _moved(view: View, base: Components, places: FloatMatrix, was: Mask) -> _Fitted:
+    """Return the same axes with the mean and variances of what is live now. places: (n, P). was: (n,)."""
+    live = places[view.live].astype(np.float64)
+    total, squares = base.mean * base.count, (base.total + float(base.mean @ base.mean)) * base.count
+    for rows, sign in ((view.live & ~was, 1), (was & ~view.live, -1)):
+        vectors = view.vectors(np.flatnonzero(rows)).astype(np.float64)
+        total = total + sign * vectors.sum(axis=0)
+        squares += sign * float(np.sum(vectors * vectors))
+    mean = total / len(live)
+    variance = max(squares / len(live) - float(mean @ mean), 0.0)
+    components = replace(base, count=len(live), mean=mean, variances=live.var(axis=0), total=variance)
+    return _Fitted(components, (places - live.mean(axis=0)).astype(np.float32))
+
+
+def _fit_rows(view: View, chosen: Mask, like: Components) -> Components:
+    return fit_components(_blocks(view, chosen), view.dimension, like.axes)
+
+
+def _blocks(view: View, chosen: Mask) -> Blocks:
+    """Return a reader of the chosen of the first len(chosen) rows, a block at a time."""
+    rows = np.flatnonzero(chosen)
+    few = len(rows) * 4 < len(chosen)
+
+    def read() -> Iterable[FloatMatrix]:
+        if few:
+            for start in range(0, len(rows), _BLOCK_ROWS):
+                yield view.vectors(rows[start : start + _BLOCK_ROWS])
+            return
+        for start, block in view.blocks(_BLOCK_ROWS):
+            part = chosen[start : start + len(block)]
+            if part.all() and len(part) == len(block):
+                yield block
+            elif part.any():
+                yield block[: len(part)][part]
+
+    return read
+
+
+def sample_rows(codes: Codes, shown: Mask, limit: int) -> Rows:
+    """Return at most `limit` of the rows shown, in order: always the same, each category in proportion.
+
+    Every category keeps at least one while the limit allows. Which rows are kept is a matter of their number
+    alone, so that deleting one product puts at most one other in its place.
+    """
     rows = np.flatnonzero(shown)
     if len(rows) <= limit:
         return rows
-    by_category = rows[np.argsort(codes[rows], kind="stable")]
-    places = (np.arange(limit) * len(rows)) // limit
-    return np.sort(by_category[places])
+    order = rows[np.lexsort((_scattered(rows), codes[rows]))]
+    counts = np.bincount(codes[order])
+    starts = np.cumsum(counts) - counts
+    place = np.arange(len(order)) - starts[codes[order]]
+    return np.sort(order[place < _quotas(counts, limit)[codes[order]]])
+
+
+def _quotas(counts: Rows, limit: int) -> Rows:
+    """Return how many of each category to keep, `limit` in all, in proportion; greatest remainders first."""
+    shares = counts * (limit / counts.sum())
+    quotas: Rows = np.minimum(np.maximum(np.floor(shares).astype(np.int64), 1), counts)
+    by_remainder = np.argsort(-(shares - np.floor(shares)), kind="stable")
+    while (missing := limit - int(quotas.sum())) > 0:
+        open_ones = by_remainder[quotas[by_remainder] < counts[by_remainder]][:missing]
+        quotas[open_ones] += 1
+    while (excess := int(quotas.sum()) - limit) > 0:
+        largest = np.argsort(-quotas, kind="stable")[:excess]
+        quotas[largest[quotas[largest] == quotas[largest[0]]]] -= 1
+    return quotas
+
+
+def _scattered(rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """Return a number for each row number that looks like chance (the finalizer of splitmix64)."""
+    mixed = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

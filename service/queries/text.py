@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from indexer.errors import QueryError
-from indexer.table import Rows
+from indexer.table import Mask, Rows
 from indexer.text_index import NAME, TextIndex, fold, words_of
 from service.view import View
 
 MAX_TEXT = 300
 MAX_WORDS = 12
 # How well a product matches a word, best first; a product matches a text as its worst word does.
-NAMED, WHOLE, NAME_BEGUN, BEGUN, MISTYPED, NOT = range(6)
+SAME, NAMED, WHOLE, NAME_BEGUN, BEGUN, MISTYPED, NOT = range(7)
+# Rows that are more than one in so many are found in the order of names rather than sorted.
+_MANY = 32
+_NAMES_AT_ONCE = 2**15
 Levels = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 
@@ -46,10 +48,10 @@ def find_products(
 ) -> Found:
     """Return the live (or the deleted) products that match a text, by how well, then by name, then by id.
 
-    Every word must be found: as a word of the name, then of the category or id, then as the beginning of one;
-    only a word that nothing has is compared allowing for typing errors. An empty text matches all. `facets`
-    leaves the `categories` asked for out of account, so that the others can be offered with their counts.
-    Raises QueryError for a text past 300 characters.
+    Best is the product of that id or name. Every word must be found: as a word of the name, then of the
+    category or id, then as the beginning of one; only a word that nothing has is compared allowing for typing
+    errors. An empty text matches all. `facets` leaves the `categories` asked for out of account, so that the
+    others can be offered with their counts. Raises QueryError for a text past 300 characters.
     """
     levels = match(view, text)
     levels = np.where(view.live != deleted, levels, np.uint8(NOT))
@@ -71,12 +73,12 @@ def best_product(view: View, text: str) -> int:
 
 
 def match(view: View, text: str) -> Levels:
-    """Return (n,) how well each row, live or not, matches a text: NAMED is best, NOT is not at all."""
+    """Return (n,) how well each row, live or not, matches a text: SAME is best, NOT is not at all."""
     if len(text) > MAX_TEXT:
         raise QueryError(f"a text has at most {MAX_TEXT} characters, not {len(text)}", field="q")
     words = list(dict.fromkeys(words_of(text)))[:MAX_WORDS]
     indexes = [index for _, index in view.texts]
-    levels = np.full(view.n, NAMED, np.uint8)
+    levels = np.full(view.n, SAME if not words else NAMED, np.uint8)
     for word in words:
         parts = [_levels_of_word(index, word) for index in indexes]
         if all((part == NOT).all() for part in parts):
@@ -84,9 +86,11 @@ def match(view: View, text: str) -> Levels:
         np.maximum(levels, np.concatenate(parts), out=levels)
     if text.strip() and not words:
         levels[:] = NOT
+    name_words = np.concatenate([index.name_words for index in indexes])
+    levels[(levels == NAMED) & (name_words == len(words))] = SAME
     row = view.row_of(text.strip())
     if row is not None:
-        levels[row] = NAMED
+        levels[row] = SAME
     return levels
 
 
@@ -122,20 +126,39 @@ def allowed_slips(word: str) -> int:
 
 def _best(view: View, levels: Levels, count: int) -> Rows:
     """Return up to `count` matching rows: by level, then folded name, then id."""
-    tops: list[Rows] = []
-    for offset, index in view.texts:
-        part = levels[offset : offset + len(index)]
-        rows = np.flatnonzero(part < NOT)
-        keys = part[rows].astype(np.int64) << 32 | index.name_ranks[rows]
-        if len(rows) > count:
-            nearest = np.argpartition(keys, count - 1)[:count] if count else np.empty(0, np.int64)
-            rows, keys = rows[nearest], keys[nearest]
-        tops.append(rows[np.argsort(keys)] + offset)
-    if sum(len(top) > 0 for top in tops) <= 1:
-        return np.concatenate(tops)[:count]
+    tops = [
+        _best_of(index, levels[offset : offset + len(index)], count) + offset for offset, index in view.texts
+    ]
+    found = np.concatenate(tops)
+    if sum(len(top) > 0 for top in tops) > 1:
+        found = np.array(sorted(found.tolist(), key=lambda row: _place(view, levels, row)), np.int64)
+    return found[:count]
 
-    def order(row: int) -> tuple[Any, ...]:
-        product = view.product(row)
-        return int(levels[row]), fold(product.name), product.id
 
-    return np.array(sorted(np.concatenate(tops).tolist(), key=order)[:count], np.int64)
+def _best_of(index: TextIndex, levels: Levels, count: int) -> Rows:
+    """Return up to `count` matching rows of one table. levels: (N,)."""
+    found: list[Rows] = []
+    for level in range(NOT):
+        rows = np.flatnonzero(levels == level)
+        if len(rows) * _MANY > len(index):
+            rows = _first_named(index, levels == level, count)
+        found.append(rows[np.argsort(index.name_ranks[rows])][:count])
+        count -= len(found[-1])
+    return np.concatenate(found)
+
+
+def _first_named(index: TextIndex, chosen: Mask, count: int) -> Rows:
+    """Return the first `count` of many chosen rows by name, without sorting them all."""
+    found: list[Rows] = [np.empty(0, np.int64)]
+    for start in range(0, len(index), _NAMES_AT_ONCE):
+        if count <= 0:
+            break
+        part = index.name_order[start : start + _NAMES_AT_ONCE]
+        found.append(part[chosen[part]])
+        count -= len(found[-1])
+    return np.concatenate(found)
+
+
+def _place(view: View, levels: Levels, row: int) -> tuple[int, str, str]:
+    product = view.product(row)
+    return int(levels[row]), fold(product.name), product.id
