@@ -147,7 +147,7 @@ class Client:
         self._connection.request(method, path)
         response = self._connection.getresponse()
         body = response.read()
-        self.headers = dict(response.getheaders())
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
         if response.status >= 300:
             raise RuntimeError(f"{method} {path}: {response.status} {body[:200]!r}")
         return json.loads(body)  # type: ignore[no-any-return]
@@ -211,7 +211,7 @@ def _stages(ask: Client, products: int) -> str:
     seen: dict[str, list[float]] = {}
     for _ in range(300):
         ask.get(_similar(random.randrange(products), 10))
-        for name, ms in re.findall(r"([\w-]+);dur=([\d.]+)", ask.headers.get("Server-Timing", "")):
+        for name, ms in re.findall(r"([\w-]+);dur=([\d.]+)", ask.headers.get("server-timing", "")):
             seen.setdefault(name, []).append(float(ms))
     return ", ".join(f"{name} {statistics.median(values):.2f} ms" for name, values in seen.items())
 
