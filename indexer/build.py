@@ -21,7 +21,7 @@ from indexer.models import ModelSource, resolve
 from indexer.progress import Progress
 from indexer.recipes import RecipeRequest
 from indexer.snapshot import IndexFolder, Snapshot
-from indexer.source import open_source
+from indexer.source import Source, open_source
 from indexer.uploads import with_uploads
 
 KEEP_SNAPSHOTS = 3
@@ -39,6 +39,8 @@ class BuildOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     embedding: EmbeddingOptions = field(default_factory=EmbeddingOptions)
+    engine: str = "local"
+    ray_address: str | None = None
     gate: Thresholds = field(default_factory=Thresholds)
     force: bool = False
     keep: int = KEEP_SNAPSHOTS
@@ -91,7 +93,7 @@ def build(location: str, folder: IndexFolder, options: BuildOptions, progress: P
         with folder.journal() as journal:
             state = fold_journal(journal, previous.table if previous else None)
         source = with_uploads(source.without(state.purged), state.uploads, folder.root)
-        run = embed_source(source, model, cache, options=options.embedding, progress=progress)
+        run = _embed(source, model, cache, options, progress)
         if not run.ok.any():
             raise SourceError(_nothing_left(location, run))
         with folder.staging() as staged:
@@ -110,6 +112,19 @@ def build(location: str, folder: IndexFolder, options: BuildOptions, progress: P
         _pass_gate(folder, snapshot, previous, options)
         pruned = folder.prune(options.keep)
     return _report(snapshot, model, run, pruned, time.monotonic() - started)
+
+
+def _embed(
+    source: Source, model: ModelSource, cache: EmbeddingCache, options: BuildOptions, progress: Progress
+) -> EmbeddingRun:
+    """Embed with the engine asked for; either leaves the vectors in the cache."""
+    if options.engine == "local":
+        return embed_source(source, model, cache, options=options.embedding, progress=progress)
+    from indexer.engines.ray_data import embed_with_ray
+
+    return embed_with_ray(
+        source, model, cache, options=options.embedding, progress=progress, address=options.ray_address
+    )
 
 
 def _previous_snapshot(folder: IndexFolder, progress: Progress) -> Snapshot | None:

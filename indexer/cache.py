@@ -205,6 +205,16 @@ class EmbeddingCache:
 
         return self._run(write)
 
+    def digests(self, model_key: str) -> npt.NDArray[np.uint8]:
+        """Return (n, 32), the digest of every picture that this model has embedded."""
+
+        def read(connection: sqlite3.Connection) -> npt.NDArray[np.uint8]:
+            model, _ = _model(connection, model_key)
+            rows = connection.execute("SELECT sha FROM entry WHERE model = ? ORDER BY sha", (model,))
+            return np.frombuffer(b"".join(sha for (sha,) in rows), np.uint8).reshape(-1, 32)
+
+        return self._run(read)
+
     def statistics(self) -> CacheStatistics:
         """Count what is kept."""
         query = (

@@ -89,6 +89,9 @@ def main() -> None:
 @click.option("--limit", type=click.IntRange(1), help="Index only the first N products.")
 @click.option("--max-failures", metavar="N|P%", help="Stop when more pictures than this cannot be used.")
 @click.option("--batch-size", type=click.IntRange(1, 512), help="Pictures a batch [default: calibrated].")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+              help="Where pictures are embedded.")  # fmt: skip
+@click.option("--ray-address", metavar="HOST:PORT", help="A running Ray cluster [default: one started here].")
 @click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Snapshots to keep.")
 @click.option("--force", is_flag=True, help="Make the snapshot live even if the publish gate objects.")
 @common
@@ -123,6 +126,8 @@ def _build_options(options: dict[str, Any]) -> Any:
         embedding=EmbeddingOptions(
             batch_size=options["batch_size"], max_failures=_max_failures(options["max_failures"])
         ),
+        engine=options["engine"],
+        ray_address=options["ray_address"],
         force=options["force"],
         keep=options["keep"],
     )

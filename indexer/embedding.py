@@ -6,7 +6,7 @@ Shapes: N rows, B pictures, H W pixels, D dimension.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -26,7 +26,8 @@ from indexer.source import Source
 
 FloatArray = NDArray[np.float32]
 
-_UNIT_TOLERANCE = 1e-3
+UNIT_TOLERANCE = 1e-3
+NOTHING_FOUND = "the model finds nothing in it"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,16 @@ def embed_source(
     """
     pipeline = _Pipeline(source, model_source, cache, options or EmbeddingOptions(), progress or Silent())
     return pipeline.run()
+
+
+def check_failures(source: Source, failures: Sequence[Failure], allowed: float) -> None:
+    """Raise SourceError when more pictures failed than are allowed to."""
+    if len(failures) > allowed:
+        first = "; ".join(f"{failure.image}: {failure.reason}" for failure in failures[:3])
+        raise SourceError(
+            f"{source.location}: {len(failures)} of {len(source)} pictures cannot be used, more "
+            f"than --max-failures allows ({first}); repair them or allow more"
+        )
 
 
 class _Pipeline:
@@ -186,13 +197,13 @@ class _Pipeline:
     def _store(self, batch: list[Decoded], computed: "Future[FloatArray]") -> None:
         """Make one batch durable, then count its rows as done."""
         vectors = computed.result()
-        is_unit = np.abs(np.linalg.norm(vectors, axis=1) - 1) < _UNIT_TOLERANCE  # False for NaN, too
+        is_unit = np.abs(np.linalg.norm(vectors, axis=1) - 1) < UNIT_TOLERANCE  # False for NaN, too
         good = [(item, vector) for item, vector, unit in zip(batch, vectors, is_unit, strict=True) if unit]
         self._cache.put(self._key, [CacheEntry(i.sha, i.width_px, i.height_px, v) for i, v in good])
         for item, unit in zip(batch, is_unit, strict=True):
             rows = self._waiting.pop(item.sha)
             if not unit:
-                self._fail(rows, "the model finds nothing in it")
+                self._fail(rows, NOTHING_FOUND)
                 continue
             self._succeed(rows, (item.width_px, item.height_px))
             self._result.embedded += 1
@@ -217,12 +228,7 @@ class _Pipeline:
             id, image = products["id"][row].as_py(), products["image"][row].as_py()
             failures.append(Failure(row, id, image, reason))
         self._progress.advance(len(rows))
-        if len(failures) > self._failures_allowed:
-            first = "; ".join(f"{failure.image}: {failure.reason}" for failure in failures[:3])
-            raise SourceError(
-                f"{self._source.location}: {len(failures)} of {self._rows} pictures cannot be used, more "
-                f"than --max-failures allows ({first}); repair them or allow more"
-            )
+        check_failures(self._source, failures, self._failures_allowed)
 
     def _finished(self) -> EmbeddingRun:
         result, net = self._result, self._net

@@ -272,12 +272,12 @@ def test_a_new_snapshot_is_served_once_the_alias_is_switched(live: LiveView, sto
     assert report.loaded == 240
     live.follow()
     assert live.view().snapshot.name == second
-    answers_alike(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions(limit=20), None)
+    answers_alike(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions.parse({"limit": 20}), None)
     stored.folder.make_live(first)
     assert stored.send().loaded == 0
     live.follow()
     assert live.view().snapshot.name == first
-    answers_alike(live.view(), Oracle(*make_catalogue()), SearchOptions(limit=20), None)
+    answers_alike(live.view(), Oracle(*make_catalogue()), SearchOptions.parse({"limit": 20}), None)
 
 
 def test_collections_of_pruned_snapshots_are_dropped(live: LiveView, stored: Stored) -> None:

@@ -1,0 +1,1 @@
+"""Engines that embed on other machines than the one that builds; optional, imported when asked for."""
