@@ -71,7 +71,9 @@ class ArrayView:
         if self.base < self.n:
             yield self.base, self.matrix[self.base :]
 
-    def search(self, queries: np.ndarray, k: int, *, allowed: Any = None, exact: bool = False) -> Neighbours:
+    def search(
+        self, queries: np.ndarray, k: int, *, allowed: Any = None, exact: bool = False, filters: Any = None
+    ) -> Neighbours:
         self.searches += 1
         rows = np.flatnonzero(self.live if allowed is None else allowed)
         scores, found = [], []

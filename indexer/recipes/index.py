@@ -46,7 +46,7 @@ class VectorIndex:
         """
         self.engine = engine
         self.parameters = dict(parameters)
-        self._vectors = vectors
+        self._vectors = np.asarray(vectors)
         try:
             self._flat = parameters["family"] == "flat"
             self._candidates = int(parameters["candidates"])

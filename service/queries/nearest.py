@@ -105,7 +105,8 @@ def vector_reference(view: View, values: Any, field: str = "vector") -> Referenc
         raise QueryError(f"a vector has {view.dimension} numbers here, not {size}", field=field)
     if not np.isfinite(vector).all():
         raise QueryError("a vector holds NaN or infinity", field=field)
-    return Reference(_unit(vector, "a vector of zeros has no direction", field))
+    greatest = float(np.abs(vector).max())
+    return Reference(_unit(vector / (greatest or 1.0), "a vector of zeros has no direction", field))
 
 
 def recommend(view: View, reference: Reference, options: SearchOptions) -> Answer:

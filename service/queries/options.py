@@ -38,23 +38,27 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    limit: int = Field(5, ge=1, le=MAX_LIMIT, description="how many hits to return")
-    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="how many of the best hits to pass over first")
-    same_category: bool = Field(False, description="only the category of the reference product")
-    category: Names = Field((), description="only these categories")
+    limit: int = Field(default=5, ge=1, le=MAX_LIMIT, description="how many hits to return")
+    offset: int = Field(
+        default=0, ge=0, le=MAX_OFFSET, description="how many of the best hits to pass over first"
+    )
+    same_category: bool = Field(default=False, description="only the category of the reference product")
+    category: Names = Field(default=(), description="only these categories")
     where: Conditions = Field(
         default_factory=dict,
         description='conditions on attributes, such as {"price": {"lt": 50}, "brand": ["a", "b"]}',
     )
-    min_score: float | None = Field(None, ge=-1, le=1, description="only hits of at least this cosine")
-    exclude: Names = Field((), description="ids that must not be returned")
-    one_per_group: bool = Field(False, description="only the best hit of each group")
-    collapse_duplicates: float | None = Field(
-        None, ge=0, le=1, description="leave out a hit whose cosine with a better one reaches this"
+    min_score: float | None = Field(
+        default=None, ge=-1, le=1, description="only hits of at least this cosine"
     )
-    diversity: float = Field(0.0, ge=0, le=1, description="0 most similar first, 1 most varied (MMR)")
-    exact: bool = Field(False, description="compare with every product instead of using the index")
-    trace: bool = Field(False, description="tell how many candidates each stage left")
+    exclude: Names = Field(default=(), description="ids that must not be returned")
+    one_per_group: bool = Field(default=False, description="only the best hit of each group")
+    collapse_duplicates: float | None = Field(
+        default=None, ge=0, le=1, description="leave out a hit whose cosine with a better one reaches this"
+    )
+    diversity: float = Field(default=0.0, ge=0, le=1, description="0 most similar first, 1 most varied (MMR)")
+    exact: bool = Field(default=False, description="compare with every product instead of using the index")
+    trace: bool = Field(default=False, description="tell how many candidates each stage left")
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Self:

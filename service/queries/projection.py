@@ -179,7 +179,7 @@ def _quotas(counts: Rows, limit: int) -> Rows:
     """Return how many of each category to keep, `limit` in all, in proportion; greatest remainders first."""
     shares = counts * (limit / counts.sum())
     quotas: Rows = np.minimum(np.maximum(np.floor(shares).astype(np.int64), 1), counts)
-    by_remainder = np.argsort(-(shares - np.floor(shares)), kind="stable")
+    by_remainder = np.argsort(quotas - shares, kind="stable")
     while (missing := limit - int(quotas.sum())) > 0:
         open_ones = by_remainder[quotas[by_remainder] < counts[by_remainder]][:missing]
         quotas[open_ones] += 1
