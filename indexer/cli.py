@@ -290,6 +290,38 @@ def publish(folder: IndexFolder, store: str, as_json: bool) -> None:
     show(report.as_json(), as_json=as_json)
 
 
+@main.command()
+@click.argument("place")
+@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Snapshots to keep there.")
+@common
+def push(folder: IndexFolder, place: str, keep: int, as_json: bool) -> None:
+    """Copy the live snapshot to PLACE (a folder or an fsspec URL) for replicas to pull."""
+    from indexer.replica import Place
+    from indexer.replica import push as push_snapshot
+
+    report = push_snapshot(folder, Place(place), ConsoleProgress(quiet=as_json), keep=keep)
+    show(report.as_json(), as_json=as_json)
+
+
+@main.command()
+@click.argument("place")
+@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Snapshots to keep here.")
+@click.option(
+    "--every", type=click.FloatRange(0.2), metavar="SECONDS", help="Pull again and again, for ever."
+)
+@common
+def pull(folder: IndexFolder, place: str, keep: int, every: float | None, as_json: bool) -> None:
+    """Copy the live snapshot of PLACE into the index folder, checked, and make it live."""
+    from indexer.replica import Place, follow
+    from indexer.replica import pull as pull_snapshot
+
+    progress = ConsoleProgress(quiet=as_json)
+    report = pull_snapshot(Place(place), folder, progress, keep=keep)
+    show(report.as_json(), as_json=as_json)
+    if every is not None:
+        follow(Place(place), folder, progress, every)
+
+
 @main.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")

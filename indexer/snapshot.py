@@ -173,12 +173,18 @@ class IndexFolder:
         manifest.write(staged)
         _sync(staged)
         open_snapshot(staged)
-        final = self.layout.snapshots / self.name_of(staged)
-        staged.rename(final)
-        _sync(self.layout.snapshots)
+        final = self.adopt(staged, self.name_of(staged))
         if live:
             self.make_live(final.name)
         return _open_checked(final, Manifest.read(final))
+
+    def adopt(self, staged: Path, name: str) -> Path:
+        """Give a staged folder, sealed and checked, its name; return where it is now."""
+        _sync(staged)
+        final = self.layout.snapshots / name
+        staged.rename(final)
+        _sync(self.layout.snapshots)
+        return final
 
     def make_live(self, name: str) -> None:
         """Move the pointer to a published snapshot, durably and in one step."""

@@ -25,12 +25,16 @@ from indexer.source import Source, open_source
 from tests.catalogues import build_folder, write_folder
 from tests.pictures import jpeg
 
+# Ray warns of settings that it sets itself.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray")
 SPEC = "decode|resize(4,4)|value_range(0,1)"
 CLOTHING = Path("/work/shared/photos/clothing")
 
 
 class GridModel:
     """The picture itself as a unit vector."""
+
+    name = "grid"
 
     dimension = 48
     device = "CPU"

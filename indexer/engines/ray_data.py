@@ -11,16 +11,17 @@ import contextlib
 import importlib
 import logging
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from indexer.cache import CacheEntry, EmbeddingCache
+from indexer.cache import CacheEntry, EmbeddingCache, FileEntry
 from indexer.embedding import EmbeddingOptions, EmbeddingRun, Failure, check_failures
 from indexer.engines.worker import Block, BlockEmbedder, Job
-from indexer.errors import ModelUnavailable, SourceError, VitrineError
+from indexer.errors import ModelUnavailable, SourceError
 from indexer.models import ModelSource
 from indexer.progress import Progress
 from indexer.source import Source
@@ -104,6 +105,7 @@ class _Actor(BlockEmbedder):
 def _answers(ray: Any, job: Job, rows: np.ndarray[Any, Any], crew: Crew) -> Iterator[Block]:
     """Yield the answers to blocks of rows as they come, in any order."""
     data = importlib.import_module("ray.data")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     size = max(min(BLOCK_ROWS, -(-len(rows) // (crew.actors * _BLOCKS_AN_ACTOR))), 1)
     blocks = [rows[start : start + size] for start in range(0, len(rows), size)]
     data.DataContext.get_current().enable_progress_bars = False
@@ -120,26 +122,16 @@ def _answers(ray: Any, job: Job, rows: np.ndarray[Any, Any], crew: Crew) -> Iter
     )
     try:
         yield from dataset.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=1)
-    except VitrineError:
-        raise
     except Exception as error:
-        raise _translated(error) from error
-
-
-def _translated(error: Exception) -> VitrineError:
-    """Return our own error where one of an actor is behind Ray's."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, VitrineError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return ModelUnavailable(f"the Ray engine failed: {lines[-1].strip() if lines else type(error).__name__}")
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = lines[-1] if lines else type(error).__name__
+        raise ModelUnavailable(f"the Ray engine failed: {said}") from error
 
 
 @contextlib.contextmanager
 def _cluster(address: str | None) -> Iterator[Any]:
     """Yield ray, connected; a cluster that was started here is stopped in the end."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what is wrong is raised, and told once
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
@@ -155,7 +147,6 @@ def _cluster(address: str | None) -> Iterator[Any]:
             )
         except Exception as error:
             raise SourceError(f"--ray-address {address}: no Ray cluster answers there: {error}") from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield ray
     finally:
@@ -202,6 +193,8 @@ class _Intake:
 
     def take(self, block: Block) -> None:
         """Take the answer to one block of rows; a second one to the same block changes nothing."""
+        if block["error"][0]:
+            raise ModelUnavailable(str(block["error"][0]))
         shas = [bytes(sha) for sha in block["sha"]]
         known = self._cache.known(self._key, [sha for sha in set(shas) if sha])
         sizes = list(zip(block["width"].tolist(), block["height"].tolist(), strict=True))
@@ -211,7 +204,7 @@ class _Intake:
             if len(vector) and sha not in known
         }
         self._cache.put(self._key, list(fresh.values()))
-        self._cache.remember_files([file for file in block["file"] if file is not None])
+        self._remember_files(block, shas)
         self._run.embedded += len(fresh)
         counted = set(fresh)
         for row, sha, size, reason in zip(block["row"].tolist(), shas, sizes, block["reason"], strict=True):
@@ -222,6 +215,18 @@ class _Intake:
             self._run.from_cache += sha not in counted
             counted.discard(sha)
         check_failures(self._source, self._run.failures, self._allowed)
+
+    def _remember_files(self, block: Block, shas: list[bytes]) -> None:
+        files = zip(
+            block["row"].tolist(), block["size"].tolist(), block["mtime_ns"].tolist(), shas, strict=True
+        )
+        self._cache.remember_files(
+            [
+                FileEntry(self._source.absolute(row), size, mtime_ns, sha)
+                for row, size, mtime_ns, sha in files
+                if size >= 0
+            ]
+        )
 
     def finished(self) -> EmbeddingRun:
         """Return the run as the local engine does."""

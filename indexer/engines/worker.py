@@ -10,16 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from indexer.cache import FileEntry
 from indexer.embedding import NOTHING_FOUND, UNIT_TOLERANCE
-from indexer.errors import PictureError
+from indexer.errors import ModelError, PictureError
 from indexer.images import Preprocessing
 from indexer.models import Model, ModelSource
 from indexer.models.runtime import Threads
 from indexer.source import Source
 
-# Columns by name, each with an entry for every row: row, sha, width, height, vector, reason, file.
+# Columns by name, each with an entry for every row: row, sha, width, height, vector, reason,
+# size, mtime_ns, error.
 Block = dict[str, Any]
+# The fingerprint of a picture that is no local file, or whose digest is not to be remembered.
+NO_FILE = (-1, -1)
 _BATCH = 16
 
 
@@ -41,7 +43,7 @@ class _Seen(NamedTuple):
     pixels: Any = None
     width_px: int = 0
     height_px: int = 0
-    file: FileEntry | None = None
+    file: tuple[int, int] = NO_FILE
 
 
 class BlockEmbedder:
@@ -56,15 +58,24 @@ class BlockEmbedder:
         self._model: Model | None = None
 
     def __call__(self, block: Block) -> Block:
-        """Return what became of each row of a block; vectors as bytes, b"" where there is none."""
+        """Return what became of each row of a block; vectors as bytes, b"" where there is none.
+
+        error: why the network could not be had, "" where it could; such an error is no picture's fault.
+        """
         seen: list[_Seen] = []
         vectors: list[bytes] = []
+        error = ""
         rows = next(iter(block.values())).tolist()
         for batch in _batches(rows, self._job.batch_size or _BATCH):
             read = list(self._pool.map(self._read, batch))
             seen += read
-            vectors += self._embed(read)
+            try:
+                vectors += self._embed(read)
+            except ModelError as problem:  # as a value: Ray passes no exception on as it was
+                error = str(problem)
+                vectors += [b""] * len(read)
         return {
+            "error": _objects([error] * len(seen)),
             "row": np.array([each.row for each in seen], np.int64),
             "sha": _objects([each.sha for each in seen]),
             "width": np.array([each.width_px for each in seen], np.int32),
@@ -76,22 +87,22 @@ class BlockEmbedder:
                 ]
             ),
             "vector": _objects(vectors),
-            "file": _objects([each.file for each in seen]),
+            "size": np.array([each.file[0] for each in seen], np.int64),
+            "mtime_ns": np.array([each.file[1] for each in seen], np.int64),
         }
 
     def _read(self, row: int) -> _Seen:
         source = self._job.source
-        file, sha = source.fingerprint(row), b""
+        file, sha = source.fingerprint(row) or NO_FILE, b""
         try:
             data = source.read(row)
             sha = hashlib.sha256(data).digest()
-            entry = None if file is None else FileEntry(source.absolute(row), *file, sha)
             if sha in self._known:
-                return _Seen(row, sha, file=entry)
+                return _Seen(row, sha, file=file)
             pixels, width_px, height_px = self._spec.pixels(data)
         except PictureError as error:
             return _Seen(row, sha, error.reason)
-        return _Seen(row, sha, "", pixels, width_px, height_px, entry)
+        return _Seen(row, sha, "", pixels, width_px, height_px, file)
 
     def _embed(self, seen: list[_Seen]) -> list[bytes]:
         """Return the vectors of those that have pixels, as bytes."""
