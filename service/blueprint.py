@@ -15,7 +15,6 @@ from service.catalogue import Catalogue
 from service.config import ServiceConfig
 from service.context import Service
 from service.hooks import Hooks
-from service.images import add_images
 from service.replies import problem_reply
 from service.system import add_system
 
@@ -67,7 +66,6 @@ def create_blueprint(
     blueprint.register_error_handler(Exception, problem_reply)
     add_system(blueprint, service)
     add_api(blueprint, service)
-    add_images(blueprint, service)
     if importlib.util.find_spec("service.gallery") is not None:
         importlib.import_module("service.gallery").add_gallery(blueprint, service)
     return blueprint

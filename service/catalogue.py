@@ -14,38 +14,40 @@ from time import perf_counter
 from typing import Any, Self
 
 from indexer.config import index_folder
-from indexer.errors import PictureError, QueryError, VitrineError
-from indexer.images import MAX_BYTES
-from indexer.places import TooManyBytes, read_local
+from indexer.errors import QueryError, VitrineError
 from indexer.snapshot import IndexFolder
 from indexer.table import Product
 from service import answers, overview
 from service.answers import Json
 from service.config import ServiceConfig
 from service.embedder import BatchingEmbedder
-from service.errors import DeletedProduct, IdTaken, UnknownProduct
+from service.errors import IdTaken
 from service.live import LiveView
-from service.photos import PhotoEmbedder, Photos, model_key
+from service.photos import Image, PhotoEmbedder, Photos, model_key, read_image
 from service.pictures import Picture, PictureFiles
 from service.problems import problem_of
-from service.queries.nearest import (
-    Reference,
-    product_reference,
-    products_reference,
-    recommend,
-    vector_reference,
-)
+from service.queries.nearest import Reference, product_reference, recommend
 from service.queries.options import SearchOptions
-from service.queries.text import best_product, find_products
-from service.requests import BatchRequest, ChangesQuery, ImageQuery, ProductForm, ProductsQuery, SearchRequest
+from service.queries.text import find_products
+from service.references import known_row, live_row, reference_of
+from service.requests import (
+    BatchRequest,
+    ChangesQuery,
+    ImageQuery,
+    MatrixQuery,
+    PairsQuery,
+    ProductForm,
+    ProductsQuery,
+    ProjectionQuery,
+    SearchRequest,
+    parsed,
+)
 from service.stores import open_store
 from service.thumbnails import Format
 from service.timing import stage
 from service.uploads import NewProduct
 from service.view import View
 from service.writer import ANYBODY, Caller, ModelChanged, StoredPicture, Writer
-
-Image = bytes | str | os.PathLike[str]
 
 
 class Catalogue:
@@ -118,61 +120,47 @@ class Catalogue:
         """Return the view of now. Raises SnapshotMissing while nothing is published."""
         return self._pinned or self.live.view()
 
-    def similar(self, id: str, **options: Any) -> Json:
+    def similar(self, id: str, options: SearchOptions | None = None, **named: Any) -> Json:
         """Recommend for a product, which is never among its own hits. Options as in SearchOptions."""
         started = perf_counter()
-        checked, view = SearchOptions.parse(options), self.view()
-        row = _live_row(view, id)
+        checked, view = options or parsed(SearchOptions, named), self.view()
+        row = live_row(view, id)
         return self._page(view, product_reference(view, row), checked, started, row)
 
     def search(
-        self, *, image: Image | None = None, crop: Sequence[float] | str | None = None, **request: Any
+        self,
+        request: SearchOptions | None = None,
+        *,
+        image: Image | None = None,
+        crop: Sequence[float] | str | None = None,
+        **named: Any,
     ) -> Json:
         """Recommend for exactly one of product, products, vector, text or image (bytes or a path).
 
-        crop: (x, y, w, h) of the image, each a share of its side in 0..1. Options as in SearchOptions.
+        crop: (x, y, w, h) of the image, each a share of its side in 0..1. request: a SearchRequest, or for an
+        image SearchOptions, in place of named values.
         """
         started = perf_counter()
-        if image is None:
-            if crop is not None:
-                raise QueryError("crop needs an image", field="crop")
-            return self._search(SearchRequest.parse(request), started)
-        if named := [name for name in _REFERENCES if name in request]:
-            raise QueryError(f"an image and {named[0]} cannot both be the reference", field=named[0])
-        options = SearchOptions.parse(request)
-        view = self.view()
-        with stage("embed"):
-            reference = Reference(self.photos.query(_bytes(image), crop, view))
-        return self._page(view, reference, options, started)
-
-    def _search(self, request: SearchRequest, started: float) -> Json:
-        given = [name for name in _REFERENCES if getattr(request, name) is not None]
-        if len(given) != 1:
-            raise QueryError(
-                f"give exactly one of {', '.join(_REFERENCES)}", field=given[1] if given else None
-            )
-        view, options = self.view(), request.options()
-        if request.vector is not None:
-            return self._page(view, vector_reference(view, request.vector), options, started)
-        if request.products is not None:
-            like = [_live_row(view, each, field="products") for each in request.products.like]
-            unlike = [_live_row(view, each, field="products") for each in request.products.unlike]
-            return self._page(view, products_reference(view, like, unlike), options, started)
-        if request.product is not None:
-            row = _live_row(view, request.product, field="product")
+        asked = request or parsed(SearchRequest if image is None else SearchOptions, named)
+        view, row = self.view(), None
+        if image is not None:
+            with stage("embed"):
+                reference = Reference(self.photos.query(image, crop, view))
+        elif crop is not None or not isinstance(asked, SearchRequest):
+            raise QueryError("crop needs an image", field="crop")
         else:
-            with stage("text"):
-                row = best_product(view, request.text or "")
-        return self._page(view, product_reference(view, row), options, started, row)
+            reference, row = reference_of(view, asked)
+            asked = asked.options()
+        return self._page(view, reference, asked, started, row)
 
     def search_batch(self, searches: Sequence[Mapping[str, Any]]) -> Json:
         """Answer up to 256 searches of one moment, in order; one that fails is answered by its problem."""
-        request, now = BatchRequest.parse({"searches": list(searches)}), self.pinned()
-        return {"answers": [now._answer_or_problem(each) for each in request.searches]}
+        asked, now = parsed(BatchRequest, {"searches": list(searches)}), self.pinned()
+        return {"answers": [now._answer_or_problem(each) for each in asked.searches]}
 
     def _answer_or_problem(self, search: Mapping[str, Any]) -> Json:
         try:
-            return self._search(SearchRequest.parse(search), perf_counter())
+            return self.search(parsed(SearchRequest, search))
         except VitrineError as error:
             return problem_of(error)
 
@@ -198,9 +186,9 @@ class Catalogue:
             answer["trace"] = [{"stage": name, "left": left} for name, left in found.trace]
         return answer
 
-    def products(self, **query: Any) -> Json:
+    def products(self, query: ProductsQuery | None = None, **named: Any) -> Json:
         """Find products by words of name, category and id: q, category, deleted, limit, offset."""
-        asked, view = ProductsQuery.parse(query), self.view()
+        asked, view = query or parsed(ProductsQuery, named), self.view()
         with stage("text"):
             found = find_products(
                 view,
@@ -224,15 +212,15 @@ class Catalogue:
     def product(self, id: str) -> Json:
         """Return one live product. Raises UnknownProduct, DeletedProduct."""
         view = self.view()
-        return answers.full(view.product(_live_row(view, id)), self._url)
+        return answers.full(view.product(live_row(view, id)), self._url)
 
-    def picture(self, id: str, size: int | str | None = None, format: Format = "JPEG") -> Picture:
+    def picture(self, id: str, size: int | None = None, format: Format = "JPEG") -> Picture:
         """Return a product's picture, deleted or not: the original, or a thumbnail of at most `size` px.
 
         Raises UnknownProduct, PictureAbsent, QueryError.
         """
-        asked, view = ImageQuery.parse({"size": size}), self.view()
-        product, source = view.product(_row(view, id)), view.snapshot.manifest.source
+        asked, view = parsed(ImageQuery, {"size": size}), self.view()
+        product, source = view.product(known_row(view, id)), view.snapshot.manifest.source
         with stage("picture"):
             if asked.size is None:
                 return self.pictures.original(product, source)
@@ -242,25 +230,25 @@ class Catalogue:
         """Return every category with its counts and some ids."""
         return overview.categories(self.view())
 
-    def matrix(self, **query: Any) -> Json:
+    def matrix(self, query: MatrixQuery | None = None, **named: Any) -> Json:
         """Return how alike the categories are: linkage, category."""
-        return overview.matrix(self.view(), query)
+        return overview.matrix(self.view(), query or parsed(MatrixQuery, named))
 
-    def pairs(self, **query: Any) -> Json:
+    def pairs(self, query: PairsQuery | None = None, **named: Any) -> Json:
         """Return the closest product pairs across categories a and b: a, b, limit."""
-        return overview.pairs(self.view(), query, self._url)
+        return overview.pairs(self.view(), query or parsed(PairsQuery, named), self._url)
 
-    def projection(self, **query: Any) -> Json:
+    def projection(self, query: ProjectionQuery | None = None, **named: Any) -> Json:
         """Return products as points: dimensions, category, fit, limit."""
-        return overview.projection(self.view(), query)
+        return overview.projection(self.view(), query or parsed(ProjectionQuery, named))
 
     def status(self) -> Json:
         """Return what is being served, and from what."""
         return overview.status(self.live)
 
-    def changes(self, **query: Any) -> Json:
+    def changes(self, query: ChangesQuery | None = None, **named: Any) -> Json:
         """Return the newest changes of the journal, newest first: limit."""
-        asked = ChangesQuery.parse(query)
+        asked = query or parsed(ChangesQuery, named)
         return {"changes": [answers.change(each) for each in self.live.recent_changes(asked.limit)]}
 
     def reload(self) -> Json:
@@ -268,14 +256,16 @@ class Catalogue:
         self.live.reload()
         return self.status()
 
-    def add(self, image: Image, *, by: Caller = ANYBODY, **fields: Any) -> Json:
+    def add(
+        self, image: Image, form: ProductForm | None = None, *, by: Caller = ANYBODY, **named: Any
+    ) -> Json:
         """Add a product: name, category, and optionally id, group, attributes. The next question finds it.
 
         image: bytes or a path. Raises PictureError, IdTaken, QueryError, ModelError, StorageFull.
         """
-        form = ProductForm.parse(fields)
-        new = NewProduct(form.name, form.category, form.id, form.group, form.attributes)
-        data, sha256 = _bytes(image), ""
+        asked = form or parsed(ProductForm, named)
+        new = NewProduct(asked.name, asked.category, asked.id, asked.group, asked.attributes)
+        data, sha256 = read_image(image), ""
         while True:
             view = self.view()
             product = new.checked(view)
@@ -310,32 +300,3 @@ class Catalogue:
 
     def _show_several(self, products: Sequence[Product]) -> Json:
         return {"products": [answers.full(each, self._url) for each in products]}
-
-
-_REFERENCES = ("product", "products", "vector", "text")
-
-
-def _row(view: View, product_id: str, field: str = "id") -> int:
-    row = view.row_of(product_id)
-    if row is None:
-        raise UnknownProduct(product_id, field=field)
-    return row
-
-
-def _live_row(view: View, product_id: str, field: str = "id") -> int:
-    row = _row(view, product_id, field)
-    if not view.live[row]:
-        raise DeletedProduct(product_id, view.product(row).deleted_at, field=field)
-    return row
-
-
-def _bytes(image: Image) -> bytes:
-    """Return the bytes of an image given as such or by its path. Raises PictureError."""
-    if isinstance(image, bytes):
-        return image
-    try:
-        return read_local(os.fspath(image), MAX_BYTES)
-    except TooManyBytes as error:
-        raise PictureError(str(error), kind="too-large") from error
-    except (OSError, ValueError) as error:
-        raise PictureError(f"{image} cannot be read: {error}", kind="missing") from error

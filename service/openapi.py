@@ -16,8 +16,7 @@ from service.answers import API
 from service.api import OPERATIONS
 from service.api.operations import Operation
 from service.api.reading import list_fields
-from service.api.schemas import HealthShape, ProblemShape
-from service.requests import ImageQuery
+from service.api.schemas import HealthShape, ProblemShape, ReadyShape
 
 Json = dict[str, Any]
 _REF = "#/components/schemas/{model}"
@@ -60,10 +59,9 @@ def _document() -> Json:
 
 
 def _schemas() -> Json:
-    models: dict[type[BaseModel], None] = {ProblemShape: None, HealthShape: None}
+    models: dict[type[BaseModel], None] = {ProblemShape: None, HealthShape: None, ReadyShape: None}
     for operation in OPERATIONS:
-        models[operation.answer] = None
-        for model in (operation.body, operation.form):
+        for model in (operation.answer, operation.body, operation.form):
             if model is not None:
                 models[model] = None
     wanted = [(model, "validation") for model in models]
@@ -75,8 +73,21 @@ def _schemas() -> Json:
 
 
 def _add_image(form: Json) -> None:
+    form["properties"] = {name: _as_text(each) for name, each in form["properties"].items()}
     form["properties"]["image"] = {"type": "string", "format": "binary", "description": "JPEG, PNG, WebP, …"}
     form["required"] = [*form.get("required", []), "image"]
+
+
+def _as_text(schema: Json) -> Json:
+    """Return a schema for a value written as text: null is not written, and a boolean may be 1 or 0."""
+    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(kinds) == 1:
+        rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+        return {**rest, **kinds[0]}
+    if schema.get("type") == "boolean":
+        rest = {name: value for name, value in schema.items() if name != "type"}
+        return {**rest, "anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
+    return schema
 
 
 def _paths(has_keys: bool) -> Json:
@@ -84,15 +95,11 @@ def _paths(has_keys: bool) -> Json:
     for operation in OPERATIONS:
         path = API + _template(operation.path)
         paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, has_keys)
-    paths[f"{API}/products/{{id}}/image"] = {"get": _image_operation()}
-    for path, name, summary in (
-        ("/healthz", "healthz", "Alive"),
-        ("/readyz", "readyz", "Ready: a snapshot is open"),
-    ):
-        answers = {"200": _content(summary, "HealthShape")}
-        if name == "readyz":
-            answers["503"] = _problem(503)
-        paths[path] = {
+    healthz = {"200": _content("Alive", "HealthShape")}
+    readyz = {"200": _content("Ready: a snapshot is open", "ReadyShape"), "503": _problem(503)}
+    for name, answers in (("healthz", healthz), ("readyz", readyz)):
+        summary = answers["200"]["description"]
+        paths[f"/{name}"] = {
             "get": {"operationId": name, "summary": summary, "tags": ["service"], "responses": answers}
         }
     text = {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -115,8 +122,7 @@ def _operation(operation: Operation, has_keys: bool) -> Json:
         "responses": _responses(operation),
     }
     parameters = [_ID] if "<id>" in operation.path else []
-    if operation.query is not None:
-        parameters += _query_parameters(operation.query)
+    parameters += _query_parameters(operation.query)
     if operation.writes:
         parameters.append(_IDEMPOTENCY_KEY)
         if has_keys:
@@ -140,33 +146,31 @@ _IDEMPOTENCY_KEY: Json = {
 
 def _responses(operation: Operation) -> Json:
     status = str(operation.status)
-    answers = {status: _content(HTTPStatus(operation.status).phrase, operation.answer.__name__)}
+    if operation.answer is None:
+        answers: Json = dict(_PICTURE_ANSWERS)
+    else:
+        answers = {status: _content(HTTPStatus(operation.status).phrase, operation.answer.__name__)}
     if operation.tagged:
         answers[status]["headers"] = {"ETag": {"schema": {"type": "string"}}}
         answers["304"] = {"description": "nothing changed since the answer with this ETag"}
     problems = {*_ALWAYS, *operation.problems}
     if operation.writes:
-        problems |= {401, 403}
+        problems |= {401, 403, 409}
     answers |= {str(code): _problem(code) for code in sorted(problems)}
     return answers
 
 
-def _image_operation() -> Json:
-    picture = {"schema": {"type": "string", "format": "binary"}}
-    kinds = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/avif")
-    return {
-        "operationId": "image",
-        "summary": "A product's picture: the original, or a thumbnail as WebP or JPEG.",
-        "tags": ["products"],
-        "parameters": [_ID, *_query_parameters(ImageQuery)],
-        "responses": {
-            "200": {"description": "OK", "content": dict.fromkeys(kinds, picture)},
-            "206": {"description": "a part of it", "content": dict.fromkeys(kinds, picture)},
-            "304": {"description": "nothing changed"},
-            "416": {"description": "no such part"},
-            **{str(code): _problem(code) for code in (*_ALWAYS, 404, 422)},
-        },
+_PICTURE: Json = {
+    "content": {
+        f"image/{kind}": {"schema": {"type": "string", "format": "binary"}}
+        for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif")
     }
+}
+_PICTURE_ANSWERS: Json = {
+    "200": {"description": "OK", **_PICTURE},
+    "206": {"description": "the part asked for", **_PICTURE},
+    "304": {"description": "nothing changed since the answer with this ETag"},
+}
 
 
 def _query_parameters(model: type[BaseModel]) -> list[Json]:
@@ -174,7 +178,8 @@ def _query_parameters(model: type[BaseModel]) -> list[Json]:
     lists = list_fields(model)
     found = []
     for name, each in schema["properties"].items():
-        described = {key: value for key, value in each.items() if key not in ("title", "description")}
+        plain = _as_text(each)
+        described = {key: value for key, value in plain.items() if key not in ("title", "description")}
         parameter: Json = {
             "name": name,
             "in": "query",
@@ -185,6 +190,8 @@ def _query_parameters(model: type[BaseModel]) -> list[Json]:
             parameter["required"] = True
         if name in lists:
             parameter |= {"style": "form", "explode": True}
+        elif name not in schema.get("required", ()) and described.get("type") != "object":
+            parameter["allowEmptyValue"] = True
         if described.get("type") == "object":
             parameter["content"] = {"application/json": {"schema": parameter.pop("schema")}}
         found.append(parameter)

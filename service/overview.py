@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from service import answers
@@ -72,9 +69,8 @@ def _categories(view: View) -> list[Json]:
     ]
 
 
-def matrix(view: View, query: Mapping[str, Any]) -> Json:
+def matrix(view: View, asked: MatrixQuery) -> Json:
     """Return the likeness of categories; see service.queries.matrix."""
-    asked = MatrixQuery.parse(query)
     with stage("matrix"):
         found = matrices.category_matrix(view, asked.linkage, asked.category or None)
     return {
@@ -86,9 +82,8 @@ def matrix(view: View, query: Mapping[str, Any]) -> Json:
     }
 
 
-def pairs(view: View, query: Mapping[str, Any], url: ImageUrl) -> Json:
+def pairs(view: View, asked: PairsQuery, url: ImageUrl) -> Json:
     """Return the closest product pairs of two categories; see service.queries.matrix."""
-    asked = PairsQuery.parse(query)
     with stage("matrix"):
         found = matrices.closest_pairs(view, asked.a, asked.b, asked.limit)
     return {
@@ -104,9 +99,8 @@ def pairs(view: View, query: Mapping[str, Any], url: ImageUrl) -> Json:
     }
 
 
-def projection(view: View, query: Mapping[str, Any]) -> Json:
+def projection(view: View, asked: ProjectionQuery) -> Json:
     """Return products as points along the principal components; see service.queries.projection."""
-    asked = ProjectionQuery.parse(query)
     with stage("projection"):
         found = project(view, asked.dimensions, categories=asked.category, fit=asked.fit, limit=asked.limit)
     axes = ("x", "y", "z")[: asked.dimensions]

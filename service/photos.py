@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,14 +18,16 @@ import numpy as np
 
 from indexer.cache import CacheEntry, EmbeddingCache
 from indexer.config import Layout
-from indexer.errors import QueryError, VitrineError
-from indexer.images import open_picture
+from indexer.errors import PictureError, QueryError, VitrineError
+from indexer.images import MAX_BYTES, open_picture
 from indexer.manifest import ModelRecord
+from indexer.places import TooManyBytes, read_local
 from indexer.transform import FloatVector
 from service.view import View
 
 log = logging.getLogger(__name__)
 CROPPED_MAX_PX = 1536
+Image = bytes | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,9 @@ class Photos:
             self._keep(key, CacheEntry(sha256, photo.width_px, photo.height_px, photo.vector))
         return photo
 
-    def query(self, data: bytes, crop: Sequence[float] | str | None, view: View) -> FloatVector:
+    def query(self, image: Image, crop: Sequence[float] | str | None, view: View) -> FloatVector:
         """Return (D,) the vector to search with, in the view's space. crop: x, y, w, h, shares of sides."""
+        data = read_image(image)
         photo = self.embed(data if crop is None else cropped(data, crop), view)
         found: FloatVector = view.snapshot.transform.apply(photo.vector[np.newaxis])[0]
         return found
@@ -121,6 +124,18 @@ class Photos:
         return self._cache
 
 
+def read_image(image: Image) -> bytes:
+    """Return the bytes of an image given as such or by its path. Raises PictureError."""
+    if isinstance(image, bytes):
+        return image
+    try:
+        return read_local(os.fspath(image), MAX_BYTES)
+    except TooManyBytes as error:
+        raise PictureError(str(error), kind="too-large") from error
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{image!s} cannot be read: {error}", kind="missing") from error
+
+
 def model_key(view: View) -> str:
     """Return the key of the model whose vectors a view holds (indexer.models.ModelSource.key)."""
     model = view.snapshot.manifest.model
@@ -147,7 +162,7 @@ def cropped(data: bytes, crop: Sequence[float] | str) -> bytes:
 def _box(crop: Sequence[float] | str) -> tuple[float, float, float, float]:
     """Read four numbers, from text with commas or in a sequence. Raises QueryError."""
     try:
-        parts = json.loads(f"[{crop.strip('[] ')}]") if isinstance(crop, str) else crop
+        parts = crop.split(",") if isinstance(crop, str) else crop
         x, y, width, height = (float(part) for part in parts)
     except (TypeError, ValueError):
         raise QueryError("crop is four numbers: x,y,w,h", field="crop", malformed=True) from None

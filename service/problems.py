@@ -25,7 +25,7 @@ _KINDS: dict[type[VitrineError], tuple[int, str, str]] = {
     errors.PictureAbsent: (404, "picture-absent", "The picture cannot be served"),
     errors.IdTaken: (409, "id-taken", "The id is taken"),
     errors.NothingToUndo: (409, "nothing-to-undo", "There is nothing to undo"),
-    errors.KeyReused: (422, "idempotency-key-reused", "The Idempotency-Key was used for something else"),
+    errors.KeyReused: (409, "idempotency-key-reused", "The Idempotency-Key was used for something else"),
     errors.KeyRequired: (401, "key-required", "A key is needed to write"),
     errors.WriteForbidden: (403, "write-forbidden", "This write is not allowed"),
     errors.HostForbidden: (421, "host-forbidden", "This service does not answer for that host"),

@@ -45,7 +45,8 @@ class WholeResponse(Response):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as WSGI wants it."""
-        if not self.is_sequence or self._on_close or environ["REQUEST_METHOD"] == "HEAD":
+        is_bodiless = environ["REQUEST_METHOD"] == "HEAD" or self.status_code in (204, 304)
+        if is_bodiless or not self.is_sequence or self._on_close:
             return super().__call__(environ, start_response)
         data = self.get_data()
         self.headers["Content-Length"] = str(len(data))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -12,9 +13,13 @@ from indexer.errors import QueryError
 from service.queries.options import MAX_OFFSET, Names, SearchOptions
 
 Model = TypeVar("Model", bound=BaseModel)
+REFERENCES = ("product", "products", "vector", "text")
+BOOLEANS = frozenset({"true", "false", "1", "0"})
 MAX_PAGE = 1000
 MAX_BATCH = 256
 MAX_POINTS = 100_000
+_NUMBER = r"[0-9]+(\.[0-9]+)?([eE]-?[0-9]+)?"
+_FOUR_NUMBERS = f"^({_NUMBER}(,{_NUMBER}){{3}})?$"
 # Well-formed, but asking for what cannot be: HTTP 422. Everything else that pydantic finds is malformed: 400.
 _IMPOSSIBLE = frozenset(
     {
@@ -29,14 +34,13 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Self:
-        """Check values that came from outside. Raises QueryError naming the first that is wrong."""
-        return parsed(cls, given)
 
+def parsed(model: type[Model], given: Mapping[str, Any], *, is_text: bool = True) -> Model:
+    """Return `given` as a model. Raises QueryError, malformed or impossible, naming the first wrong field.
 
-def parsed(model: type[Model], given: Mapping[str, Any]) -> Model:
-    """Return `given` as a model. Raises QueryError, malformed or impossible, naming the first wrong field."""
+    is_text: numbers and booleans may be written as text, as in a query string; in JSON they may not.
+    """
+    _refuse_wrong_kinds(model, given, is_text)
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
@@ -50,6 +54,31 @@ def parsed(model: type[Model], given: Mapping[str, Any]) -> Model:
         raise QueryError(message, field=field, malformed=first["type"] not in _IMPOSSIBLE) from None
 
 
+def _refuse_wrong_kinds(model: type[BaseModel], given: Mapping[str, Any], is_text: bool) -> None:
+    """Raise QueryError for a boolean given as a number and, in JSON, for a text given as either."""
+    for name, value in given.items():
+        kinds = _kinds(model).get(name, frozenset())
+        if isinstance(value, str):
+            is_wrong = bool(kinds & {int, float, bool}) and not is_text
+            is_wrong |= kinds == {bool} and value.lower() not in BOOLEANS
+        elif isinstance(value, bool):
+            is_wrong = bool(kinds & {int, float})
+        else:
+            is_wrong = isinstance(value, (int, float)) and kinds == {bool}
+        if is_wrong:
+            raise QueryError(f"{name}: {value!r} is of the wrong kind", field=name, malformed=True)
+
+
+@lru_cache
+def _kinds(model: type[BaseModel]) -> dict[str, frozenset[Any]]:
+    """Return the types that each field of a model takes, None apart."""
+    fields = model.model_fields.items()
+    return {
+        name: frozenset(get_args(field.annotation) or (field.annotation,)) - {type(None)}
+        for name, field in fields
+    }
+
+
 def _as_object(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -57,6 +86,10 @@ def _as_object(value: Any) -> Any:
         except ValueError:
             raise ValueError("is not a JSON object") from None
     return value
+
+
+class Nothing(Request):
+    """For what takes no values."""
 
 
 class ProductsQuery(Request):
@@ -87,8 +120,8 @@ class MatrixQuery(Request):
 class PairsQuery(Request):
     """Two categories to compare product by product."""
 
-    a: str = Field(description="a category")
-    b: str = Field(description="another category")
+    a: str = Field(min_length=1, description="a category")
+    b: str = Field(min_length=1, description="another category")
     limit: int = Field(10, ge=1, le=100, description="how many pairs to return")
 
 
@@ -144,12 +177,20 @@ class BatchRequest(Request):
 class ProductForm(Request):
     """The fields of an upload, its picture apart."""
 
-    name: str = Field(description="the product's name")
-    category: str = Field(description="its category, known or new")
+    name: str = Field(min_length=1, description="the product's name")
+    category: str = Field(min_length=1, description="its category, known or new")
     id: str | None = Field(None, description="its id; made from the name by default")
     group: str | None = Field(None, description="ties pictures of one item")
     attributes: Annotated[dict[str, Any], BeforeValidator(_as_object)] = Field(
         default_factory=dict, description="a JSON object of texts, numbers and booleans"
+    )
+
+
+class ImageSearchForm(SearchOptions):
+    """Options of a search by photo."""
+
+    crop: str | None = Field(
+        None, pattern=_FOUR_NUMBERS, description="x,y,w,h of the photo, each a share of its side in 0..1"
     )
 
 

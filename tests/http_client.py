@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Self, cast
 
 from flask import Flask
 from werkzeug.datastructures import Headers
@@ -15,6 +15,9 @@ class Reply(Protocol):
     mimetype: str
     headers: Headers
     json: Any
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Client(Protocol):

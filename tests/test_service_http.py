@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,27 @@ def test_a_file_name_is_never_used(client: Client, small_index: Any) -> None:
     stored = [path.name for path in (small_index / "uploads").iterdir()]
     assert len(stored) == 1
     assert len(stored[0]) == 64 + len(".jpg")
+
+
+@pytest.mark.parametrize("name", ["image", "request", "self", "id", "by", "crop", "options", "named"])
+def test_no_name_reaches_an_argument_of_python(client: Client, name: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(jpeg())
+    assert_problem(client.post(f"{API}/search", json={name: str(secret)}), 400, "malformed-request")
+    assert_problem(client.get(f"{SIMILAR}?{name}=x"), 400, "malformed-request")
+    assert_problem(client.get(f"{API}/products/p00/image?{name}=x"), 400, "malformed-request")
+    assert_problem(client.get(f"{API}/products/p00?{name}=x"), 400, "malformed-request")
+    assert_problem(client.post(f"{API}/search/batch", json={name: []}), 400, "malformed-request")
+
+
+def test_options_lists_what_a_path_offers(client: Client) -> None:
+    for path, allowed in (
+        (SIMILAR, "GET, HEAD, OPTIONS"),
+        (f"{API}/products/p00", "DELETE, GET, HEAD, OPTIONS"),
+    ):
+        response = client.options(path)
+        assert (response.status_code, response.headers["Allow"]) == (204, allowed)
+    assert_problem(client.options(f"{API}/nothing"), 404, "not-found")
 
 
 def test_one_value_given_twice_is_refused_and_empty_ones_are_not_given(client: Client) -> None:
@@ -252,7 +274,7 @@ def test_the_same_idempotency_key_writes_once(client: Client, made: list[Made]) 
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json == again.json
     assert client.get(f"{API}/status").json["products"] == len(made) + 1
-    assert_problem(upload("k1", "Outro"), 422, "idempotency-key-reused")
+    assert_problem(upload("k1", "Outro"), 409, "idempotency-key-reused")
     assert upload("k2").json["id"] != first.json["id"]
     assert_problem(upload("k" * 256), 400, "malformed-request")
     key = {"Idempotency-Key": "d1"}

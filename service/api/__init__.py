@@ -1,10 +1,11 @@
 """The HTTP API: operations as data, one module a subject, and how requests reach them (`routes`)."""
 
-from service.api import products, searches, state
+from service.api import images, products, searches, state
 from service.api.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *products.operation.all,
+    *images.operation.all,
     *searches.operation.all,
     *state.operation.all,
 )

@@ -9,17 +9,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from service.catalogue import Catalogue
+from service.requests import Nothing
 from service.writer import Caller
-
-Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as its handler sees it. `values` come from the query string, the form or the JSON body."""
+    """One request as its handler sees it: what was asked, checked, and by whom.
+
+    asked: the operation's model, from the query string, the form or the JSON body.
+    """
 
     catalogue: Catalogue
-    values: Values
+    asked: Any
     caller: Caller
     image: bytes = b""
 
@@ -31,15 +33,16 @@ Handler = Callable[..., Any]
 class Operation:
     """One method of one path.
 
-    query, body, form: what it takes, as a model; a form has a file `image` too. tagged: the answer depends on
-    nothing but the view and the request, so that its ETag can be. problems: statuses besides those of all.
+    query, body, form: what it takes, as a model; a form has a file `image` too. answer: None for a picture.
+    tagged: the answer depends on nothing but the view and the request, so that its ETag can be. problems:
+    statuses besides those of all.
     """
 
     method: str
     path: str
     handler: Handler
-    answer: type[BaseModel]
-    query: type[BaseModel] | None = None
+    answer: type[BaseModel] | None
+    query: type[BaseModel] = Nothing
     body: type[BaseModel] | None = None
     form: type[BaseModel] | None = None
     status: int = 200
@@ -53,6 +56,11 @@ class Operation:
         return self.handler.__name__
 
     @property
+    def takes(self) -> type[BaseModel]:
+        """The model of what is asked."""
+        return self.body or self.form or self.query
+
+    @property
     def summary(self) -> str:
         """The first line of the handler's docstring."""
         return (self.handler.__doc__ or "").strip().splitlines()[0]
@@ -64,7 +72,9 @@ class Operations:
 
     all: list[Operation] = field(default_factory=list)
 
-    def __call__(self, route: str, answer: type[BaseModel], **more: Any) -> Callable[[Handler], Handler]:
+    def __call__(
+        self, route: str, answer: type[BaseModel] | None, **more: Any
+    ) -> Callable[[Handler], Handler]:
         """Declare a handler. route: "GET /products"."""
         method, path = route.split()
 

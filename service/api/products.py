@@ -13,7 +13,7 @@ operation = Operations()
 @operation("GET /products", ProductsShape, query=ProductsQuery, tagged=True, problems=(422,))
 def products(call: Call) -> Json:
     """Find products by name, category or id."""
-    return call.catalogue.products(**call.values)
+    return call.catalogue.products(call.asked)
 
 
 @operation("GET /products/<id>", ProductShape, tagged=True, problems=(404, 410))
@@ -28,7 +28,7 @@ def product(call: Call, id: str) -> Json:
 )  # fmt: skip
 def add_product(call: Call) -> Json:
     """Add a product, found from the next request on."""
-    return call.catalogue.add(call.image, by=call.caller, **call.values)
+    return call.catalogue.add(call.image, call.asked, by=call.caller)
 
 
 @operation("DELETE /products/<id>", ProductShape, writes=True, problems=(404, 410, 422, 507))
@@ -52,7 +52,7 @@ def restore_product(call: Call, id: str) -> Json:
 )
 def delete_products(call: Call) -> Json:
     """Delete several products as one change."""
-    return call.catalogue.delete(IdsRequest.parse(call.values).ids, by=call.caller)
+    return call.catalogue.delete(call.asked.ids, by=call.caller)
 
 
 @operation(
@@ -60,4 +60,4 @@ def delete_products(call: Call) -> Json:
 )
 def restore_products(call: Call) -> Json:
     """Bring several products back as one change."""
-    return call.catalogue.restore(IdsRequest.parse(call.values).ids, by=call.caller)
+    return call.catalogue.restore(call.asked.ids, by=call.caller)

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Response as BaseResponse
 
 from indexer.errors import QueryError
 from service.answers import API
 from service.api import OPERATIONS
-from service.api.operations import Call, Operation, Values
+from service.api.operations import Call, Operation
 from service.api.reading import read_form, read_json, read_query
 from service.context import Service
 from service.replies import is_known, json_reply, not_modified
+from service.requests import parsed
 from service.writer import ANYBODY, Caller
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-MAX_KEY_LENGTH = 255
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_KEY = re.compile(r"[!-~]{1,255}")
 
 
 def add_api(blueprint: Blueprint, service: Service) -> None:
-    """Add every operation to a blueprint, and problems for whatever else is asked under /api/v1."""
+    """Add every operation to a blueprint, and answers for whatever else is asked under /api/v1."""
     for operation in OPERATIONS:
         blueprint.add_url_rule(
             API + operation.path,
             endpoint=operation.name,
             view_func=_view(operation, service),
             methods=[operation.method],
+            provide_automatic_options=False,
         )
     blueprint.add_url_rule(
-        f"{API}/<path:rest>", endpoint="api_fallback", view_func=_fallback(), methods=METHODS
+        f"{API}/<path:rest>",
+        endpoint="api_fallback",
+        view_func=_fallback(),
+        methods=METHODS,
+        provide_automatic_options=False,
     )
 
 
-def _view(operation: Operation, service: Service) -> Callable[..., Response]:
-    def view(**path: str) -> Response:
+def _view(operation: Operation, service: Service) -> Callable[..., BaseResponse]:
+    def view(**path: str) -> BaseResponse:
         caller = ANYBODY
         if operation.writes:
             allowed = service.guard.check_write(request)
-            if isinstance(allowed, Response):
+            if isinstance(allowed, BaseResponse):
                 return allowed
             g.actor = allowed
             caller = Caller(allowed, g.request_id, _idempotency_key())
@@ -49,19 +57,24 @@ def _view(operation: Operation, service: Service) -> Callable[..., Response]:
         if operation.tagged:
             catalogue = catalogue.pinned()
             tag = f'W/"{catalogue.view().tag}"'
-            if is_known(request, tag):
-                return not_modified(tag)
         values, image = _read(operation)
-        answer = operation.handler(Call(catalogue, values, caller, image), **path)
-        response = json_reply(answer, operation.status, tag=tag)
-        if operation.status == 201:
-            response.headers["Location"] = answer["image_url"].removesuffix("/image")
-        return response
+        asked = parsed(operation.takes, values, is_text=operation.body is None)
+        if tag is not None and is_known(request, tag):
+            return not_modified(tag)
+        answer = operation.handler(Call(catalogue, asked, caller, image), **path)
+        return answer if isinstance(answer, BaseResponse) else _reply(operation, answer, tag)
 
     return view
 
 
-def _read(operation: Operation) -> tuple[Values, bytes]:
+def _reply(operation: Operation, answer: Any, tag: str | None) -> BaseResponse:
+    response = json_reply(answer, operation.status, tag=tag)
+    if operation.status == 201:
+        response.headers["Location"] = answer["image_url"].removesuffix("/image")
+    return response
+
+
+def _read(operation: Operation) -> tuple[dict[str, Any], bytes]:
     if operation.form is not None:
         return read_form(request, operation.form)
     if operation.body is not None:
@@ -73,23 +86,28 @@ def _idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
+    if not _KEY.fullmatch(key):
         raise QueryError(
-            f"Idempotency-Key is 1 to {MAX_KEY_LENGTH} visible characters",
+            "Idempotency-Key is 1 to 255 visible ASCII characters",
             field="Idempotency-Key",
             malformed=True,
         )
     return key
 
 
-def _fallback() -> Callable[[str], Response]:
+def _fallback() -> Callable[[str], BaseResponse]:
     """Return a view that tells an unknown path from a known one asked by the wrong method."""
-    rules = Map([Rule(operation.path, methods=[operation.method]) for operation in OPERATIONS])
+    templates = Map([Rule(operation.path, methods=[operation.method]) for operation in OPERATIONS])
+    spelled = {operation.path: [operation.method] for operation in OPERATIONS if operation.body}
 
-    def fallback(rest: str) -> Any:
-        allowed = rules.bind("").allowed_methods(f"/{rest}")
-        if allowed:
-            raise MethodNotAllowed(sorted(allowed), f"{request.method} is not offered here")
-        raise NotFound("there is nothing here; /openapi.json lists what there is")
+    def fallback(rest: str) -> BaseResponse:
+        # /products/delete is an address of its own, although a product's id could be `delete`.
+        methods = spelled.get(f"/{rest}") or templates.bind("").allowed_methods(f"/{rest}")
+        if not methods:
+            raise NotFound("there is nothing here; /openapi.json lists what there is")
+        allowed = sorted({*methods, "OPTIONS"})
+        if request.method == "OPTIONS":
+            return Response(status=204, headers={"Allow": ", ".join(allowed)})
+        raise MethodNotAllowed(allowed, f"{request.method} is not offered here")
 
     return fallback

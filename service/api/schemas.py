@@ -219,6 +219,13 @@ class StatusShape(BaseModel):
 
 
 class HealthShape(Shape):
-    """Alive or ready."""
+    """Alive."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok"]
+
+
+class ReadyShape(Shape):
+    """Ready to answer."""
+
+    status: Literal["ready"]
+    snapshot: str

@@ -27,7 +27,7 @@ def status(call: Call) -> Json:
 @operation("GET /changes", ChangesShape, query=ChangesQuery, tagged=True, problems=(422,))
 def changes(call: Call) -> Json:
     """The journal, newest first."""
-    return call.catalogue.changes(**call.values)
+    return call.catalogue.changes(call.asked)
 
 
 @operation("POST /undo", UndoneShape, writes=True, problems=(409, 422, 507))
@@ -51,16 +51,16 @@ def categories(call: Call) -> Json:
 @operation("GET /categories/matrix", MatrixShape, query=MatrixQuery, tagged=True, problems=(422,))
 def matrix(call: Call) -> Json:
     """How alike the categories are."""
-    return call.catalogue.matrix(**call.values)
+    return call.catalogue.matrix(call.asked)
 
 
 @operation("GET /categories/matrix/pairs", PairsShape, query=PairsQuery, tagged=True, problems=(422,))
 def pairs(call: Call) -> Json:
     """The closest product pairs across two categories."""
-    return call.catalogue.pairs(**call.values)
+    return call.catalogue.pairs(call.asked)
 
 
 @operation("GET /projection", ProjectionShape, query=ProjectionQuery, tagged=True, problems=(422,))
 def projection(call: Call) -> Json:
     """Products as points along their principal components."""
-    return call.catalogue.projection(**call.values)
+    return call.catalogue.projection(call.asked)
