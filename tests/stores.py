@@ -103,7 +103,7 @@ class Oracle:
         self.base = len(products)
 
     def view(self) -> Any:
-        return ArrayView(self.products, self.vectors, self.live, self.base)
+        return ArrayView(self.products, self.vectors, self.live, self.base, [])
 
     def set_live(self, product_id: str, is_live: bool) -> None:
         self.live[[product.id for product in self.products].index(product_id)] = is_live
