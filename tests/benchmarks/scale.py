@@ -58,18 +58,18 @@ class Point:
     products: int
     dimension: int
     factory: str
-    fill_s: float
-    build_s: float
-    open_s: float
-    peak_rss: int
-    peak_anonymous: int
     index_bytes: int
-    disk_bytes: int
     recall_at_10: float
     p50_ms: float
     p95_ms: float
     deleted_p95_ms: float
     filtered_p95_ms: float
+    fill_s: float = 0.0
+    build_s: float = 0.0
+    open_s: float = 0.0
+    peak_rss: int = 0
+    peak_anonymous: int = 0
+    disk_bytes: int = 0
 
 
 def run(quick: bool) -> Section:
@@ -266,14 +266,18 @@ def _asked(live: LiveView, size: int, dimension: int) -> Point:
         for filters in ({"same_category": True}, {"where": {"price": {"lt": 50}}})
     ]
     filtered = _times(rows, lambda row: recommend(view, product_reference(view, row), options[row % 2]))
-    manifest = view.snapshot.manifest
+    recipe = view.snapshot.manifest.recipe
     return Point(
-        size, dimension, manifest.recipe["factory"], 0, 0, 0, 0, 0, int(manifest.recipe["memory_bytes"]), 0,
-        float(np.mean(list(_recalls(view, rows[:COMPARED])))),
-        *np.percentile(plain, [50, 95]).tolist(),
-        float(np.percentile(deleted, 95)),
-        float(np.percentile(filtered, 95)),
-    )  # fmt: skip
+        products=size,
+        dimension=dimension,
+        factory=recipe["factory"],
+        index_bytes=int(recipe["memory_bytes"]),
+        recall_at_10=float(np.mean(list(_recalls(view, rows[:COMPARED])))),
+        p50_ms=float(np.percentile(plain, 50)),
+        p95_ms=float(np.percentile(plain, 95)),
+        deleted_p95_ms=float(np.percentile(deleted, 95)),
+        filtered_p95_ms=float(np.percentile(filtered, 95)),
+    )
 
 
 def _recalls(view: Any, rows: list[int]) -> Iterator[float]:
@@ -299,5 +303,5 @@ def _times(rows: list[int], ask: Callable[[int], Any]) -> list[float]:
 if __name__ == "__main__":
     from dataclasses import asdict
 
-    found = measure(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
-    print(json.dumps(asdict(found)))
+    measured = measure(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    print(json.dumps(asdict(measured)))
