@@ -45,17 +45,17 @@ def publish_store(folder: IndexFolder, address: StoreAddress, progress: Progress
     started = time.monotonic()
     snapshot = folder.open()
     connection = Connection(address)
+    alias, collection = Alias(connection), Collection(connection, address.collection_of(snapshot.name))
+    loaded = 0
     try:
-        alias = Alias(connection)
-        collection = Collection(connection, address.collection_of(snapshot.name))
-        loaded = 0
-        if collection.sequence() is None:
-            loaded = _load(collection, snapshot, progress)
-        alias.switch_to(collection.name)
-        kept = {snapshot.name, *folder.names()}
-        old = {name: found for name, found in alias.collections().items() if name not in kept}
-        for name in old.values():
-            Collection(connection, name).drop()
+        with folder.publishing():
+            if collection.sequence() is None:
+                loaded = _load(collection, snapshot, progress)
+            alias.switch_to(collection.name)
+            kept = {snapshot.name, *folder.names()}
+            old = {name: found for name, found in alias.collections().items() if name not in kept}
+            for name in old.values():
+                Collection(connection, name).drop()
     finally:
         connection.close()
     products, seconds = len(snapshot.table), round(time.monotonic() - started, 3)

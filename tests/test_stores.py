@@ -6,14 +6,18 @@ Run against the embedded store, a file of milvus-lite and a real Milvus server.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from indexer.errors import InputError, QueryError
+from indexer.cli import main
+from indexer.errors import InputError, QueryError, StoreUnavailable
+from indexer.snapshot import IndexFolder
 from indexer.stores import collection
 from indexer.stores.address import StoreAddress
 from indexer.stores.collection import Collection
@@ -24,6 +28,7 @@ from service.queries.nearest import product_reference, recommend, vector_referen
 from service.queries.options import SearchOptions
 from service.stores import milvus as milvus_store
 from service.stores.expressions import expression_of, quoted
+from service.stores.milvus import MilvusStore
 from service.view import View
 from tests.stores import BRANDS, CATEGORIES, Oracle, Stored, make_catalogue, needs, real_server, upload_of
 
@@ -339,3 +344,24 @@ def test_addresses_that_are_none(uri: str) -> None:
     with pytest.raises(InputError) as error:
         StoreAddress.parse(uri)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "code", "said"),
+    [
+        ("milvus://db/no-good", 2, "the collection is named by"),
+        ("milvus://127.0.0.1:1/shop", 3, "127.0.0.1:1"),
+    ],
+)
+def test_publishing_where_nothing_is(store: str, code: int, said: str, small_index: Path) -> None:
+    needs("pymilvus")
+    answer = CliRunner().invoke(main, ["publish", "--index", str(small_index), "--store", store])
+    assert answer.exit_code == code
+    assert said in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_a_service_without_its_store_says_so(small_index: Path) -> None:
+    needs("pymilvus")
+    with pytest.raises(StoreUnavailable, match=re.escape("127.0.0.1:1")):
+        LiveView(IndexFolder(small_index), MilvusStore.of("milvus://127.0.0.1:1/shop"))
