@@ -34,7 +34,7 @@ build: $(READY)  ## index CATALOG into INDEX
 	$(BIN)/vitrine-indexer build "$(CATALOG)" --index "$(INDEX)" --model auto
 
 serve: $(READY)  ## serve INDEX on PORT
-	$(BIN)/vitrine-service --index "$(INDEX)" --host $(HOST) --port $(PORT)
+	$(BIN)/vitrine-service --index "$(INDEX)" --host $(HOST) --port $(PORT) --log-format text --no-access-log
 
 demo: build serve  ## install, index the demo catalogue (or CATALOG=folder) and open a gallery
 
