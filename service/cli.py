@@ -73,12 +73,10 @@ class _Command(click.Command):
 )
 @click.version_option(package_name="vitrine", prog_name="vitrine-service")
 @_settings
-@click.option(
-    "--json", "as_json", is_flag=True, envvar="VITRINE_JSON", help="Tell the address as one JSON object."
-)
-@click.option(
-    "--debug", is_flag=True, envvar="VITRINE_DEBUG", expose_value=False, help="Show a traceback on errors."
-)
+@click.option("--json", "as_json", is_flag=True, envvar="VITRINE_JSON", show_envvar=True,
+              help="Tell the address as one JSON object.")  # fmt: skip
+@click.option("--debug", is_flag=True, envvar="VITRINE_DEBUG", show_envvar=True, expose_value=False,
+              help="Show a traceback on errors.")  # fmt: skip
 def main(as_json: bool, **flags: Any) -> None:
     """Serve recommendations from an index folder, over HTTP and as a gallery.
 

@@ -23,10 +23,17 @@ TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "n
 
 
 def setting(
-    default: Any, help: str, *, flag: bool = True, choices: tuple[str, ...] = (), least: int | None = None
+    default: Any,
+    help: str,
+    *,
+    flag: bool = True,
+    choices: tuple[str, ...] = (),
+    least: int | None = None,
+    most: int | None = None,
 ) -> Any:
-    """Declare one field of ServiceConfig. least: the smallest number it takes."""
-    return field(default=default, metadata={"help": help, "flag": flag, "choices": choices, "least": least})
+    """Declare one field of ServiceConfig. least, most: the smallest and the largest number it takes."""
+    about = {"help": help, "flag": flag, "choices": choices, "least": least, "most": most}
+    return field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class ServiceConfig:
         "faiss", "where vectors are searched: faiss, the snapshot's own index, or milvus://…"
     )
     host: str = setting("127.0.0.1", "address to listen on; not loopback only with keys or --read-only")
-    port: int = setting(8000, "port to listen on; 0 takes a free one", least=0)
+    port: int = setting(8000, "port to listen on; 0 takes a free one", least=0, most=65_535)
     workers: int = setting(1, "processes; each maps the same vectors", least=1)
     threads: int = setting(8, "threads of each process", least=1)
     api_keys: tuple[str, ...] = setting((), "keys of which writes need one", flag=False)
@@ -82,6 +89,8 @@ class ServiceConfig:
                 raise InputError(f"{variable(each.name)}={value!r} is not one of {', '.join(choices)}")
             if (least := each.metadata["least"]) is not None and value < least:
                 raise InputError(f"{variable(each.name)}={value} is below {least}")
+            if (most := each.metadata["most"]) is not None and value > most:
+                raise InputError(f"{variable(each.name)}={value} is above {most}")
         for name in ("max_body", "thumbnail_cache"):
             _size(name, getattr(self, name))
         if self.store != "faiss":

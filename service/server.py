@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 20
 HEADERS_TIMEOUT_MS = 10_000
 REOPEN_EVERY_S = 2.0
+PARENT_EVERY_S = 0.5
 
 
 class Launch:
@@ -85,6 +86,7 @@ def _load(config: ServiceConfig, launch: Launch) -> Any:
         signal.SIGINT,
     ):  # inherited from the parent, whose handlers only set a flag
         signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     while True:
         try:
@@ -105,6 +107,13 @@ def _load(config: ServiceConfig, launch: Launch) -> Any:
             # Others still answer from what they have open: wait with them for a snapshot that opens.
             log.error("a new worker cannot open the index, tries again: %s", error)
             time.sleep(REOPEN_EVERY_S)
+
+
+def _leave_with(parent: int) -> None:
+    """Stop when the parent is gone: a worker left alone would share the port with the next service."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_EVERY_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _summary(app: Any) -> dict[str, Any]:
