@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer.adaptation import Catalogue, choose_transform
 from indexer.cache import EmbeddingCache
 from indexer.embedding import EmbeddingRun
 from indexer.live_state import LiveState
@@ -24,9 +25,9 @@ from indexer.progress import Progress
 from indexer.recipes import IndexReport, PreviousIndex, RecipeRequest, build_index
 from indexer.snapshot import FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, Snapshot
 from indexer.source import Source
-from indexer.table import Rows, Table, assemble_table, sort_rows_by_id, write_failures
+from indexer.table import Rows, Table, assemble_table, encode_column, sort_rows_by_id, write_failures
 from indexer.text_index import TextIndex
-from indexer.transform import FloatMatrix, Transform, fit_transform
+from indexer.transform import FloatMatrix, Transform
 
 FLOAT32_MAX_BYTES = 2 * 2**30
 BLOCK_ROWS = 4096
@@ -51,8 +52,19 @@ class Candidate:
     def raw_blocks(self, since: int = 0) -> Iterator[tuple[int, FloatMatrix]]:
         """Yield (first row, (b, D) float32) of the model's unit vectors from row `since` on, in order."""
         for start in range(since, len(self.rows), BLOCK_ROWS):
-            digests = self.run.sha256[self.rows[start : start + BLOCK_ROWS]]
-            yield start, self.cache.vectors(self.model_key, [bytes(digest) for digest in digests])
+            yield start, self._read(np.arange(start, min(start + BLOCK_ROWS, len(self.rows))))
+
+    def _read(self, rows: Rows) -> FloatMatrix:
+        digests = self.run.sha256[self.rows[rows]]
+        return self.cache.vectors(self.model_key, [bytes(digest) for digest in digests])
+
+    def as_catalogue(self) -> Catalogue:
+        """Return what a transform may be learnt from. One group, or one picture, is one item."""
+        names, codes = encode_column(self.source.products, "category", self.rows)
+        groups, items = encode_column(self.source.products, "group", self.rows)
+        digests = np.ascontiguousarray(self.run.sha256[self.rows]).view("V32").ravel()
+        pictures = np.unique(digests, return_inverse=True)[1].astype(np.int32)
+        return Catalogue(self._read, names, codes, np.where(items < 0, len(groups) + pictures, items))
 
 
 def plan_candidate(
@@ -106,10 +118,8 @@ def write_candidate(
 
 def _choose_transform(candidate: Candidate, name: str) -> Transform:
     """Fit the transform, or keep that of the snapshot which is extended, while it still fits."""
-    blocks = (block for _, block in candidate.raw_blocks())
-    fitted = fit_transform(name, blocks, len(candidate.rows))
     base = candidate.extends
-    return base.transform if base is not None and base.transform.is_close_to(fitted) else fitted
+    return choose_transform(name, candidate.as_catalogue(), base.transform if base is not None else None)
 
 
 def _index_to_extend(candidate: Candidate, transform: Transform) -> PreviousIndex | None:
@@ -162,7 +172,7 @@ def _manifest(
         model=candidate.model,
         dimension=candidate.model.dimension,
         vector_dtype=vector_dtype,
-        transform={"name": transform.name, "why": transform.why},
+        transform={"name": transform.name, "why": transform.why, **transform.figures},
         recipe=dataclasses.asdict(index),
         recall_at_10=index.recall_at_10,
         latency={"p50_ms": index.p50_ms, "p95_ms": index.p95_ms},

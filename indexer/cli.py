@@ -80,8 +80,8 @@ def main() -> None:
 @click.option("--target-recall", type=click.FloatRange(0.5, 1.0), default=0.99, show_default=True,
               help="recall@10 the index must hold against exact search.")  # fmt: skip
 @click.option("--memory", help="Most memory the index may take, such as 4GiB.")
-@click.option("--transform", type=click.Choice(["auto", "none", "centre"]), default="auto", show_default=True,
-              help="What is done to the model's vectors.")  # fmt: skip
+@click.option("--transform", type=click.Choice(["auto", "none", "centre", "adapt"]), default="auto",
+              show_default=True, help="What is done to the model's vectors.")  # fmt: skip
 @click.option("--category-from", default="auto", show_default=True,
               help="auto, folder, filename, or a regular expression with one group.")  # fmt: skip
 @click.option("--column", "columns", multiple=True, metavar="FIELD=NAME",

@@ -31,8 +31,9 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was measured. `overlap_at_10` is None where the two cannot be compared (another model, no product
-    in both, no live snapshot); `vanished` is the share of live ids that the candidate lacks."""
+    """What was measured. `overlap_at_10` is None where the two cannot be compared (another model or
+    transform, no product in both, no live snapshot); `vanished` is the share of live ids that the candidate
+    lacks."""
 
     recall_at_10: float
     target_recall: float
@@ -56,7 +57,8 @@ def compare_with_live(candidate: Snapshot, live: Snapshot | None, target_recall:
     shared = np.flatnonzero(new_rows >= 0)
     vanished = 1.0 - len(shared) / len(new_rows) if len(new_rows) else 0.0
     overlap = None
-    if manifest.model == live.manifest.model and len(shared):
+    same_space = manifest.transform["name"] == live.manifest.transform["name"]
+    if manifest.model == live.manifest.model and same_space and len(shared):
         picked = shared[np.linspace(0, len(shared) - 1, min(QUERIES, len(shared))).astype(int)]
         pairs = [(int(row), int(new_rows[row])) for row in picked]
         overlap = float(np.mean([_overlap(live, old, candidate, new) for old, new in pairs]))

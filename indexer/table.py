@@ -295,6 +295,13 @@ def assemble_table(
     return Table(pa.table(columns))
 
 
+def encode_column(products: pa.Table, name: str, rows: Rows) -> tuple[list[str], Codes]:
+    """Return the different values of a text column at some rows, and (len(rows),) their numbers; -1 null."""
+    encoded = products.column(name).take(pa.array(rows)).combine_chunks().dictionary_encode()
+    encoded = encoded if isinstance(encoded, pa.DictionaryArray) else encoded.combine_chunks()
+    return encoded.dictionary.to_pylist(), _int32(encoded.indices.fill_null(-1))
+
+
 def sort_rows_by_id(products: pa.Table, rows: Rows) -> Rows:
     """Return `rows` ordered by their id (code points)."""
     order = pc.sort_indices(products.column("id").take(pa.array(rows)))

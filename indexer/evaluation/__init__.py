@@ -1,0 +1,1 @@
+"""How well neighbours are found, measured: by category, by item, against simpler ways. Publishes nothing."""
