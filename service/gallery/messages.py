@@ -39,7 +39,9 @@ def script_messages() -> dict[str, str]:
         "points": _("{count} products"),
         "sampled": _("{count} of {total} products, the same share of each category"),
         "axis": _("Component {number} ({share} of the variance)"),
-        "noWebgl": _("This browser cannot draw the map (no WebGL). The categories lead to the same products."),
+        "noWebgl": _(
+            "This browser cannot draw the map (no WebGL). The categories lead to the same products."
+        ),
         "nothingHere": _("No product lies here."),
         "pointSaid": _("{name}, {category}"),
         **_problems(),

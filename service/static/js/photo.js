@@ -24,7 +24,7 @@ export function begin() {
   });
   document.getElementById("photo-category").addEventListener("change", () => search());
   cropper.onChange = later(() => search(), 450);
-  cropper.onEnter = () => search({ focus: true });
+  cropper.onEnter = () => search();
   document.getElementById("crop-all").addEventListener("click", () => cropper.reset());
   document.getElementById("another").addEventListener("click", () => document.getElementById("file").click());
   beginCamera();
@@ -47,6 +47,7 @@ async function take(file) {
 
 function show(id) {
   for (const each of ["drop", "camera-view", "cropper"]) document.getElementById(each).hidden = each !== id;
+  document.getElementById("photo-layout").classList.toggle("with-photo", photo !== null);
 }
 
 async function search({ focus = false } = {}) {
@@ -68,7 +69,7 @@ async function search({ focus = false } = {}) {
     reveal(hits);
     showHeld();
     announce(hits.querySelector("h2")?.textContent ?? "");
-    if (focus) hits.scrollIntoView({ block: "nearest" });
+    if (focus) hits.focus({ preventScroll: true });
   } catch (error) {
     if (error.name === "AbortError") return;
     hits.replaceChildren();

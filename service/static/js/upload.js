@@ -33,15 +33,11 @@ function add(file) {
 
 /** Do things in turn, at most AT_ONCE at a time, so that the network of the service is not flooded. */
 function inTurn(work) {
-  return new Promise((resolve) => {
-    waiting.push(async () => {
-      try {
-        resolve(await work());
-      } finally {
-        working -= 1;
-        next();
-      }
-    });
+  return new Promise((resolve, reject) => {
+    waiting.push(() => work().then(resolve, reject).finally(() => {
+      working -= 1;
+      next();
+    }));
     next();
   });
 }
