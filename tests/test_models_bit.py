@@ -163,6 +163,41 @@ def test_every_layout_of_the_same_weights_is_the_same_network(tmp_path: Path, ti
     assert distance(vectors[2], raw) < SAME / 10
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_saved_model_is_drawn_natively_where_its_variables_are_a_bits(
+    tmp_path: Path, tiny: Arrays, named: bool
+) -> None:
+    module = save_hub_module(tmp_path / "hub", tiny, named=named)
+    model = resolve(str(module), image_size=64).load()
+    operations = {operation.type for operation in model._net._session.graph.get_operations()}
+    assert ("Sqrt" in operations) is not named  # the native network has Rsqrt only
+    raw = hub_module(tiny)(pictures(64, 64).astype(np.float32) / 255).numpy()
+    assert distance(model.embed(pictures(64, 64)), raw) < SAME / 10
+    model.close()
+
+
+def test_a_saved_model_that_only_looks_like_a_bit_is_left_as_it_is(tmp_path: Path, tiny: Arrays) -> None:
+    module = hub_module(tiny)
+    tf = runtime.import_tensorflow()
+
+    class Reversed(tf.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def __call__(self, images: Any) -> Any:
+            return tf.reverse(self.inner(images), [1])
+
+    doubled = Reversed()
+    images = tf.TensorSpec([None, None, None, 3], tf.float32)
+    doubled.__call__ = tf.function(doubled.__call__, input_signature=[images])  # type: ignore[method-assign]
+    tf.saved_model.save(doubled, str(tmp_path / "hub"))
+    model = resolve(str(tmp_path / "hub"), image_size=64).load()
+    raw = module(pictures(64, 64).astype(np.float32) / 255).numpy()[:, ::-1]
+    assert distance(model.embed(pictures(64, 64)), raw) < SAME / 10
+    model.close()
+
+
 def test_a_head_changes_nothing(tmp_path: Path, tiny: Arrays) -> None:
     head = {
         "resnet/head/conv2d/kernel": np.ones((1, 1, 1024, 7), np.float32),

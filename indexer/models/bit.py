@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ModelUnavailable
 from indexer.models.bit_weights import BitWeights, read_dimension, read_weights
 from indexer.models.model import ModelSource, digest_weights, preprocessing_spec
 from indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
@@ -40,17 +39,18 @@ def load_net(source: ModelSource, threads: Threads | None = None) -> FrozenNet:
 
     Raises ModelUnavailable when the file does not hold a whole BiT.
     """
-    weights = read_weights(source.path)
-    try:
-        return freeze(
-            lambda images, hold: draw(images, weights, hold),
-            source.size_px,
-            source.value_range,
-            weight_bytes=weights.nbytes,
-            threads=threads,
-        )
-    except (ValueError, KeyError) as error:
-        raise ModelUnavailable(f"{source.path}: its arrays do not fit together as a BiT ({error})") from error
+    return freeze_weights(read_weights(source.path), source.size_px, threads)
+
+
+def freeze_weights(weights: BitWeights, size_px: tuple[int, int], threads: Threads | None) -> FrozenNet:
+    """Return the network of these weights for pictures of one size (H, W)."""
+    return freeze(
+        lambda images, hold: draw(images, weights, hold),
+        size_px,
+        VALUE_RANGE,
+        weight_bytes=weights.nbytes,
+        threads=threads,
+    )
 
 
 def draw(images: Any, weights: BitWeights, hold: Hold) -> Any:

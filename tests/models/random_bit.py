@@ -100,16 +100,19 @@ def pictures(height: int, width: int, count: int = 2, seed: int = 7) -> NDArray[
     return np.clip(images, 0, 255).astype(np.uint8)
 
 
-def save_hub_module(folder: Path, arrays: Arrays) -> Path:
-    """Save a SavedModel of TF Hub's interface: float32 in [0, 1], (B, H, W, 3) → (B, D), not unit length."""
+def save_hub_module(folder: Path, arrays: Arrays, *, named: bool = True) -> Path:
+    """Save a SavedModel of TF Hub's interface: float32 in [0, 1], (B, H, W, 3) → (B, D), not unit length.
+
+    named: whether the variables have the official names.
+    """
     from indexer.models.runtime import import_tensorflow
 
     tf = import_tensorflow()
-    tf.saved_model.save(hub_module(arrays), str(folder))
+    tf.saved_model.save(hub_module(arrays, named=named), str(folder))
     return folder
 
 
-def hub_module(arrays: Arrays) -> Any:
+def hub_module(arrays: Arrays, *, named: bool = True) -> Any:
     """Return the module that `save_hub_module` saves; calling it is what the notebook did."""
     from indexer.models.runtime import import_tensorflow
 
@@ -121,7 +124,9 @@ def hub_module(arrays: Arrays) -> Any:
     class HubModule(tf.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.values = {name: tf.Variable(array) for name, array in arrays.items()}
+            self.values = {
+                name: tf.Variable(array, name=name if named else "x") for name, array in arrays.items()
+            }
 
         @tf.function(input_signature=[images])  # type: ignore[untyped-decorator]
         def __call__(self, images: Any) -> Any:
