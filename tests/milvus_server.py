@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -13,7 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-START_S = 120.0
+START_S = 180.0
+ATTEMPTS = 3
 
 
 class MilvusServer:
@@ -28,6 +31,7 @@ class MilvusServer:
         self.port = int(config.get("proxy_port"))
         self._ports = [int(config.get(name)) for name in config.configurable_items if name.endswith("_port")]
         self._health_port = _free_port()
+        self._ports += self._set_etcd_apart()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,13 +50,20 @@ class MilvusServer:
         with (self._folder / "logs" / "output.log").open("ab") as log:
             command = [str(self._folder / "bin" / "milvus"), "run", "standalone"]
             self._process = subprocess.Popen(
-                command, cwd=self._folder, env=variables, stdout=log, stderr=subprocess.STDOUT
+                command,
+                cwd=self._folder,
+                env=variables,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_end_with_parent,
             )
         ends = time.monotonic() + START_S
         while not self._is_healthy():
-            if self._process.poll() is not None or time.monotonic() > ends:
+            ended = self._process.poll()
+            if ended is not None or time.monotonic() > ends:
                 self.stop()
-                raise RuntimeError(f"Milvus did not start: see {self._folder}/logs/output.log")
+                log_text = (self._folder / "logs" / "output.log").read_text(errors="replace")
+                raise RuntimeError(f"Milvus did not start (exit code {ended}): {log_text[-1500:]}")
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -66,6 +77,32 @@ class MilvusServer:
         """Return those of its ports that somebody listens on."""
         return [port for port in [*self._ports, self._health_port] if _is_open(port)]
 
+    def _set_etcd_apart(self) -> list[int]:
+        """Give the etcd inside the server ports of its own; by itself it takes 2379 and 2380."""
+        ports = [_free_port(), _free_port()]
+        client, peer = (f"http://127.0.0.1:{port}" for port in ports)
+        etcd = self._folder / "configs" / "etcd.yaml"
+        settings = {
+            "name": "default",
+            "data-dir": str(self._folder / "data" / "etcd.data"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": f"default={peer}",
+        }
+        etcd.write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+        main = self._folder / "configs" / "milvus.yaml"
+        text = main.read_text()
+        assert text.count("    embed: true") == 1
+        main.write_text(
+            "".join(
+                f"{line}  config:\n    path: {etcd}\n" if line.startswith("    embed: true") else line
+                for line in text.splitlines(keepends=True)
+            )
+        )
+        return ports
+
     def _is_healthy(self) -> bool:
         with contextlib.suppress(OSError):
             url = f"http://127.0.0.1:{self._health_port}/healthz"
@@ -76,13 +113,26 @@ class MilvusServer:
 
 @contextlib.contextmanager
 def running_server(folder: Path) -> Iterator[MilvusServer]:
-    server = MilvusServer(folder)
-    server.start()
+    """Run a server. One of its ports may be taken between being found free and being used: try again."""
+    for attempt in range(ATTEMPTS):
+        server = MilvusServer(folder / str(attempt))
+        try:
+            server.start()
+            break
+        except RuntimeError:
+            if attempt + 1 == ATTEMPTS:
+                raise
     try:
         yield server
     finally:
         server.stop()
         assert not server.open_ports()
+
+
+def _end_with_parent() -> None:
+    """Let the server be killed when the tests are: prctl(PR_SET_PDEATHSIG, SIGKILL), on Linux."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _free_ports(package: Any) -> dict[str, int]:
