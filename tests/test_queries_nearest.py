@@ -57,7 +57,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.clip(a.astype(np.float64) @ b.astype(np.float64), -1, 1))
 
 
-def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:
+def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:  # noqa: C901
     """The specification as loops over Python lists."""
     scores = np.clip(np.einsum("nd,d->n", VECTORS, reference.vector), -1, 1)
     rows = [row for row in range(N) if LIVE[row] and row not in reference.rows]

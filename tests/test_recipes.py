@@ -185,6 +185,7 @@ def test_no_row_allowed_is_an_empty_answer(indexes: dict[str, VectorIndex]) -> N
         (np.ones(D, np.float32), "160 numbers"),
         (np.full((1, D), np.nan, np.float32), "NaN"),
         (np.full((1, D), np.inf, np.float32), "NaN or infinity"),
+        (np.full((1, D), 3e38, np.float32), "unit length"),
         (np.zeros((1, D), np.float32), "unit length"),
         (np.ones((1, D), np.float32), "unit length"),
     ],

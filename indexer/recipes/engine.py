@@ -6,7 +6,7 @@ reduced dimension.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,12 +81,11 @@ class Engine:
 
     def walk(self, queries: FloatMatrix, count: int, effort: int) -> list[Rows]:
         """Return up to `count` rows for each query, best first. effort: efSearch or nprobe."""
-        parameters = None
         if self.family == "graph":
-            parameters = faiss.SearchParametersHNSW(efSearch=max(effort, count))
-        elif self.family == "lists":
-            parameters = faiss.SearchParametersIVF(nprobe=min(effort, self.lists))
-        return self._search(self._inner, queries, count, parameters)
+            return self._search(self._inner, queries, count, _graph_parameters(max(effort, count)))
+        if self.family == "lists":
+            return self._search(self._inner, queries, count, _list_parameters(min(effort, self.lists)))
+        return self._search(self._inner, queries, count, None)
 
     def read_codes(self, queries: FloatMatrix, count: int, allowed: Mask) -> list[Rows]:
         """Return up to `count` allowed rows for each query, by reading the codes of all that are allowed.
@@ -111,6 +110,17 @@ class Engine:
             queries = transform.apply(queries)
         found = index.search(queries, count, params=parameters)[1]
         return [rows[rows >= 0] for rows in found]
+
+
+@lru_cache(maxsize=256)
+def _graph_parameters(effort: int) -> Any:
+    """Return parameters that are handed over with a call and never changed."""
+    return faiss.SearchParametersHNSW(efSearch=effort)
+
+
+@lru_cache(maxsize=256)
+def _list_parameters(effort: int) -> Any:
+    return faiss.SearchParametersIVF(nprobe=effort)
 
 
 def open_index(path: Path) -> Any:

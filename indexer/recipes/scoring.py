@@ -25,6 +25,7 @@ ROUNDING = 1e-5
 _BLOCK_NUMBERS = 2**22
 _DECODED_NUMBERS = 2**18
 _SCORED_ROWS = 512
+_SMALL_NUMBERS = 2**22
 _HALF_MAGNITUDE = np.int32(0x8FFFFFFF - 2**32)
 _HALF_SCALE = np.float32(2.0**112)
 
@@ -107,8 +108,10 @@ def search_all(
     k = min(k, count)
     if not k:
         return neighbours_of([(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries], 0)
-    pools = [_Pool(k) for _ in queries]
     one = len(queries) == 1
+    if one and vectors.size <= _SMALL_NUMBERS:
+        return neighbours_of([_best_of_few(vectors, queries[0], k, allowed, ties)], k)
+    pools = [_Pool(k) for _ in queries]
     size = len(vectors) if one and vectors.dtype == np.float32 else max(_BLOCK_NUMBERS // vectors.shape[1], 1)
     for start in range(0, len(vectors), size):
         block = to_float32(vectors[start : start + size])
@@ -126,9 +129,24 @@ def search_all(
 
 def neighbours_of(found: list[tuple[Rows, FloatVector]], k: int) -> Neighbours:
     """Stack the answers of single queries, each of k rows."""
+    if len(found) == 1:
+        return Neighbours(found[0][1][np.newaxis], found[0][0][np.newaxis])
     rows = np.array([each[0] for each in found], np.int64).reshape(len(found), k)
     scores = np.array([each[1] for each in found], np.float32).reshape(len(found), k)
     return Neighbours(scores, rows)
+
+
+def _best_of_few(
+    vectors: Vectors, query: FloatVector, k: int, allowed: Mask | None, ties: Rows | None
+) -> tuple[Rows, FloatVector]:
+    """Return the exact k best where scoring all takes less than waking the threads of a matrix product."""
+    scores = score_rows(to_float32(vectors), query)
+    rows = np.arange(len(vectors)) if allowed is None else np.flatnonzero(allowed)
+    scores = scores[rows]
+    if len(rows) > 4 * k:
+        kept = np.flatnonzero(scores >= _kth_best(scores, k))
+        rows, scores = rows[kept], scores[kept]
+    return best_of(rows, scores, k, ties)
 
 
 class _Pool:
