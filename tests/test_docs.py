@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -79,7 +80,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_python_example_runs(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(index.parent.parent)
     app = Flask("shop")
-    scope = {"app": app}
+    scope: dict[str, Any] = {"app": app}
     for example in code_blocks("python"):
         exec(example, scope)
     answer = scope["answer"]
