@@ -10,6 +10,9 @@ COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY indexer ./indexer
 COPY service ./service
 RUN /opt/vitrine/bin/pip install --quiet --no-deps --no-build-isolation .
+# Such as pymilvus for --store milvus://, or ray[data] for --engine ray.
+ARG EXTRAS=""
+RUN test -z "$EXTRAS" || /opt/vitrine/bin/pip install --quiet "$EXTRAS"
 
 FROM python:3.11-slim-bookworm
 
