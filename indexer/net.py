@@ -17,7 +17,7 @@ from indexer.progress import Progress
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 
-CPU_SIZES = (8, 16, 32)
+CPU_SIZES = (4, 8, 16, 32)
 GPU_SIZES = (32, 64, 128, 256)
 # A larger batch must be this much faster: it costs memory, and more is repeated after a kill.
 _WORTH_IT = 1.03

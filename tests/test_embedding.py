@@ -281,7 +281,7 @@ def test_the_batch_size_is_chosen_by_the_first_batches(tmp_path: Path, cache: Em
     folder = write_pictures(tmp_path / "photos", 200)
     model = FakeSource.make(delay_s=0.02)
     run = embed_source(open_source(folder), model, cache)
-    assert model.batches[:6] == [8, 8, 16, 16, 32, 32]
+    assert model.batches[:8] == [4, 4, 8, 8, 16, 16, 32, 32]
     assert (run.batch_size, sum(model.batches)) == (32, 200)
     assert run.decode_threads is not None
 
