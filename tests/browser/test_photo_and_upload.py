@@ -72,7 +72,7 @@ def _framed(visitor: Visitor, *expected: float) -> None:
     """Wait until the frame is x, y, w, h, to the hundredth."""
     visitor.page.wait_for_function(
         """expected => {
-          const { style } = document.getElementById("crop-box");
+          const { style } = document.getElementById("crop-stage");
           const sides = ["x", "y", "w", "h"].map((side) => Number(style.getPropertyValue("--" + side)));
           return sides.every((side, place) => Math.abs(side - expected[place]) < 0.006);
         }""",

@@ -25,16 +25,21 @@ async function remove(element, leaves) {
   }
   const next = element.nextElementSibling ?? element.previousElementSibling;
   element.classList.add("leaving");
-  setTimeout(() => { element.hidden = true; next?.querySelector("a")?.focus(); }, 200);
-  offerUndo(id, name, () => {
-    element.classList.remove("leaving");
-    element.hidden = false;
-    element.querySelector("a")?.focus();
+  setTimeout(() => { element.hidden = true; }, 200);
+  offerUndo(id, name, {
+    focus: true,
+    onClose: () => next?.querySelector("a")?.focus(),
+    after() {
+      element.classList.remove("leaving");
+      element.hidden = false;
+      element.querySelector("a")?.focus();
+    },
   });
 }
 
-function offerUndo(id, name, after) {
+function offerUndo(id, name, { after, ...how }) {
   notify(say("deleted", { name }), {
+    ...how,
     action: say("undo"),
     run: async () => {
       try {
@@ -70,6 +75,6 @@ export function watchChanges() {
   if (pending) {
     sessionStorage.removeItem(PENDING);
     const { id, name } = JSON.parse(pending);
-    offerUndo(id, name, () => location.reload());
+    offerUndo(id, name, { after: () => location.reload() });
   }
 }

@@ -113,8 +113,9 @@ export function announce(text) {
   setTimeout(() => { place.textContent = text; }, 60);
 }
 
-/** Show a notice at the foot of the page, with an action such as undo. It stays until closed or `seconds` pass. */
-export function notify(text, { action, run, error = false, seconds = 0 } = {}) {
+/** Show a notice at the foot of the page, with an action such as undo, which takes the focus where `focus` says so.
+ * It stays until closed or `seconds` pass. */
+export function notify(text, { action, run, error = false, seconds = 0, focus = false, onClose = () => {} } = {}) {
   const place = document.getElementById("notices");
   const notice = make("div", { className: error ? "notice error" : "notice" }, make("p", {}, text));
   const close = () => notice.remove();
@@ -124,9 +125,10 @@ export function notify(text, { action, run, error = false, seconds = 0 } = {}) {
     notice.append(button);
   }
   const dismiss = make("button", { type: "button" }, say("close"));
-  dismiss.addEventListener("click", close);
+  dismiss.addEventListener("click", () => { close(); onClose(); });
   notice.append(dismiss);
   place.replaceChildren(notice);
+  if (focus) notice.querySelector("button").focus();
   if (seconds) setTimeout(close, 1000 * seconds);
   return close;
 }

@@ -35,7 +35,7 @@ export class Cropper {
 
   #set(frame, quiet = false) {
     this.frame = frame;
-    for (const side of ["x", "y", "w", "h"]) this.box.style.setProperty(`--${side}`, frame[side]);
+    for (const side of ["x", "y", "w", "h"]) this.stage.style.setProperty(`--${side}`, frame[side]);
     if (!quiet) this.onChange();
   }
 
