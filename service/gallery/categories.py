@@ -124,8 +124,8 @@ def arrange(values: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], order: O
         return np.argsort(-counts, kind="stable")
     if order == "name" or count < 3:
         return np.arange(count)
-    from scipy.cluster.hierarchy import leaves_list, linkage  # type: ignore[import-untyped]
-    from scipy.spatial.distance import squareform  # type: ignore[import-untyped]
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
 
     distances = 1 - np.nan_to_num(values, nan=1.0)
     np.fill_diagonal(distances, 0)

@@ -24,7 +24,8 @@ TEMPERATURE = 0.1
 SAME_PICTURE = 0.985
 FIELDS_OFFERED = 12
 _CAMERA_NAMES = re.compile(
-    r"(?i)^(img|dsc[nf]?|pxl|whatsapp|wa|photo|foto|image|imagem|screenshot|captura|untitled)\b|^[0-9a-f-]{16,}$"
+    r"(?i)^(img|dsc[nf]?|pxl|wa|whatsapp|photo|foto|image|imagem|screenshot|captura|untitled)([\W_\d]|$)"
+    r"|^[0-9a-f-]{16,}$"
 )
 
 

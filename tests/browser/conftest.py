@@ -1,4 +1,4 @@
-"""A real service on the demo catalogue, and visitors: a Chromium of one language and size that notices mistakes."""
+"""A real service on the demo catalogue, and visitors in a real Chromium, who notice mistakes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def service(demo_index: Path) -> Iterator[str]:
         yield address
 
 
-class running_service:  # noqa: N801  (a context manager)
+class running_service:
     """`vitrine-service` in a process of its own, on a free port."""
 
     def __init__(self, index: Path, *flags: str, **variables: str) -> None:

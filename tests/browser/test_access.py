@@ -15,11 +15,12 @@ from tests.browser.visitor import LAPTOP, PHONE, Visitor
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
 DEMO = Path(__file__).parents[2] / "data" / "demo"
 PAGES = {
-    "window": "/", "found": "/?q=tenis&category=Tênis", "nothing": "/?q=zzzzqqqq", "product": "/product/tenis_01",
-    "compare": "/compare?a=tenis_01&b=bolsa_01", "photo": "/photo", "upload": "/upload", "trash": "/trash",
-    "categories": "/categories?a=Bolsa&b=Boné", "map": "/map", "status": "/status", "embed": "/embed",
-    "unknown": "/product/nothing",
+    "window": "/", "found": "/?q=tenis&category=Tênis", "nothing": "/?q=zzzzqqqq",
+    "product": "/product/tenis_01", "compare": "/compare?a=tenis_01&b=bolsa_01", "photo": "/photo",
+    "upload": "/upload", "trash": "/trash", "categories": "/categories?a=Bolsa&b=Boné", "map": "/map",
+    "status": "/status", "embed": "/embed", "unknown": "/product/nothing",
 }  # fmt: skip
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SERIOUS = {"serious", "critical"}
 
 
@@ -27,9 +28,7 @@ def _complaints(visitor: Visitor) -> list[str]:
     """Return what axe finds serious: the rule, and where."""
     page = visitor.page
     page.evaluate(AXE)
-    found: dict[str, Any] = page.evaluate(
-        "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
-    )
+    found: dict[str, Any] = page.evaluate(f"axe.run(document, {{runOnly: {RULES}}})")
     return [
         f"{each['id']}: {each['help']}: {node['target']} {node.get('failureSummary', '')}"
         for each in found["violations"]
@@ -43,9 +42,7 @@ def _complaints(visitor: Visitor) -> list[str]:
     [("pt", LAPTOP, "light"), ("en", PHONE, "dark")],
     ids=["pt-laptop-light", "en-phone-dark"],
 )
-def test_axe_finds_nothing_serious(
-    visit: Visit, language: str, size: tuple[int, int], scheme: str
-) -> None:
+def test_axe_finds_nothing_serious(visit: Visit, language: str, size: tuple[int, int], scheme: str) -> None:
     visitor = visit(language, size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
     visitor.expected = {404}
     visitor.api("/products/caneca_10", "DELETE")
@@ -95,7 +92,8 @@ def _focused(visitor: Visitor) -> str:
     said, outline = visitor.page.evaluate(
         """() => {
           const at = document.activeElement;
-          const outline = at.closest("label")?.matches(":has(:focus-visible)") ? "label" : getComputedStyle(at).outlineStyle;
+          const label = at.closest("label")?.matches(":has(:focus-visible)");
+          const outline = label ? "label" : getComputedStyle(at).outlineStyle;
           return [at.innerText || at.getAttribute("aria-label") || at.name || at.id, outline];
         }"""
     )
@@ -213,7 +211,7 @@ def test_without_javascript_one_searches_looks_and_compares(
 
 
 def test_the_first_page_is_light(visit: Visit) -> None:
-    """Under 300 KB besides pictures, nothing compressed; the window shows 48 products however many there are."""
+    """Under 300 KB besides pictures, nothing compressed; it shows 48 products however many there are."""
     visitor = visit("pt", LAPTOP)
     sizes: dict[str, int] = {}
     visitor.page.on(

@@ -1,4 +1,4 @@
-"""The notebook's features, line by line, each as a person meets it: in two languages, on a laptop and a phone."""
+"""The notebook's features, line by line, as a person meets them: two languages, a laptop and a phone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_upload_photos_to_compose_the_catalogue(visitor: Visitor, tmp_path: Path
 
 
 def test_bit_features_or_whichever_model_is_named(visitor: Visitor) -> None:
-    """The page names the network whose features are compared: BiT, or the packaged one, never one as the other."""
+    """The page names the network whose features are compared: BiT or the packaged one."""
     visitor.go("/status")
     model = visitor.api("/status")["model"]
     expect(visitor.page.get_by_text(model, exact=True).first).to_be_visible()

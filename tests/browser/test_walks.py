@@ -1,4 +1,4 @@
-"""What goes from page to page: comparing, the trail, the API call, the map's lasso, going back, other sites."""
+"""What goes from page to page: comparing, the trail, the API call, the lasso, keys, other sites."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def test_more_products_come_as_one_scrolls(visitor: Visitor) -> None:
     expect(visitor.page.locator(".card").nth(before + 20)).to_be_attached()
     names = visitor.names()
     assert len(names) > before
-    assert len(visitor.page.locator(".card").evaluate_all("all => [...new Set(all.map(c => c.dataset.product))]")) == len(
-        names
-    )
+    assert len(
+        visitor.page.locator(".card").evaluate_all("all => [...new Set(all.map(c => c.dataset.product))]")
+    ) == len(names)
 
 
 def test_the_language_is_switched_and_kept(visitor: Visitor) -> None:
@@ -127,7 +127,10 @@ def test_a_point_is_hovered_and_clicked(visit: Visit) -> None:
     assert stage
     page.keyboard.press("Tab")
     for step in range(400):
-        page.mouse.move(stage["x"] + 8 + (step % 40) * stage["width"] / 41, stage["y"] + 8 + (step // 40) * stage["height"] / 11)
+        page.mouse.move(
+            stage["x"] + 8 + (step % 40) * stage["width"] / 41,
+            stage["y"] + 8 + (step // 40) * stage["height"] / 11,
+        )
         if page.locator("#map-card").is_visible():
             found = page.locator("#map-card strong").inner_text()
             break
@@ -172,7 +175,9 @@ def test_a_deleted_product_is_found_in_the_trash_and_brought_back(visitor: Visit
 def test_an_unknown_product_is_told_in_words(visitor: Visitor) -> None:
     visitor.expected = {404}
     visitor.go("/product/nothing-of-the-kind")
-    expect(visitor.page.get_by_role("heading", level=1)).to_have_text(visitor.say("This product does not exist"))
+    expect(visitor.page.get_by_role("heading", level=1)).to_have_text(
+        visitor.say("This product does not exist")
+    )
 
 
 def test_the_status_tells_what_is_served(visitor: Visitor) -> None:
@@ -186,7 +191,7 @@ def test_the_status_tells_what_is_served(visitor: Visitor) -> None:
 
 @pytest.fixture
 def guarded(demo_index: Path, tmp_path: Path) -> Iterator[str]:
-    """A service whose writes need a key, with an older snapshot to go back to, that one other site may read."""
+    """A service whose writes need a key, with an older snapshot to go back to."""
     index = shutil.copytree(demo_index, tmp_path / "index")
     newest = (index / "current").read_text().strip()
     older = index / "snapshots" / newest.replace(newest[:4], str(int(newest[:4]) - 1), 1)
@@ -212,7 +217,9 @@ def test_a_change_asks_for_the_key_once(visit: Visit, guarded: str) -> None:
     expect(page.locator(".notice")).to_have_count(0)
 
 
-def test_recommendations_stand_on_a_page_of_another_site(visit: Visit, demo_index: Path, tmp_path: Path) -> None:
+def test_recommendations_stand_on_a_page_of_another_site(
+    visit: Visit, demo_index: Path, tmp_path: Path
+) -> None:
     """A shop on another origin, with a strict policy of its own, loads the element and its pictures."""
     index = shutil.copytree(demo_index, tmp_path / "index")
     shop = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Shop)
@@ -251,7 +258,8 @@ class _Shop(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header(
             "Content-Security-Policy",
-            f"default-src 'none'; script-src {self.service}; connect-src {self.service}; img-src {self.service} data:",
+            f"default-src 'none'; script-src {self.service}; connect-src {self.service}; "
+            f"img-src {self.service} data:",
         )
         self.end_headers()
         self.wfile.write(body)
