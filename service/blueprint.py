@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, request
 from flask.sansio.app import App
 
+from service.admission import Admission
 from service.api.routes import add_api
 from service.auth import BeforeWrite
 from service.catalogue import Catalogue
@@ -17,6 +19,9 @@ from service.context import Service
 from service.hooks import Hooks
 from service.replies import problem_reply
 from service.system import add_system
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class CatalogueBlueprint(Blueprint):
@@ -88,9 +93,21 @@ def create_app(
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops
         )
     blueprint = create_blueprint(index, config, before_write=before_write)
+    admission = blueprint.service.admission
+    app.wsgi_app = _admitted(app.wsgi_app, admission)  # type: ignore[method-assign, assignment]
     app.register_blueprint(blueprint)
     _answer_unmatched(app, blueprint)
     return app
+
+
+def _admitted(wsgi_app: WSGIApplication, admission: Admission) -> WSGIApplication:
+    """Let as many requests work at once as the settings say, whatever threads the server has."""
+
+    def admitted(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with admission.working():
+            return wsgi_app(environ, start_response)
+
+    return admitted
 
 
 def _answer_unmatched(app: Flask, blueprint: CatalogueBlueprint) -> None:

@@ -47,7 +47,7 @@ class ServiceConfig:
     host: str = setting("127.0.0.1", "address to listen on; not loopback only with keys or --read-only")
     port: int = setting(8000, "port to listen on; 0 takes a free one", least=0, most=65_535)
     workers: int = setting(1, "processes; each maps the same vectors", least=1)
-    threads: int = setting(8, "threads of each process", least=1)
+    threads: int = setting(4, "requests that each process works on at once", least=1)
     api_keys: tuple[str, ...] = setting((), "keys of which writes need one", flag=False)
     api_keys_file: str = setting("", "file with keys, one a line, besides VITRINE_API_KEYS")
     read_only: bool = setting(False, "refuse every write")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from flask import request, url_for
 
+from service.admission import Admission
 from service.auth import BeforeWrite, Guard
 from service.catalogue import Catalogue
 from service.config import ServiceConfig
@@ -23,6 +24,7 @@ class Service:
     config: ServiceConfig
     guard: Guard
     rates: Rates
+    admission: Admission
     metrics: Metrics
     _mounted: dict[tuple[str, str], Catalogue] = field(default_factory=dict)
 
@@ -30,7 +32,8 @@ class Service:
     def of(cls, catalogue: Catalogue, config: ServiceConfig, before_write: BeforeWrite | None) -> Service:
         """Put a service together. Raises InputError for keys or rates that are not."""
         guard = Guard.of(config, before_write)
-        return cls(catalogue, config, guard, Rates(config.rate_limit), Metrics(catalogue))
+        rates, admission = Rates(config.rate_limit), Admission(config.threads)
+        return cls(catalogue, config, guard, rates, admission, Metrics(catalogue))
 
     def here(self) -> Catalogue:
         """Return the catalogue whose picture URLs fit where this request's blueprint is mounted."""

@@ -154,6 +154,8 @@ def _responses(operation: Operation) -> Json:
         answers[status]["headers"] = {"ETag": {"schema": {"type": "string"}}}
         answers["304"] = {"description": "nothing changed since the answer with this ETag"}
     problems = {*_ALWAYS, *operation.problems}
+    if operation.body or operation.form:
+        problems |= {413, 415}
     if operation.writes:
         problems |= {401, 403, 409}
     answers |= {str(code): _problem(code) for code in sorted(problems)}

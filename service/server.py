@@ -28,6 +28,7 @@ from granian.server import Server
 from indexer.config import Layout, index_folder
 from indexer.errors import InputError, SnapshotMissing, VitrineError
 from service import logs
+from service.admission import BODIES_AT_ONCE
 from service.config import ServiceConfig
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def _server(config: ServiceConfig, port: int) -> Any:
         port=port,
         interface=Interfaces.WSGI,
         workers=config.workers,
-        blocking_threads=config.threads,
+        blocking_threads=config.threads + BODIES_AT_ONCE,
         backpressure=max(config.threads * 32, 256),
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_TIMEOUT_MS),
         websockets=False,

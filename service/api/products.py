@@ -24,7 +24,7 @@ def product(call: Call, id: str) -> Json:
 
 @operation(
     "POST /products", ProductShape, form=ProductForm, status=201, writes=True,
-    problems=(409, 413, 415, 422, 429, 507),
+    problems=(409, 422, 429, 507),
 )  # fmt: skip
 def add_product(call: Call) -> Json:
     """Add a product, found from the next request on."""
@@ -48,16 +48,14 @@ def restore_product(call: Call, id: str) -> Json:
     SeveralShape,
     body=IdsRequest,
     writes=True,
-    problems=(404, 410, 413, 415, 422, 507),
+    problems=(404, 410, 422, 507),
 )
 def delete_products(call: Call) -> Json:
     """Delete several products as one change."""
     return call.catalogue.delete(call.asked.ids, by=call.caller)
 
 
-@operation(
-    "POST /products/restore", SeveralShape, body=IdsRequest, writes=True, problems=(404, 413, 415, 422, 507)
-)
+@operation("POST /products/restore", SeveralShape, body=IdsRequest, writes=True, problems=(404, 422, 507))
 def restore_products(call: Call) -> Json:
     """Bring several products back as one change."""
     return call.catalogue.restore(call.asked.ids, by=call.caller)

@@ -19,6 +19,7 @@ from service.api.reading import read_form, read_json, read_query
 from service.context import Service
 from service.replies import is_known, json_reply, not_modified
 from service.requests import parsed
+from service.timing import stage
 from service.writer import ANYBODY, Caller
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -57,7 +58,7 @@ def _view(operation: Operation, service: Service) -> Callable[..., BaseResponse]
         if operation.tagged:
             catalogue = catalogue.pinned()
             tag = f'W/"{catalogue.view().tag}"'
-        values, image = _read(operation)
+        values, image = _read(operation, service)
         asked = parsed(operation.takes, values, is_text=operation.body is None)
         if tag is not None and is_known(request, tag):
             return not_modified(tag)
@@ -74,12 +75,13 @@ def _reply(operation: Operation, answer: Any, tag: str | None) -> BaseResponse:
     return response
 
 
-def _read(operation: Operation) -> tuple[dict[str, Any], bytes]:
-    if operation.form is not None:
-        return read_form(request, operation.form)
-    if operation.body is not None:
+def _read(operation: Operation, service: Service) -> tuple[dict[str, Any], bytes]:
+    if operation.body is None and operation.form is None:
+        return read_query(request, operation.query), b""
+    with stage("body"), service.admission.receiving():
+        if operation.form is not None:
+            return read_form(request, operation.form)
         return read_json(request), b""
-    return read_query(request, operation.query), b""
 
 
 def _idempotency_key() -> str | None:

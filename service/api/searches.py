@@ -19,19 +19,19 @@ def similar(call: Call, id: str) -> Json:
     return call.catalogue.similar(id, call.asked)
 
 
-@operation("POST /search", AnswerShape, body=SearchRequest, problems=(404, 410, 413, 415, 422))
+@operation("POST /search", AnswerShape, body=SearchRequest, problems=(404, 410, 422))
 def search(call: Call) -> Json:
     """Recommend for a product, several products, a vector or a text."""
     return call.catalogue.search(call.asked)
 
 
-@operation("POST /search/image", AnswerShape, form=ImageSearchForm, problems=(413, 415, 422, 429))
+@operation("POST /search/image", AnswerShape, form=ImageSearchForm, problems=(422, 429))
 def search_image(call: Call) -> Json:
     """Recommend for a photo."""
     return call.catalogue.search(call.asked, image=call.image, crop=call.asked.crop)
 
 
-@operation("POST /search/batch", BatchShape, body=BatchRequest, problems=(413, 415, 422))
+@operation("POST /search/batch", BatchShape, body=BatchRequest, problems=(422,))
 def search_batch(call: Call) -> Json:
     """Answer up to 256 searches at once."""
     return call.catalogue.search_batch(call.asked.searches)
