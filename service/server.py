@@ -73,8 +73,8 @@ def serve(config: ServiceConfig, *, as_json: bool = False) -> None:
         announcer.start()
         try:
             server.serve(target_loader=partial(_load, config, launch), wrap_loader=False)
-        except SystemExit:
-            if launch.failure is None:
+        except SystemExit:  # also when a worker was killed just before the service was told to stop
+            if launch.failure is None and not server.interrupt_signal:
                 raise
     if launch.failure is not None:
         raise _failure(launch.failure)
@@ -151,8 +151,18 @@ def _show_address(message: dict[str, Any], host: str, port: int, as_json: bool) 
         )
 
 
+class _Respawns(dict[int, float]):
+    """When workers were replaced, as Granian keeps it, but never recently: two kills in a row end nothing.
+
+    A worker that cannot start waits in `_load`, so what Granian takes for a crash loop is none.
+    """
+
+    def get(self, *_: Any) -> Any:
+        return float("-inf")
+
+
 def _server(config: ServiceConfig, port: int) -> Any:
-    return Server(
+    server: Any = Server(
         "service",
         address=config.host,
         port=port,
@@ -168,6 +178,8 @@ def _server(config: ServiceConfig, port: int) -> Any:
         respawn_interval=0.1,
         workers_kill_timeout=STOP_TIMEOUT_S,
     )
+    server.respawned_wrks = _Respawns()
+    return server
 
 
 def _granian_log(form: str) -> dict[str, Any]:
