@@ -91,7 +91,7 @@ def _moments(blocks: Blocks, dimension: int) -> tuple[int, Numbers, float, Float
         squares += float(np.einsum("nd,nd->n", block, block).sum(dtype=np.float64))
         parts.append(block[:: max(len(block) * 8 // _SAMPLE, 1)])
     sample = np.concatenate([*parts, np.zeros((0, dimension), np.float32)])
-    sample = sample[:: max(len(sample) // _SAMPLE, 1)]
+    sample = sample[np.unique(np.linspace(0, len(sample) - 1, min(len(sample), _SAMPLE)).astype(int))]
     mean = total / max(count, 1)
     variance = max(squares / max(count, 1) - float(mean @ mean), 0.0)
     return count, mean, variance, sample
@@ -101,7 +101,7 @@ def _start(sample: FloatMatrix, width: int) -> Matrix:
     """Return (D, c) orthonormal directions that nearly hold the greatest variance of the sample."""
     random = np.random.default_rng(_SEED)
     basis = random.standard_normal((sample.shape[1], width), np.float32)
-    for _ in range(4):
+    for _ in range(3):
         basis = np.linalg.qr(sample.T @ (sample @ basis) + 1e-6 * basis)[0]
     return basis.astype(np.float64)
 

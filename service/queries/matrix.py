@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import scipy.sparse  # type: ignore[import-untyped]
+import scipy.sparse
 
 from indexer.errors import QueryError
 from indexer.recipes import ROUNDING, score_rows

@@ -75,7 +75,7 @@ def project(
     else:
         key = ("components", chosen)
         fitted = memo.get(key, lambda: _Fitted(_fit_rows(view, shown, _base(view).components)))
-    rows = memo.get(("sample", chosen, limit), lambda: sample_rows(view.category_codes, shown, limit))
+    rows = memo.get(("sample", chosen, limit), lambda: _sample(view, shown, limit))
     places = fitted.components.points(view.vectors(rows)) if fitted.places is None else fitted.places[rows]
     ratios = tuple(fitted.components.ratios[:dimensions].tolist())
     return Projection(rows, places[:, :dimensions], ratios, len(rows) < int(np.count_nonzero(shown)))
@@ -90,6 +90,15 @@ def _shown(view: View, categories: Sequence[str]) -> Mask:
     wanted = np.array([name in categories for name in view.categories], bool)
     shown: Mask = view.live & wanted[view.category_codes]
     return shown
+
+
+def _sample(view: View, shown: Mask, limit: int) -> Rows:
+    """Return the rows to show; the order to pick them in is found once for the rows of a snapshot."""
+    table = view.tables[0][1]
+    if view.n > len(table):
+        return sample_rows(view.category_codes, shown, limit)
+    order = view.cached_for_snapshot("sampling order", lambda: sampling_order(table.category_codes))
+    return sample_rows(view.category_codes, shown, limit, order)
 
 
 def _base(view: View) -> _Fitted:
@@ -159,20 +168,27 @@ def _blocks(view: View, chosen: Mask) -> Blocks:
     return read
 
 
-def sample_rows(codes: Codes, shown: Mask, limit: int) -> Rows:
+def sample_rows(codes: Codes, shown: Mask, limit: int, order: Rows | None = None) -> Rows:
     """Return at most `limit` of the rows shown, in order: always the same, each category in proportion.
 
     Every category keeps at least one while the limit allows. Which rows are kept is a matter of their number
-    alone, so that deleting one product puts at most one other in its place.
+    alone, so that deleting one product puts at most one other in its place. order: what `sampling_order` says
+    of codes, if that is known.
     """
     rows = np.flatnonzero(shown)
     if len(rows) <= limit:
         return rows
-    order = rows[np.lexsort((_scattered(rows), codes[rows]))]
+    order = sampling_order(codes) if order is None else order
+    order = order[shown[order]]
     counts = np.bincount(codes[order])
     starts = np.cumsum(counts) - counts
     place = np.arange(len(order)) - starts[codes[order]]
     return np.sort(order[place < _quotas(counts, limit)[codes[order]]])
+
+
+def sampling_order(codes: Codes) -> Rows:
+    """Return all rows, (n,), category by category, and in each in the order in which they are picked."""
+    return np.lexsort((_scattered(np.arange(len(codes))), codes))
 
 
 def _quotas(counts: Rows, limit: int) -> Rows:

@@ -5,6 +5,7 @@ Shape letters: N rows, D dimension, Q queries.
 
 from __future__ import annotations
 
+import datetime as dt
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +17,16 @@ import faiss
 import numpy as np
 from sklearn.metrics.pairwise import cosine_similarity
 
+from indexer.journal import Change
 from indexer.recipes import IndexReport, RecipeRequest, VectorIndex, build_index
 from indexer.recipes.scoring import score_rows, search_all
+from indexer.snapshot import IndexFolder
+from indexer.table import Product
+from service.queries.matrix import category_matrix
+from service.queries.projection import project
+from service.view import View
 from tests.benchmarks.report import Row, Section
+from tests.indexes import publish
 from tests.vectors import clustered
 
 K = 10
@@ -49,6 +57,8 @@ def run(quick: bool) -> Section:
     with tempfile.TemporaryDirectory() as folder:
         made = make(count, dimension, Path(folder) / "index.faiss")
         rows = [*_built(made), *_against_others(made), *_exact(made), *_filtered(made)]
+        del made
+        rows += _overview(Path(folder), 2 * count, dimension)
     about = (
         f"{count:,} x {dimension} vectors made like features: non-negative, clustered, unit length, of low "
         f"intrinsic dimension; one query at a time, recall@{K} at least {TARGET}. Engines take turns of "
@@ -179,6 +189,41 @@ def _exact(made: Made) -> list[Row]:
         ratio = p50[name] / p50["vitrine, exact"]
         rows.append(
             Row(f"exact search is faster than {name}", f"{ratio:.1f} times", f"{aim} times", ratio >= aim)
+        )
+    return rows
+
+
+def _overview(folder: Path, count: int, dimension: int) -> list[Row]:
+    """Open a snapshot twice the size, then ask for the matrix and the projection: first, again, changed."""
+    products = [
+        Product(f"p{i:06d}", f"name {i}", f"c{i % 50:02d}", None, "x.jpg", "0" * 64, 1, 1)
+        for i in range(count)
+    ]
+    vectors = clustered(count, dimension, seed=4, latent=32, clusters=400)
+    publish(folder / "index", products, vectors, folder, recipe="SVD64,SQ8")
+    del vectors, products
+    began = time.perf_counter()
+    snapshot = IndexFolder(folder / "index").open()
+    opened = time.perf_counter() - began
+    view = View.of(snapshot, [])
+    now = dt.datetime.now(dt.UTC)
+    later = view.after([Change(1, "b", "delete", "p000007", now, "bench", "r")])
+    rows = [Row(f"opening a snapshot of {count:,}", f"{opened:.2f} s", "under 1 s", opened < 1)]
+    for name, ask, aim_s in (("matrix", category_matrix, 2.0), ("projection", project, 8.0)):
+        seconds = []
+        for asked in (view, view, later):
+            began = time.perf_counter()
+            ask(asked)
+            seconds.append(time.perf_counter() - began)
+        first, again, changed = seconds
+        said = f"{first:.2f} s, {1e3 * again:.1f} ms, {1e3 * changed:.1f} ms"
+        rows.append(
+            Row(
+                f"{name} of {count:,}: first, again, after a deletion",
+                said,
+                f"{aim_s:.0f} s, 20 ms, 20 ms",
+                first < aim_s and max(again, changed) < 0.02,
+            )
         )
     return rows
 
