@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -34,7 +36,6 @@ from tests.models.random_bit import (
     hub_module,
     random_arrays,
     save_hub_module,
-    timm_state,
     write_npz,
 )
 
@@ -83,6 +84,7 @@ class Contest:
     source: Source
     pictures: Sequence[bytes]
     folder: Path
+    workers: list[subprocess.Popen[str]]
 
 
 def run(quick: bool) -> Section:
@@ -93,6 +95,8 @@ def run(quick: bool) -> Section:
         rates, runs = take_turns(contest, turns)
         rows = [*_against(rates), *_share(rates, runs), *_saved_models(rates), *_queries(contest, turns)]
         notes = _notes(contest)
+        for worker in contest.workers:
+            worker.communicate()
     where = "shared/photos/clothing" if PHOTOS.is_dir() else "data/demo"
     about = (
         f"BiT R50x1 with random weights at {SIZE_PX} x {SIZE_PX}, float32, {count} photos of {where}, from "
@@ -108,7 +112,7 @@ def prepare(folder: Path, count: int) -> Contest:
     save_hub_module(folder / "module", arrays, named=False)
     source = open_source(PHOTOS if PHOTOS.is_dir() else DEMO / "catalogue.csv", limit=count)
     pictures = [source.read(row) for row in range(len(source))]
-    return Contest(arrays, native, Loaded.of(resolve("efficientnet-lite2")), source, pictures, folder)
+    return Contest(arrays, native, Loaded.of(resolve("efficientnet-lite2")), source, pictures, folder, [])
 
 
 def take_turns(contest: Contest, turns: int) -> tuple[Rates, list[EmbeddingRun]]:
@@ -159,23 +163,31 @@ def _notebook(contest: Contest) -> Callable[[], float]:
 
 
 def _timm(contest: Contest) -> Callable[[], float] | None:
-    """Return timm's network in batches of 16, channels_last, fed by the same decoder; None without timm."""
+    """Return timm's network on the same files in batches of 16, channels_last; None without timm."""
     if importlib.util.find_spec("timm") is None:
         return None
-    import timm
-    import torch
-
-    net: Any = timm.create_model("resnetv2_50x1_bit", num_classes=0)
-    net.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in timm_state(contest.arrays).items()})
-    net = net.eval().to(memory_format=torch.channels_last)
+    weights = contest.folder / "r50x1.npz"
+    pictures = [contest.source.absolute(row) for row in range(16)]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tests.benchmarks.timm_worker", str(weights), *pictures],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    ask, answer = worker.stdin, worker.stdout
+    answer.readline()
 
     def loop() -> float:
-        for first in (0, 16):
-            batch = torch.from_numpy(_pixels(contest, first, 16).astype(np.float32) / 127.5 - 1)
-            with torch.inference_mode():
-                net(batch.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)).numpy()
+        for _ in range(2):
+            ask.write("\n")
+            ask.flush()
+            answer.readline()
         return 32
 
+    contest.workers.append(worker)
     return loop
 
 

@@ -1,0 +1,40 @@
+"""timm's BiT in a process of its own, since PyTorch and TensorFlow crash in one: a line in, a line out.
+
+python -m tests.benchmarks.timm_worker WEIGHTS.npz PICTURE...
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.images import Preprocessing
+from tests.models.random_bit import timm_state
+
+
+def main(weights: str, *pictures: str) -> None:
+    """Load, say so, and for every line read turn the picture files into vectors, in channels_last."""
+    import timm
+    import torch
+
+    net: Any = timm.create_model("resnetv2_50x1_bit", num_classes=0)
+    with np.load(weights) as arrays:
+        net.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in timm_state(dict(arrays)).items()})
+    net = net.eval().to(memory_format=torch.channels_last)
+    spec = Preprocessing.parse("decode|resize(224,224)|value_range(-1,1)")
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for _ in sys.stdin:
+        pixels = np.stack([spec.pixels(Path(picture).read_bytes())[0] for picture in pictures])
+        batch = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            net(batch.contiguous(memory_format=torch.channels_last)).numpy()
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
