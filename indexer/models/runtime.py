@@ -107,12 +107,22 @@ class FrozenNet:
         config.gpu_options.allow_growth = True
         self.shape: tuple[int, int, int] = tuple(pixels.shape[1:])
         self.dimension = int(vectors.shape[-1])
+        self._exhausted: type[Exception] = tf.errors.ResourceExhaustedError
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         self._call: Callable[[UInt8Array], FloatArray] = self._session.make_callable(vectors, [pixels])
 
     def embed(self, pixels: UInt8Array) -> FloatArray:
-        """Return the (B, D) unit vectors of (B, H, W, 3) pictures."""
-        return self._call(pixels)
+        """Return the (B, D) unit vectors of (B, H, W, 3) pictures.
+
+        A batch that does not fit into the device's memory is computed in halves.
+        """
+        try:
+            return self._call(pixels)
+        except self._exhausted:
+            half = len(pixels) // 2
+            if not half:
+                raise
+        return np.concatenate([self.embed(pixels[:half]), self.embed(pixels[half:])])
 
     def fill(self, fillings: Iterable[tuple[Any, Any, FloatArray]]) -> None:
         """Run each initializer with its array."""
