@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response as BaseResponse
 
+from indexer.errors import VitrineError
 from service.errors import TooManyRequests
 from service.logs import fields
 from service.problems import Problem, problem, problem_of
@@ -84,7 +85,8 @@ def problem_reply(error: Exception) -> BaseResponse:
         return _framework_problem(error)
     found = problem_of(error)
     if found["status"] >= 500:
-        log.error("%s", error, exc_info=error, extra=fields(request_id=_request_id()))
+        traceback = None if isinstance(error, VitrineError) else error
+        log.error("%s", error, exc_info=traceback, extra=fields(request_id=_request_id()))
     response = _problem_response(found)
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_s)
