@@ -19,6 +19,7 @@ from service.gallery.confidence import likeness
 from service.gallery.languages import speaking
 from service.gallery.maps import encode_points
 from service.gallery.photos import propose_name, vote
+from service.gallery.shop import mixed_rows
 from service.gallery.snippets import calls_for
 from tests.http_client import Client, client_of
 from tests.indexes import Made
@@ -73,6 +74,14 @@ def test_the_window_filters_and_pages(client: Client) -> None:
     assert client.get("/grid?offset=8").text.count('class="card"') == 4
     assert client.get("/grid?offset=-3").text.count('class="card"') == 12
     assert "Nothing found for “&lt;b&gt;zzz”" in client.get("/?q=<b>zzz", headers=ENGLISH).text
+
+
+def test_the_window_mixes_the_categories_in_turn(client: Client) -> None:
+    shown = re.findall(r'data-product="(p\d+)"', client.get("/").text)
+    assert shown == ["p01", "p02", "p00", "p04", "p05", "p03", "p07", "p08", "p06", "p10", "p11", "p09"]
+    codes, rows = np.array([1, 0, 0, 0, 1, 2]), np.array([0, 1, 2, 4, 5])
+    assert mixed_rows(codes, rows).tolist() == [1, 0, 5, 2, 4]
+    assert mixed_rows(codes, rows[:0]).tolist() == []
 
 
 def test_a_product_page_answers_what_the_api_answers(client: Client) -> None:

@@ -23,6 +23,7 @@ class Likeness:
 # 0 and variants of one product above 0.8.
 _BY_CONFIDENCE = (0.9, 0.7, 0.5, 0.3)
 _BY_SCORE = (0.85, 0.65, 0.45, 0.25)
+_SAME = 0.995
 
 
 def likeness(hit: Mapping[str, Any]) -> Likeness:
@@ -30,7 +31,8 @@ def likeness(hit: Mapping[str, Any]) -> Likeness:
     confidence = hit.get("confidence")
     value, least = (hit["score"], _BY_SCORE) if confidence is None else (confidence, _BY_CONFIDENCE)
     step = 5 - next((place for place, bound in enumerate(least) if value >= bound), 4)
-    return Likeness(min(1.0, max(0.0, float(hit["score"]))), step, _words()[5 - step])
+    word = _("the same") if hit["score"] >= _SAME else _words()[5 - step]
+    return Likeness(min(1.0, max(0.0, float(hit["score"]))), step, word)
 
 
 def _words() -> tuple[str, ...]:

@@ -73,17 +73,17 @@ def number(value: float, digits: int | None = None) -> str:
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Return a share of 1 as a percentage."""
-    pattern = "#,##0" + ("." + "0" * digits if digits else "") + "%"
+    """Return a share of 1 as a percentage, with at most so many digits behind the decimal mark."""
+    pattern = "#,##0" + ("." + "#" * digits if digits else "") + "%"
     return format_percent(share, format=pattern, locale=_locale())
 
 
-def plain(value: object) -> str:
+def plain(value: object, attribute: str = "") -> str:
     """Return the value of an attribute as people write it."""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
     if isinstance(value, (int, float)):
-        return number(value)
+        return number(value, 2 if attribute == "price" else None)
     return str(value)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from flask import render_template, request, url_for
 
+from indexer.table import Rows
+from service import answers
 from service.answers import Json
 from service.errors import DeletedProduct, UnknownProduct
 from service.gallery.routes import Pages, Visit
@@ -42,7 +44,10 @@ def _found(visit: Visit) -> Json:
     words = request.args.get("q", "").strip()[:300]
     chosen = [name for name in request.args.getlist("category") if name]
     offset = max(0, request.args.get("offset", 0, int))
-    answer = visit.catalogue.products(q=words, category=chosen, offset=offset, limit=WINDOW_PAGE)
+    if words or chosen:
+        answer = visit.catalogue.products(q=words, category=chosen, offset=offset, limit=WINDOW_PAGE)
+    else:
+        answer = _mixed(visit, offset)
     end = offset + len(answer["products"])
     return {
         "q": words,
@@ -55,6 +60,29 @@ def _found(visit: Visit) -> Json:
         "offset": offset,
         "next_offset": end if end < answer["total"] else None,
     }
+
+
+def _mixed(visit: Visit, offset: int) -> Json:
+    """Return a page of everything, a product of each category in turn: a window that shows what there is."""
+    view = visit.catalogue.view()
+    rows = view.cached("mixed window", lambda: mixed_rows(view.category_codes, np.flatnonzero(view.live)))
+    counts = visit.catalogue.categories()["categories"]
+    return {
+        "products": answers.page(
+            view, rows[offset : offset + WINDOW_PAGE], answers.image_urls(visit.catalogue.prefix)
+        ),
+        "facets": {"category": {each["name"]: each["live"] for each in counts if each["live"]}},
+        "total": len(rows),
+    }
+
+
+def mixed_rows(codes: Rows, rows: Rows) -> Rows:
+    """Return the rows with those of each category in turn, the first of each, then the second of each."""
+    by_category = rows[np.argsort(codes[rows], kind="stable")]
+    sizes = np.bincount(codes[by_category]) if len(by_category) else np.zeros(0, int)
+    places = np.arange(len(by_category)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    mixed: Rows = by_category[np.argsort(places, kind="stable")]
+    return mixed
 
 
 @dataclass(frozen=True, slots=True)

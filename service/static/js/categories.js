@@ -48,7 +48,7 @@ async function draw() {
     colorscale: [[0, colour("heat-0")], [0.35, colour("heat-1")], [0.7, colour("heat-2")], [1, colour("heat-3")]],
     text: heatmap.matrix.map((row, i) => row.map((value, j) => say("pairsOf", { a: names[i], b: names[j], value: value === null ? "—" : decimals.format(value) }))),
     hovertemplate: "%{text}<extra></extra>",
-    colorbar: { thickness: 10, outlinewidth: 0, len: 0.6, tickfont: font, x: 1.01 },
+    showscale: place.clientWidth > 480, colorbar: { thickness: 10, outlinewidth: 0, len: 0.6, tickfont: font, x: 1.01 },
   };
   const layout = {
     height: names.length * size + 150, margin: { l: 10, r: 10, t: 10, b: 10 }, separators: language.startsWith("pt") ? ",." : ".,",
