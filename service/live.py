@@ -110,8 +110,10 @@ class LiveView:
     def _refresh(self) -> None:
         with self._swapping:
             if self._view is not None:
-                self._version = self._reads.data_version()
+                version = self._reads.data_version()
                 self._view = self._view.after(self._reads.since(self._view.sequence))
+                # Last: who sees this version without taking the lock must find its view in place.
+                self._version = version
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[tuple[View, Journal]]:
@@ -210,8 +212,9 @@ class LiveView:
 
     def _swap_to(self, view: View) -> None:
         with self._swapping:
-            self._version = self._reads.data_version()
+            version = self._reads.data_version()
             self._view = view.after(self._reads.since(view.sequence))
+            self._version = version
             self.broken = None
             self.swaps += 1
         log.info("snapshot %s is live with %d products", view.snapshot.name, int(view.live.sum()))

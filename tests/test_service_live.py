@@ -205,3 +205,32 @@ def test_a_catalogue_that_nobody_holds_stops_watching(small_index: Path) -> None
     stop = live._stop
     live.close()
     assert stop.is_set()
+
+
+def test_nobody_is_given_the_old_view_while_a_change_is_being_read(
+    small_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that comes while another one applies a durable change must not answer without it."""
+    with Catalogue.open(small_index, embedder=GridEmbedder()) as catalogue:
+        live = catalogue.live
+        with live.folder.journal() as other:
+            other.append("delete", ["p00"])
+        reading, go_on = threading.Event(), threading.Event()
+        since = live._reads.since
+
+        def slow(*arguments: Any, **options: Any) -> Any:
+            reading.set()
+            go_on.wait(10)
+            return since(*arguments, **options)
+
+        monkeypatch.setattr(live._reads, "since", slow)
+        seen: list[bool] = []
+        readers = [threading.Thread(target=lambda: seen.append(bool(live.view().live[0]))) for _ in range(2)]
+        readers[0].start()
+        assert reading.wait(10)
+        readers[1].start()
+        readers[1].join(0.3)
+        go_on.set()
+        for reader in readers:
+            reader.join()
+        assert seen == [False, False]
