@@ -56,7 +56,7 @@ async function draw() {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font,
     hoverlabel: { bgcolor: colour("ink"), bordercolor: colour("ink"), font: { ...font, color: colour("paper"), size: 13 } },
   };
-  place.style.minWidth = `${names.length * 15 + 150}px`;
+  place.style.minWidth = `${names.length * 13 + 150}px`;
   await Plotly.react(place, [trace], layout, { displayModeBar: false, responsive: true });
   place.removeAttribute("aria-busy");
 }

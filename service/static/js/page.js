@@ -15,6 +15,7 @@ const MODULES = {
 };
 
 reveal();
+watchPictures();
 watchChanges();
 if (document.body.dataset.page !== "compare") watchHolding();
 
@@ -43,6 +44,13 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key.startsWith("Arrow") && event.target.matches(".card-link")) walk(event);
 });
+
+/** Show a placeholder where a picture cannot be had. */
+function watchPictures() {
+  const mark = (image) => image.classList.add("missing");
+  document.addEventListener("error", (event) => event.target.matches?.(".tile img") && mark(event.target), true);
+  for (const image of document.querySelectorAll(".tile img")) if (image.complete && !image.naturalWidth && image.currentSrc) mark(image);
+}
 
 /** Move between the cards of a grid with the arrow keys. */
 function walk(event) {

@@ -21,5 +21,5 @@ export function leaveTrail() {
     href: `${prefix}/product/${encodeURIComponent(each.id)}`, data: place === shown.length - 1 ? { back: "" } : {},
   }, each.name)));
   const gap = trail.length - 1 > SHOWN ? [make("li", { ariaHidden: "true" }, make("span", {}, "…"))] : [];
-  place.querySelector("ol").replaceChildren(start, ...gap, ...links, make("li", { ariaCurrent: "page" }, name));
+  place.querySelector("ol").replaceChildren(start, ...gap, ...links, make("li", { ariaCurrent: "page" }, make("span", {}, name)));
 }
