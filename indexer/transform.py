@@ -37,8 +37,7 @@ def unit(vectors: FloatMatrix) -> FloatMatrix:
 
 def even_out(vectors: FloatMatrix) -> FloatMatrix:
     """Return unit rows of signed square roots, so that few loud features do not decide alone ("RootSIFT")."""
-    roots: FloatMatrix = np.sign(vectors) * np.sqrt(np.abs(vectors))
-    return unit(roots)
+    return unit(np.asarray(np.sign(vectors) * np.sqrt(np.abs(vectors)), np.float32))
 
 
 def probabilities_root(logits: FloatMatrix) -> FloatMatrix:
@@ -66,8 +65,7 @@ class Adaptation:
     def looks_of(self, vectors: FloatMatrix) -> FloatMatrix:
         """Return (n, L) unit rows: how a picture differs from the mean of the catalogue."""
         centred = even_out(vectors) - self.mean
-        looks: FloatMatrix = centred[:, self.kept] if self.looks is None else centred @ self.looks
-        return unit(looks)
+        return unit(np.asarray(centred[:, self.kept] if self.looks is None else centred @ self.looks))
 
     def kinds_of(self, vectors: FloatMatrix) -> FloatMatrix:
         """Return (n, C) unit rows: roots of the probabilities of the kinds.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flask import render_template, request, url_for
 
-from indexer.table import Rows
+from indexer.table import Codes, Rows
 from service import answers
 from service.answers import Json
 from service.errors import DeletedProduct, UnknownProduct
@@ -76,7 +76,7 @@ def _mixed(visit: Visit, offset: int) -> Json:
     }
 
 
-def mixed_rows(codes: Rows, rows: Rows) -> Rows:
+def mixed_rows(codes: Codes, rows: Rows) -> Rows:
     """Return the rows with those of each category in turn, the first of each, then the second of each."""
     by_category = rows[np.argsort(codes[rows], kind="stable")]
     sizes = np.bincount(codes[by_category]) if len(by_category) else np.zeros(0, int)

@@ -1,4 +1,4 @@
-"""`python -m tests.browser.screenshots FOLDER`: every page, light and dark, laptop and phone, to be looked at.
+"""`python -m tests.browser.screenshots FOLDER`: every page, light and dark, laptop and phone, to look at.
 
 With --best, the three that README shows are written to data/screenshots instead, as WebP.
 """
