@@ -86,6 +86,8 @@ def _checked(name: str, value: Any, view: View) -> Scalar:
         raise QueryError(f"{name!r} is a field of every product, not an attribute", field="attributes")
     if value is not None and not isinstance(value, (str, int, float, bool)):
         raise QueryError(f"attribute {name!r} is a text, a number or a boolean", field="attributes")
+    if isinstance(value, (int, float)) and not -(2**63) <= value < 2**63:
+        raise QueryError(f"attribute {name!r} is beyond what a number may be", field="attributes")
     for _, table in view.tables:
         if name in table.attribute_names and value is not None:
             value = _fitting(name, value, str(table.attribute(name).type))
