@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 _OWN = "vitrine_fields"
+_encoded = json.JSONEncoder(ensure_ascii=True, default=str).encode
 
 
 def configure(form: str, level: str) -> None:
@@ -48,7 +49,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(event, ensure_ascii=True, default=str)
+        return _encoded(event)
 
 
 class TextFormatter(logging.Formatter):
@@ -57,7 +58,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         own: dict[str, Any] = getattr(record, _OWN, {})
-        parts = [f"{name}={json.dumps(value, default=str)}" for name, value in own.items()]
+        parts = [f"{name}={_encoded(value)}" for name, value in own.items()]
         line = " ".join([_instant(record), record.levelname.lower(), record.getMessage(), *parts])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
