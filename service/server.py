@@ -240,6 +240,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     try:
         yield
     finally:
+        del os.environ["PROMETHEUS_MULTIPROC_DIR"]
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -132,7 +132,7 @@ def test_several_workers_share_their_counts(monkeypatch: pytest.MonkeyPatch) -> 
         folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
         assert folder.is_dir()
     assert not folder.exists()
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 
 
 def test_waiting_for_a_port_ends_when_it_listens() -> None:
