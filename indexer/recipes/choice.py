@@ -37,6 +37,7 @@ _SAMPLE_ROWS = 20_000
 _REDUCED = (64, 128, 256)
 _OWN = re.compile(r"SVD(\d{1,5}),(.+)")
 _HOLDS = "holds"
+_FEW_CANDIDATES = 64
 # Packed codes are learnt from so many products at least.
 _PACKED_ROWS = 1000
 
@@ -92,13 +93,17 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate as a sample tells: bytes, milliseconds and seconds are of the whole catalogue."""
+    """One recipe as a sample tells: bytes, milliseconds and seconds are of the whole catalogue.
+
+    candidates: how many rows it scores with their own vectors for one answer.
+    """
 
     recipe: str
     recall_at_10: float
     p50_ms: float
     memory_bytes: int
     build_s: float
+    candidates: int
     verdict: str = ""
 
 
@@ -191,19 +196,28 @@ class Chooser:
         return Choice(Recipe.parse(trial.recipe), why, tried, self._directions)
 
     def _try_tiers(self) -> list[Trial]:
-        """Try the candidates that keep least of a vector, then those that keep more, until one holds."""
+        """Try the candidates that keep least of a vector, then those that keep more, until one holds.
+
+        Where keeping little is made up for by scoring many rows, keeping more is tried as long as that is
+        quicker.
+        """
         holding: list[Trial] = []
         self._progress.start(None, "recipes tried")
-        while self._tiers and not holding:
-            for recipe in self._candidates(self._tiers.pop(0)):
-                trial = self._judged(self._try_out(recipe))
-                self._tried.append(trial)
-                self._progress.advance(1)
-                self._progress.note(f"recipe {trial.recipe}: {trial.verdict}")
-                if trial.verdict == _HOLDS:
-                    holding.append(trial)
+        while self._tiers:
+            tier = [self._try_one(recipe) for recipe in self._candidates(self._tiers.pop(0))]
+            before, holding = holding, holding + [trial for trial in tier if trial.verdict == _HOLDS]
+            best = min(holding, key=lambda trial: trial.p50_ms, default=None)
+            if best is not None and (best.candidates <= _FEW_CANDIDATES or best in before):
+                break
         self._progress.done()
         return holding
+
+    def _try_one(self, recipe: Recipe) -> Trial:
+        trial = self._judged(self._try_out(recipe))
+        self._tried.append(trial)
+        self._progress.advance(1)
+        self._progress.note(f"recipe {trial.recipe}: {trial.verdict}")
+        return trial
 
     def _candidates(self, reduced: int) -> Iterable[Recipe]:
         kept = reduced or self._dimension
@@ -238,6 +252,7 @@ class Chooser:
             p50_ms=round(marks.p50_ms * slower, 4),
             memory_bytes=int(fixed + (engine.byte_size - fixed) * larger),
             build_s=round(seconds * larger * deeper, 1),
+            candidates=int(parameters["candidates"]),
         )
 
     def _judged(self, trial: Trial) -> Trial:

@@ -22,6 +22,8 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 # graph: walked; lists: some of its parts are read; codes: all of it is read; flat: the vectors themselves.
 Family = Literal["graph", "lists", "codes", "flat"]
 _ALL_THREADS = faiss.omp_get_max_threads()
+# A graph is walked far more often than it is built: linked with more care, it takes less effort to walk.
+_LINKING_EFFORT = 100
 # Below so many numbers, waking and waiting for other threads takes longer than the work.
 _THREADED_NUMBERS = 2**22
 
@@ -224,6 +226,8 @@ def _prepare(index: Any) -> list[Any]:
         if hasattr(part, "do_polysemous_training"):
             part.do_polysemous_training = False
     for part in parts:
+        if isinstance(part, faiss.IndexHNSW):
+            part.hnsw.efConstruction = _LINKING_EFFORT
         if hasattr(part, "cp"):
             part.cp.min_points_per_centroid = 1
     return kept
