@@ -118,7 +118,12 @@ def visit(browser: Browser, service: str) -> Iterator[Visit]:
     params=[("pt", LAPTOP), ("pt", PHONE), ("en", LAPTOP), ("en", PHONE)],
     ids=["pt-laptop", "pt-phone", "en-laptop", "en-phone"],
 )
+def everybody(request: pytest.FixtureRequest, visit: Visit) -> Visitor:
+    """A visitor of each language with each size."""
+    return visit(*request.param)
+
+
+@pytest.fixture(params=[("pt", LAPTOP), ("en", PHONE)], ids=["pt-laptop", "en-phone"])
 def visitor(request: pytest.FixtureRequest, visit: Visit) -> Visitor:
-    """A visitor of each language and size."""
-    language, size = request.param
-    return visit(language, size)
+    """A visitor of each language and of each size."""
+    return visit(*request.param)

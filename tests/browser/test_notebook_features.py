@@ -15,7 +15,8 @@ DEMO = Path(__file__).parents[2] / "data" / "demo"
 SHOE = "tenis_01"
 
 
-def test_upload_photos_to_compose_the_catalogue(visitor: Visitor, tmp_path: Path) -> None:
+def test_upload_photos_to_compose_the_catalogue(everybody: Visitor, tmp_path: Path) -> None:
+    visitor = everybody
     page = visitor.page
     stamp = f"{time.time_ns():x}"
     files = []
@@ -40,15 +41,17 @@ def test_upload_photos_to_compose_the_catalogue(visitor: Visitor, tmp_path: Path
     visitor.see("#similar .card")
 
 
-def test_bit_features_or_whichever_model_is_named(visitor: Visitor) -> None:
+def test_bit_features_or_whichever_model_is_named(everybody: Visitor) -> None:
     """The page names the network whose features are compared: BiT or the packaged one."""
+    visitor = everybody
     visitor.go("/status")
     model = visitor.api("/status")["model"]
     expect(visitor.page.get_by_text(model, exact=True).first).to_be_visible()
     assert model == "efficientnet-lite2"
 
 
-def test_search_by_name_or_category(visitor: Visitor) -> None:
+def test_search_by_name_or_category(everybody: Visitor) -> None:
+    visitor = everybody
     page = visitor.page
     visitor.go("/")
     page.get_by_role("searchbox").fill("oculos")
@@ -59,14 +62,15 @@ def test_search_by_name_or_category(visitor: Visitor) -> None:
     expect(page.locator(".grid .card-name").first).to_contain_text("Tênis Corrida")
     assert "q=tenis+corida" in page.url
     page.get_by_role("searchbox").fill("")
-    page.get_by_role("link", name=re.compile("^Caneca ")).click()
+    page.locator('[data-chip="Caneca"]').click()
     expect(page.locator(".grid .card-name").first).to_contain_text("Caneca")
     assert set(visitor.texts(".grid .facts span:first-child")) == {"Caneca"}
     page.get_by_role("searchbox").fill("zzzzqqqq")
     expect(page.locator(".empty")).to_be_visible()
 
 
-def test_recommendations_with_pictures_side_by_side(visitor: Visitor) -> None:
+def test_recommendations_with_pictures_side_by_side(everybody: Visitor) -> None:
+    visitor = everybody
     page = visitor.page
     visitor.go(f"/product/{SHOE}")
     expect(page.locator(".reference img")).to_be_visible()
@@ -82,7 +86,8 @@ def test_recommendations_with_pictures_side_by_side(visitor: Visitor) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Tênis Corrida Azul-Marinho")
 
 
-def test_delete(visitor: Visitor) -> None:
+def test_delete(everybody: Visitor) -> None:
+    visitor = everybody
     page = visitor.page
     visitor.go("/product/caneca_05")
     name = page.get_by_role("heading", level=1).inner_text()
@@ -101,7 +106,8 @@ def test_delete(visitor: Visitor) -> None:
     assert visitor.api("/products/caneca_05")["deleted_at"] is None
 
 
-def test_restore(visitor: Visitor) -> None:
+def test_restore(everybody: Visitor) -> None:
+    visitor = everybody
     page = visitor.page
     ids = ["bone_01", "bone_02", "bone_03", "bone_04"]
     visitor.api("/products/delete", "POST", {"ids": ids})
@@ -119,7 +125,8 @@ def test_restore(visitor: Visitor) -> None:
     assert visitor.api("/products?deleted=true")["total"] == 0
 
 
-def test_category_similarity_heatmap(visitor: Visitor) -> None:
+def test_category_similarity_heatmap(everybody: Visitor) -> None:
+    visitor = everybody
     page = visitor.page
     visitor.go("/categories")
     visitor.see("#heat .heatmaplayer image, #heat .heatmaplayer path")
@@ -149,7 +156,8 @@ def _points_shown(visitor: Visitor) -> int:
     return int(re.sub(r"\D", "", said.inner_text()))
 
 
-def test_pca_in_2d(visitor: Visitor) -> None:
+def test_pca_in_2d(everybody: Visitor) -> None:
+    visitor = everybody
     page = visitor.page
     visitor.go("/map")
     assert _points_shown(visitor) == len(visitor.api("/projection?limit=1000")["points"])
@@ -166,17 +174,19 @@ def test_pca_in_2d(visitor: Visitor) -> None:
     assert name
 
 
-def test_pca_in_3d(visitor: Visitor) -> None:
+def test_pca_in_3d(everybody: Visitor) -> None:
+    visitor = everybody
     page = visitor.page
     visitor.go("/map")
-    page.get_by_label("3D").check(force=True)
+    page.locator(".map-switch label", has_text="3D").click()
     expect(page.locator("#axis-z")).to_be_visible()
     ratio = visitor.api("/projection?dimensions=3")["explained_variance_ratio"][2]
     expect(page.locator("#axis-z")).to_contain_text(f"{round(100 * ratio)}%")
     assert "dimensions=3" in page.url
 
 
-def test_pca_filtered_by_category(visitor: Visitor) -> None:
+def test_pca_filtered_by_category(everybody: Visitor) -> None:
+    visitor = everybody
     page = visitor.page
     visitor.go("/map")
     everything = _points_shown(visitor)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Visit, running_service
+from tests.browser.conftest import DEMO, Visit, running_service
 from tests.browser.visitor import LAPTOP, Visitor
+from tests.catalogues import build_folder
 
 
 def test_more_products_come_as_one_scrolls(visitor: Visitor) -> None:
@@ -193,13 +194,22 @@ def test_the_status_tells_what_is_served(visitor: Visitor) -> None:
 def guarded(demo_index: Path, tmp_path: Path) -> Iterator[str]:
     """A service whose writes need a key, with an older snapshot to go back to."""
     index = shutil.copytree(demo_index, tmp_path / "index")
-    newest = (index / "current").read_text().strip()
-    older = index / "snapshots" / newest.replace(newest[:4], str(int(newest[:4]) - 1), 1)
-    shutil.copytree(index / "snapshots" / newest, older)
-    with running_service(
-        index, "--cors-origins", "http://127.0.0.1:9,http://localhost:9", VITRINE_API_KEYS="open sesame"
-    ) as address:
+    build_folder(DEMO, index)
+    with running_service(index, VITRINE_API_KEYS="open sesame") as address:
         yield address
+
+
+def test_an_earlier_snapshot_is_gone_back_to_with_a_key(visit: Visit, guarded: str) -> None:
+    visitor = visit("pt", LAPTOP, address=guarded)
+    visitor.expected = {401}
+    page = visitor.page
+    visitor.go("/status")
+    newest = visitor.api("/status")["snapshot"]
+    page.locator("[data-rollback]").first.click()
+    page.get_by_role("dialog").get_by_label(visitor.say("Key")).fill("open sesame")
+    visitor.button("Use this key").click()
+    expect(page.locator("#snapshots tr.live th")).not_to_have_text(newest)
+    assert visitor.api("/status")["snapshot"] != newest
 
 
 def test_a_change_asks_for_the_key_once(visit: Visit, guarded: str) -> None:

@@ -193,6 +193,7 @@ export class Stage {
 
   /** Return the nearest shown point from another in a direction, [dx, dy] being one of the four; null for none. */
   towards(from, [dx, dy]) {
+    this.#project();
     let [best, least] = [null, Infinity];
     for (let i = 0; i < this.data.count; i += 1) {
       if (!this.shown[i] || i === from) continue;
@@ -208,6 +209,7 @@ export class Stage {
 
   /** Return the shown points inside a polygon, or in sight where none is given. */
   inside(polygon) {
+    this.#project();
     const { width, height } = this.camera;
     const corners = polygon ?? [[0, 0], [width, 0], [width, height], [0, height]];
     const found = [];

@@ -42,6 +42,7 @@ async function go(address, { push = false, focus }) {
   try {
     const part = await fetchPart(`${found.dataset.address}${address.search}`, signal);
     found.innerHTML = part;
+    if (scrollY > 0) scrollTo(0, 0);
     arrived();
     keepChosen(address);
     if (focus !== undefined) focusChip(focus);
