@@ -14,7 +14,7 @@ import re
 import sys
 from pathlib import Path
 
-SECTIONS = ("embedding", "search", "service", "builds", "learning", "scale")
+SECTIONS = ("embedding", "builds", "search", "service", "learning", "quality", "scale")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 

@@ -1,0 +1,176 @@
+"""Builds: what a second one costs, what one per cent more costs, and how memory grows with the pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.cache import CacheEntry, EmbeddingCache
+from indexer.candidate import plan_candidate, write_candidate
+from indexer.embedding import EmbeddingRun
+from indexer.live_state import LiveState
+from indexer.models import ModelSource
+from indexer.progress import Silent
+from indexer.recipes import RecipeRequest
+from indexer.snapshot import IndexFolder, Snapshot
+from tests.benchmarks.embedding import DEMO, PHOTOS
+from tests.benchmarks.report import Row, Section
+from tests.benchmarks.scale import BLOCK_ROWS, Features, make_source
+
+MODEL = "efficientnet-lite2"
+NOTHING_DELETED = LiveState(0, {}, {}, frozenset())
+
+
+def run(quick: bool) -> Section:
+    """Measure on real photos and 100,000 x 2048 vectors (a tenth and 256 when quick)."""
+    few, many = (500, 2_000) if quick else (2_000, 20_000)
+    products, dimension = (10_000, 256) if quick else (100_000, 2048)
+    with tempfile.TemporaryDirectory(prefix="vitrine-builds-") as name:
+        folder = Path(name)
+        rows = [*_again(folder), *_memory(folder, few, many), *_one_per_cent(folder, products, dimension)]
+    where = "shared/photos/clothing" if PHOTOS.is_dir() else "data/demo"
+    about = (
+        f"`vitrine-indexer build` as a process of its own over {where} with {MODEL}, its start included; "
+        f"then {products:,} x {dimension} vectors made like features, from the cache to a live snapshot."
+    )
+    return Section("Builds", about, rows)
+
+
+def _build(source: Path, index: Path) -> tuple[dict[str, Any], float, int]:
+    """Run a build; return its report, its seconds and the peak of its resident memory in bytes."""
+    command = [sys.executable, "-m", "indexer", "build", str(source), "--index", str(index)]
+    began = time.perf_counter()
+    with subprocess.Popen(
+        [*command, "--model", MODEL, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, said
+    return json.loads(said), time.perf_counter() - began, usage.ru_maxrss * 1024
+
+
+def _photos() -> list[Path]:
+    return sorted((PHOTOS if PHOTOS.is_dir() else DEMO).rglob("*.jpg"))
+
+
+def _again(folder: Path) -> list[Row]:
+    """Build, build again, and build after one picture changed."""
+    copies, index = folder / "photos", folder / "again"
+    for photo in _photos():
+        copy = copies / photo.parent.name / photo.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(photo.read_bytes())
+    first, first_s, _ = _build(copies, index)
+    second, second_s, _ = _build(copies, index)
+    changed = next(copies.rglob("*.jpg"))
+    changed.write_bytes(changed.read_bytes() + b"changed")
+    third, third_s, _ = _build(copies, index)
+    share = second_s / first_s
+    return [
+        Row(f"first build of {first['products']:,} photos", f"{first_s:.1f} s, {first['embedded']} embedded"),
+        Row(
+            "the same build again",
+            f"{second_s:.1f} s, {share:.3f} of the first; {second['embedded']} embedded",
+            "under 0.1, none embedded",
+            share < 0.1 and second["embedded"] == 0,
+        ),
+        Row(
+            "after one photo changed",
+            f"{third_s:.1f} s, {third['embedded']} embedded",
+            "1 embedded",
+            third["embedded"] == 1,
+        ),
+    ]
+
+
+def _memory(folder: Path, few: int, many: int) -> list[Row]:
+    """Build over so many pictures, no two with the same bytes, nothing in the cache."""
+    photos, peaks, taken = _photos(), [], []
+    for count in (few, many):
+        pictures = folder / f"pictures-{count}"
+        for number in range(count):
+            photo = photos[number % len(photos)]
+            copy = pictures / photo.parent.name / f"{number:06d}.jpg"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(photo.read_bytes() + number.to_bytes(4, "big"))
+        _, seconds, peak = _build(pictures, folder / f"index-{count}")
+        peaks.append(peak)
+        taken.append(seconds)
+    growth = peaks[1] / peaks[0]
+    gib = 2**30
+    return [
+        Row(
+            f"peak memory, {many:,} pictures against {few:,}",
+            f"{growth:.2f} times: {peaks[1] / gib:.2f} against {peaks[0] / gib:.2f} GiB "
+            f"({taken[1]:.0f} and {taken[0]:.0f} s)",
+            "at most 1.1 times",
+            growth <= 1.1,
+        )
+    ]
+
+
+def _one_per_cent(folder: Path, products: int, dimension: int) -> list[Row]:
+    """Build from vectors in the cache, then with one per cent more products, then with as many fewer."""
+    index = IndexFolder(folder / "more")
+    spec = "decode|resize(4,4)|value_range(0,1)"
+    model = ModelSource("features", "features", "bit", folder, "sha256:0", spec, dimension, "")
+    total = products + products // 100
+    digests = np.empty((total, 32), np.uint8)
+    with EmbeddingCache(index.layout.cache) as cache:
+        features = Features(dimension)
+        for start in range(0, total, BLOCK_ROWS):
+            block = features.block(start, min(BLOCK_ROWS, total - start))
+            shas = [hashlib.sha256(b"%d" % row).digest() for row in range(start, start + len(block))]
+            digests[start : start + len(block)] = np.frombuffer(b"".join(shas), np.uint8).reshape(-1, 32)
+            entries = [CacheEntry(sha, 640, 480, row) for sha, row in zip(shas, block, strict=True)]
+            cache.put(model.key, entries)
+        full_s, full = _publish(index, model, digests[:products], cache)
+        more_s, more = _publish(index, model, digests, cache)
+    share = more_s / full_s
+    return [
+        Row(f"{products:,} vectors into a snapshot", f"{full_s:.1f} s: {full}"),
+        Row(
+            f"{total - products:,} more",
+            f"{more_s:.1f} s, {share:.3f} of it: {more}",
+            "under 0.1",
+            share < 0.1,
+        ),
+    ]
+
+
+def _publish(
+    index: IndexFolder, model: ModelSource, digests: Any, cache: EmbeddingCache
+) -> tuple[float, str]:
+    """Publish the first rows as a snapshot that extends the live one; return seconds and how."""
+    size = len(digests)
+    source = make_source(size, index.root)
+    sizes_px = np.tile(np.array([640, 480], np.int32), (size, 1))
+    run = EmbeddingRun(digests, sizes_px, np.ones(size, np.bool_), dimension=model.dimension, from_cache=size)
+    began = time.perf_counter()
+    previous: Snapshot | None = None
+    if (name := index.current_or_none()) is not None:
+        previous = index.open(name)
+    with index.publishing(), index.staging() as staged:
+        candidate = plan_candidate(source, model, run, cache, previous)
+        manifest = write_candidate(
+            staged,
+            candidate,
+            NOTHING_DELETED,
+            transform_name="auto",
+            recipe=RecipeRequest(),
+            progress=Silent(),
+        )
+        index.publish(staged, replace(manifest, snapshot=index.name_of(staged)))
+    return time.perf_counter() - began, f"{manifest.recipe['factory']}, {manifest.recipe['how']}"
