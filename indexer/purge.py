@@ -19,7 +19,7 @@ from indexer.cache import EmbeddingCache
 from indexer.candidate import BLOCK_ROWS
 from indexer.compact import link_unchanged
 from indexer.errors import InputError, SnapshotCorrupt
-from indexer.recipes import RecipeRequest, build_index
+from indexer.recipes import SKETCH, RecipeRequest, build_index
 from indexer.snapshot import FAILURES, INDEX, TABLE, TEXT, VECTORS, IndexFolder, Snapshot
 from indexer.table import Rows, Table, read_failures, write_failures
 from indexer.text_index import TextIndex
@@ -95,7 +95,7 @@ def _rewrite(folder: IndexFolder, live: Snapshot, rows: Rows, ids: Sequence[str]
         return live
     table = live.table.without(rows)
     with folder.staging() as staged:
-        link_unchanged(live, staged, changed=(TABLE, VECTORS, INDEX, TEXT, FAILURES))
+        link_unchanged(live, staged, changed=(TABLE, VECTORS, INDEX, SKETCH, TEXT, FAILURES))
         table.write(staged / TABLE)
         TextIndex.build(table).save(staged / TEXT)
         failures = [row for row in read_failures(live.path / FAILURES) if row["id"] not in ids]

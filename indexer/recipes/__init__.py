@@ -8,9 +8,11 @@ from indexer.recipes.build import IndexReport, PreviousIndex, build_index
 from indexer.recipes.choice import RecipeRequest
 from indexer.recipes.index import VectorIndex
 from indexer.recipes.scoring import ROUNDING, Neighbours, score_rows
+from indexer.recipes.sketch import FILE as SKETCH
 
 __all__ = [
     "ROUNDING",
+    "SKETCH",
     "IndexReport",
     "Neighbours",
     "PreviousIndex",

@@ -18,6 +18,8 @@ from indexer.recipes.choice import Choice, Chooser, Recipe, RecipeRequest, is_sm
 from indexer.recipes.engine import Engine, add_rows, read_whole, train_index, write_index
 from indexer.recipes.index import VectorIndex
 from indexer.recipes.scoring import FloatMatrix, Vectors, to_float32
+from indexer.recipes.sketch import FILE as SKETCH
+from indexer.recipes.sketch import Sketch, choose_directions, write_sketch
 from indexer.recipes.tuning import Examination, examine, tune
 
 _BLOCK_NUMBERS = 2**25
@@ -116,7 +118,12 @@ def _append(
     choice = Choice(Recipe.parse(old["factory"]), str(old["why"]), list(old["tried"]))
     _fill(index, vectors, choice.recipe, progress)
     write_index(index, path)
-    report = _report(path, VectorIndex(Engine(index), vectors, old["parameters"]), choice, examination)
+    sketch = None
+    if old["parameters"].get("sketched"):
+        known = Sketch.open(previous.path.with_name(SKETCH), (int(old["parameters"]["sketched"]), index.d))
+        sketch = write_sketch(path.with_name(SKETCH), vectors, known.directions, known)
+    parameters = old["parameters"] | {"sketched": len(vectors) if sketch else 0}
+    report = _report(path, VectorIndex(Engine(index), vectors, parameters, sketch), choice, examination)
     if report.recall_at_10 < min(request.target_recall, float(old["recall_at_10"])):
         progress.note(f"appending brings the recall to {report.recall_at_10:.3f}: the index is made anew")
         return None
@@ -128,6 +135,7 @@ def _build(
 ) -> IndexReport:
     """Build what is chosen; where the whole needs more than its sample did, what is chosen next."""
     chooser = Chooser(vectors, request, progress)
+    sketch = _sketch(vectors, request, path)
     while True:
         choice = chooser.choose()
         progress.note(f"index {choice.recipe}: {choice.why}")
@@ -136,16 +144,24 @@ def _build(
         _fill(index, vectors, choice.recipe, progress)
         write_index(index, path)
         engine = Engine(index)
-        parameters = tune(engine, vectors, examination, request.target_recall)
+        parameters = tune(engine, vectors, examination, request.target_recall, sketch)
         if choice.recipe.is_exact:
             parameters["family"] = "flat"
-        parameters["learnt_rows"] = len(vectors)
-        report = _report(path, VectorIndex(engine, vectors, parameters), choice, examination)
+        parameters |= {"learnt_rows": len(vectors), "sketched": len(vectors) if sketch else 0}
+        report = _report(path, VectorIndex(engine, vectors, parameters, sketch), choice, examination)
         if report.recall_at_10 >= request.target_recall or not chooser.has_more:
             break
         progress.note(f"index {choice.recipe}: recall {report.recall_at_10:.3f} of the whole is too little")
     named = request.recipe in ("auto", *_FAMILY_NAMES.values())
     return report if named else replace(report, recipe=request.recipe)
+
+
+def _sketch(vectors: Vectors, request: RecipeRequest, path: Path) -> Sketch | None:
+    """Write the sketch of all vectors beside the index, where it pays; with a bound on memory, none."""
+    if request.memory_bytes is not None:
+        return None
+    directions = choose_directions(vectors)
+    return None if directions is None else write_sketch(path.with_name(SKETCH), vectors, directions)
 
 
 def _report(path: Path, index: VectorIndex, choice: Choice, examination: Examination) -> IndexReport:
@@ -158,7 +174,7 @@ def _report(path: Path, index: VectorIndex, choice: Choice, examination: Examina
         recall_at_10=round(marks.recall_at_10, 6),
         p50_ms=round(marks.p50_ms, 4),
         p95_ms=round(marks.p95_ms, 4),
-        memory_bytes=path.stat().st_size,
+        memory_bytes=path.stat().st_size + index.sketch_bytes,
         seconds=0.0,
         tried=choice.tried,
     )

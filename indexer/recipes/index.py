@@ -31,6 +31,8 @@ from indexer.recipes.scoring import (
     search_all,
     search_rows,
 )
+from indexer.recipes.sketch import FILE as SKETCH
+from indexer.recipes.sketch import Sketch
 
 # Answers of up to so many hits come of the same candidates, so that a shorter one begins a longer one.
 BUCKETS = (16, 64, 256, 1024, 4096)
@@ -39,7 +41,13 @@ BUCKETS = (16, 64, 256, 1024, 4096)
 class VectorIndex:
     """A faiss index and the vectors it was made of. Thread-safe: parameters go with each call."""
 
-    def __init__(self, engine: Engine, vectors: Vectors, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        vectors: Vectors,
+        parameters: Mapping[str, Any],
+        sketch: Sketch | None = None,
+    ) -> None:
         """parameters: what build_index reported. vectors: (N, D) unit rows, row i of the index.
 
         Raises SnapshotCorrupt for parameters of something else.
@@ -48,6 +56,7 @@ class VectorIndex:
         self.parameters = dict(parameters)
         # A plain view: a memmap costs more at each access.
         self._vectors = cast(Vectors, np.asarray(vectors))
+        self._sketch = sketch
         try:
             self._flat = parameters["family"] == "flat"
             self._candidates = int(parameters["candidates"])
@@ -58,8 +67,10 @@ class VectorIndex:
 
     @classmethod
     def open(cls, path: Path, vectors: Vectors, parameters: Mapping[str, Any]) -> VectorIndex:
-        """Open an index file, memory-mapped where faiss can. Raises SnapshotCorrupt."""
-        return cls(Engine(open_index(path)), vectors, parameters)
+        """Open an index file, memory-mapped where faiss can, and its sketch. Raises SnapshotCorrupt."""
+        sketched = path.with_name(SKETCH) if parameters.get("sketched") else None
+        sketch = Sketch.open(sketched, vectors.shape) if sketched else None
+        return cls(Engine(open_index(path)), vectors, parameters, sketch)
 
     @property
     def ntotal(self) -> int:
@@ -70,6 +81,11 @@ class VectorIndex:
     def dimension(self) -> int:
         """D, as the index file has it."""
         return self.engine.dimension
+
+    @property
+    def sketch_bytes(self) -> int:
+        """How many bytes the sketch takes; 0 without one."""
+        return 0 if self._sketch is None else self._sketch.nbytes
 
     def search(
         self,
@@ -94,7 +110,7 @@ class VectorIndex:
         if exact or self._flat or candidates >= count:
             return self._scan(queries, k, mask, count, ties)
         way = self._costs.cheapest(self.ntotal, count, candidates, self._effort)
-        if way in ("rows", "all"):
+        if way in ("rows", "all", "sketch"):
             return self._scan(queries, k, mask, count, ties)
         proposed = self._walk(queries, candidates, mask, count) if way == "walk" else [None] * len(queries)
         found = []
@@ -112,11 +128,25 @@ class VectorIndex:
     def _scan(
         self, queries: FloatMatrix, k: int, mask: Mask | None, count: int, ties: Rows | None
     ) -> Neighbours:
-        """Answer exactly, from the vectors of the allowed rows or by a pass over all: what costs less."""
-        costs = self._costs
-        if mask is not None and count * costs.row * len(queries) < len(self._vectors) * costs.every:
-            return search_rows(self._vectors, np.flatnonzero(mask), queries, k, ties)
-        return search_all(self._vectors, queries, k, mask, ties)
+        """Answer exactly, in the way that costs least."""
+        way = self._costs.cheapest_exact(len(self._vectors), count, len(queries), k)
+        if way == "rows":
+            rows = np.arange(len(self._vectors)) if mask is None else np.flatnonzero(mask)
+            return search_rows(self._vectors, rows, queries, k, ties)
+        if way == "all" or self._sketch is None or not k:
+            return search_all(self._vectors, queries, k, mask, ties)
+        found = []
+        for query in queries:
+            rows = self._sift(query, k, mask, count)
+            found.append(best_of(rows, score_some(self._vectors, rows, query), k, ties))
+        return neighbours_of(found, k)
+
+    def _sift(self, query: FloatVector, k: int, mask: Mask | None, count: int) -> Rows:
+        """Return the rows that sketches leave, or all that are allowed where there are no sketches."""
+        if self._sketch is None:
+            return np.arange(count) if mask is None else np.flatnonzero(mask)
+        apart = self._costs.picks(len(self._vectors), count)
+        return self._sketch.candidates(self._vectors, query, k, mask, apart)
 
     def _walk(
         self, queries: FloatMatrix, candidates: int, mask: Mask | None, count: int
@@ -138,6 +168,8 @@ class VectorIndex:
         elif way == "all":
             best: Rows = search_all(self._vectors, query[None], candidates, mask).rows[0]
             return best
+        elif way == "sketch":
+            return self._sift(query, candidates, mask, count)
         return np.flatnonzero(mask)
 
 

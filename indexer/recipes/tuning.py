@@ -16,6 +16,7 @@ from indexer.recipes.costs import Costs, measure_costs
 from indexer.recipes.engine import Engine
 from indexer.recipes.index import BUCKETS, VectorIndex
 from indexer.recipes.scoring import FloatMatrix, FloatVector, Vectors, search_all, to_float32
+from indexer.recipes.sketch import Sketch
 
 RECALL_AT = 10
 QUESTIONS = 200
@@ -68,14 +69,20 @@ def examine(index: VectorIndex, examination: Examination) -> Marks:
     return Marks(_share_found(np.array(answers), examination.floors[0]), float(p50), float(p95))
 
 
-def tune(engine: Engine, vectors: Vectors, examination: Examination, target: float) -> dict[str, Any]:
+def tune(
+    engine: Engine,
+    vectors: Vectors,
+    examination: Examination,
+    target: float,
+    sketch: Sketch | None = None,
+) -> dict[str, Any]:
     """Return the parameters at which the index holds the target recall at the least cost.
 
     The recall is asked for at 16, all that the first bucket of answers may have. Where no setting holds it,
     the one with the greatest recall.
     """
     efforts = _efforts(engine)
-    costs = measure_costs(engine, vectors, examination.queries, efforts[0])
+    costs = measure_costs(engine, vectors, examination.queries, efforts[0], sketch)
     if engine.family == "flat":
         return _parameters(engine, 1, 1.0, costs)
     best, best_recall = _parameters(engine, _CANDIDATES[0], 1.0, costs), -1.0
@@ -88,7 +95,7 @@ def tune(engine: Engine, vectors: Vectors, examination: Examination, target: flo
         if recall >= 1.0 - _MISSES_USED * (1.0 - target):
             break
     if best["effort"] != efforts[0]:
-        costs = measure_costs(engine, vectors, examination.queries, best["effort"])
+        costs = measure_costs(engine, vectors, examination.queries, best["effort"], sketch)
         best = _parameters(engine, best["candidates"], best["effort"], costs)
     return best
 
