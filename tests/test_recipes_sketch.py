@@ -14,6 +14,7 @@ from indexer.errors import SnapshotCorrupt
 from indexer.recipes import PreviousIndex, RecipeRequest, VectorIndex, build_index, sketch
 from indexer.recipes.scoring import search_rows
 from indexer.recipes.sketch import SLACK, Sketch, choose_directions, write_sketch
+from indexer.recipes.tuning import Examination
 from indexer.transform import unit
 from tests.test_recipes_build import as_recorded
 from tests.vectors import clustered
@@ -22,10 +23,15 @@ N, D = 2500, 128
 VECTORS = clustered(N, D, seed=5)
 
 
+def choose(vectors: Any) -> Any:
+    examination = Examination.of(vectors)
+    return choose_directions(vectors, examination.queries, examination.floors[1])
+
+
 @pytest.fixture
 def sketched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sketch:
     monkeypatch.setattr(sketch, "NUMBERS_MIN", 1)
-    directions = choose_directions(VECTORS)
+    directions = choose(VECTORS)
     assert directions is not None
     return write_sketch(tmp_path / "sketch.npy", VECTORS, directions)
 
@@ -67,11 +73,11 @@ def test_candidates_are_few_where_vectors_lie_along_few_directions(sketched: Ske
 
 
 def test_no_sketch_is_made_where_none_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_directions(VECTORS) is None, "small enough to be read whole"
+    assert choose(VECTORS) is None, "small enough to be read whole"
     monkeypatch.setattr(sketch, "NUMBERS_MIN", 1)
     noise = unit(np.random.default_rng(0).standard_normal((2000, 64)).astype(np.float32))
-    assert choose_directions(noise) is None
-    assert choose_directions(noise[:, :8]) is None, "too few numbers a vector"
+    assert choose(noise) is None
+    assert choose(unit(noise[:, :8])) is None, "too few numbers a vector"
 
 
 @pytest.mark.parametrize("recipe", ["flat", "hnsw", "ivf", "SQ8"])

@@ -135,7 +135,7 @@ def _build(
 ) -> IndexReport:
     """Build what is chosen; where the whole needs more than its sample did, what is chosen next."""
     chooser = Chooser(vectors, request, progress)
-    sketch = _sketch(vectors, request, path)
+    sketch = _sketch(vectors, request, path, examination)
     while True:
         choice = chooser.choose()
         progress.note(f"index {choice.recipe}: {choice.why}")
@@ -156,11 +156,11 @@ def _build(
     return report if named else replace(report, recipe=request.recipe)
 
 
-def _sketch(vectors: Vectors, request: RecipeRequest, path: Path) -> Sketch | None:
+def _sketch(vectors: Vectors, request: RecipeRequest, path: Path, examination: Examination) -> Sketch | None:
     """Write the sketch of all vectors beside the index, where it pays; with a bound on memory, none."""
     if request.memory_bytes is not None:
         return None
-    directions = choose_directions(vectors)
+    directions = choose_directions(vectors, examination.queries, examination.floors[1])
     return None if directions is None else write_sketch(path.with_name(SKETCH), vectors, directions)
 
 

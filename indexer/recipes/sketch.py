@@ -22,7 +22,6 @@ NUMBERS_MIN = 2**23
 SLACK = 2e-5
 _LENGTH_ROUNDING = 4e-6
 _SAMPLE_ROWS = 4096
-_QUESTIONS = 64
 _NEAREST = 16
 _DIRECTIONS = (16, 32, 64, 128, 256)
 # A row that is read where it lies costs so many times what it costs in a pass.
@@ -81,11 +80,11 @@ class Sketch:
 
         apart: look at the sketches of the allowed rows only, which pays for few of them.
         """
-        which = np.flatnonzero(allowed) if apart and allowed is not None else None
-        bounds = self.bounds(query, which)
-        if which is None and allowed is not None:
-            bounds[~allowed] = -np.inf
-        first = min(2 * k + _NEAREST, len(bounds) if allowed is None else int(np.count_nonzero(allowed)))
+        which = None if allowed is None else np.flatnonzero(allowed)
+        bounds = self.bounds(query, which if apart else None)
+        if which is not None and not apart:
+            bounds = bounds[which]
+        first = min(2 * k + _NEAREST, len(bounds))
         best = np.argpartition(bounds, len(bounds) - first)[len(bounds) - first :]
         scores = score_some(vectors, best if which is None else which[best], query)
         floor = np.partition(scores, first - k)[first - k]
@@ -103,10 +102,11 @@ def sketch_rows(vectors: FloatMatrix, directions: FloatMatrix) -> FloatMatrix:
     return sketched
 
 
-def choose_directions(vectors: Vectors) -> FloatMatrix | None:
+def choose_directions(vectors: Vectors, queries: FloatMatrix, floors: FloatVector) -> FloatMatrix | None:
     """Return the directions, (D, p), along which sketches of these vectors pay most; None where none do.
 
-    Counts what an exact search reads, on a sample: all sketches, and the vectors that these cannot rule out.
+    queries: (Q, D); floors: (Q,) the score that a row must reach to be among the best for each. Counts, on a
+    sample of the vectors, what an exact search reads: all sketches, and what these cannot rule out.
     """
     if vectors.size < NUMBERS_MIN:
         return None
@@ -117,14 +117,11 @@ def choose_directions(vectors: Vectors) -> FloatMatrix | None:
     if not widths:
         return None
     leading = np.ascontiguousarray(leading_directions(sample, widths[-1]).T)
-    queries = sample[np.linspace(0, len(sample) - 1, _QUESTIONS).astype(np.int64)]
-    scores = queries @ sample.T
-    floors = np.partition(scores, -_NEAREST, axis=1)[:, -_NEAREST, None]
     numbers: dict[int, float] = {}
     for width in widths:
         directions = np.ascontiguousarray(leading[:, :width])
         bounds = sketch_rows(queries, directions) @ sketch_rows(sample, directions).T
-        left = float(np.mean(bounds >= floors))
+        left = float(np.mean(bounds >= floors[:, None]))
         numbers[width] = width + 1 + _READ_APART * left * dimension
     width = min(numbers, key=lambda width: numbers[width])
     if _GAIN_MIN * numbers[width] > dimension:

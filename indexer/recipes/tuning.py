@@ -23,7 +23,7 @@ QUESTIONS = 200
 _EQUAL = 1e-6
 # Of the misses that the target allows, tuning uses so much: other questions may be harder than these.
 _MISSES_USED = 0.7
-_CANDIDATES = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_CANDIDATES = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
 _WALK_EFFORTS = (1.0, 2.0, 4.0)
 
 

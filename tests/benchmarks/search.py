@@ -33,6 +33,7 @@ K = 10
 TARGET = 0.99
 QUERIES = 200
 ROUND = 20
+CHECKED = 50
 SHARES = (1.0, 0.5, 0.1, 0.01, 0.001)
 DELETED = (0.0, 0.1, 0.5)
 # A naive filter asks for so many times K and drops what is not allowed.
@@ -243,15 +244,20 @@ def _filtered(made: Made) -> list[Row]:
 def _one_filter(made: Made, deleted: float, share: float, plain_ms: float) -> Row:
     random = np.random.default_rng(3)
     live = random.random(len(made.vectors)) >= deleted
-    times, found, naive, full = [], [], [], True
-    for query in made.queries:
-        allowed = live & (random.random(len(made.vectors)) < share)
+    masks = [live & (random.random(len(made.vectors)) < share) for _ in made.queries]
+    asked = list(zip(made.queries, masks, strict=True))
+    times, answers, found, naive = [], [], [], []
+    for query, allowed in asked:
         began = time.perf_counter()
-        answer = made.index.search(query[None], K, allowed=allowed)
+        answers.append(made.index.search(query[None], K, allowed=allowed))
         times.append(1e3 * (time.perf_counter() - began))
-        truth = search_all(made.vectors, query[None], K, allowed).scores[0] if len(times) <= 50 else None
-        full &= answer.rows.shape[1] == min(K, int(allowed.sum()))
-        if truth is not None and len(truth):
+    full = all(
+        answer.rows.shape[1] == min(K, int(allowed.sum()))
+        for answer, allowed in zip(answers, masks, strict=True)
+    )
+    for (query, allowed), answer in list(zip(asked, answers, strict=True))[:CHECKED]:
+        truth = search_all(made.vectors, query[None], K, allowed).scores[0]
+        if len(truth):
             found.append(np.mean(answer.scores[0] >= truth[-1] - 1e-6))
             over = made.index.search(query[None], OVERSAMPLING * K)
             kept = over.scores[0][allowed[over.rows[0]]][:K]
