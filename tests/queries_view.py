@@ -78,7 +78,7 @@ class ArrayView:
         rows = np.flatnonzero(self.live if allowed is None else allowed)
         scores, found = [], []
         for query in queries:
-            cosines = np.clip(np.einsum("nd,d->n", self.matrix[rows], query), -1, 1)
+            cosines = np.clip(np.vecdot(self.matrix[rows], query), -1, 1)
             order = sorted(range(len(rows)), key=lambda i: (-cosines[i], self.all[rows[i]].id))[:k]
             found.append(rows[order])
             scores.append(cosines[order])

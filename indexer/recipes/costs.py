@@ -67,10 +67,8 @@ class Costs:
 
         effort: of a walk, for each row it proposes; None where no walk may be tried.
         """
-        ways: dict[Way, float] = {
-            **self._exact_ways(rows, allowed, 1, candidates),
-            "codes": rows * self.skip + allowed * self.code + candidates * self.row,
-        }
+        ways: dict[Way, float] = dict(self._exact_ways(rows, allowed, 1, candidates).items())
+        ways["codes"] = rows * self.skip + allowed * self.code + candidates * self.row
         if effort is not None:
             width = walk_width(rows, allowed, candidates)
             ways["walk"] = self.call + width * effort * self.step + candidates * self.row

@@ -69,9 +69,9 @@ def _decode_halves(halves: Vectors, out: FloatMatrix) -> None:
 def score_rows(vectors: FloatMatrix, query: FloatVector) -> FloatVector:
     """Return the cosine of each unit row with the unit query, clipped to [-1, 1].
 
-    vectors: (n, D) float32, C order. query: (D,) float32. einsum sums each row by itself, in one fixed order.
+    vectors: (n, D) float32, C order. query: (D,) float32. vecdot sums each row by itself, in one fixed order.
     """
-    scores: FloatVector = np.einsum("nd,d->n", vectors, query)
+    scores: FloatVector = np.vecdot(vectors, query)
     return np.clip(scores, -1.0, 1.0, out=scores)
 
 
