@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from indexer.cli import main
 from indexer.errors import InputError
 from indexer.evaluation.colours import DIMENSION, colour_histogram
 from indexer.evaluation.evaluate import EvaluateOptions, evaluate, interval
@@ -114,7 +116,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> IndexFolder:
 
 
 def test_a_snapshot_is_judged_in_every_way(index: IndexFolder) -> None:
-    found = evaluate(index, EvaluateOptions(instances=3), Silent())
+    found = evaluate(index, EvaluateOptions(held_out=True, instances=3), Silent())
     assert found.products == found.judged == 24
     assert list(found.ways) == ["colour histogram", "notebook", "snapshot"]
     assert {"notebook", "colour histogram", "centre"} <= set(found.held_out)
@@ -125,13 +127,14 @@ def test_a_snapshot_is_judged_in_every_way(index: IndexFolder) -> None:
     assert set(found.instances) == {"snapshot", "notebook"}
     assert 0 <= found.instances["snapshot"]["all"] <= 1
     assert found.missing == []
+    assert found.categories_of == "held out"
     json.dumps(found.as_json())
 
 
 def test_labels_of_a_file_replace_the_categories(index: IndexFolder, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("id,category\nc0:p0,a\nc0:p1,a\nc1:p0,b\nc1:p1,b\nc2:p0,\n")
-    options = EvaluateOptions(labels=read_labels(path), held_out=False, colours=False)
+    options = EvaluateOptions(labels=read_labels(path), colours=False)
     found = evaluate(index, options, Silent())
     assert found.judged == 4
     assert {row["category"] for row in found.categories} == {"a", "b"}
@@ -167,3 +170,36 @@ def test_lost_pictures_and_vectors_are_said(tmp_path: Path) -> None:
     assert "second category" in said
     assert "cache has lost vectors" in said
     assert "colour histogram" in said
+
+
+def test_figures_of_what_was_learnt_from_are_not_called_fair(tmp_path: Path) -> None:
+    build_folder(write_folder(tmp_path / "photos", 2, 8), tmp_path / "index", transform="adapt")
+    index = IndexFolder(tmp_path / "index")
+    assert any("--held-out" in line for line in evaluate(index, EvaluateOptions(), Silent()).missing)
+    held_out = evaluate(index, EvaluateOptions(held_out=True), Silent())
+    assert (held_out.categories_of, held_out.missing) == ("held out", [])
+
+
+def test_the_command_prints_tables_or_one_object(index: IndexFolder, tmp_path: Path) -> None:
+    arguments = ["evaluate", "--index", str(index.root), "--held-out", "--instances", "2"]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0, shown.output
+    for words in ("24 of 24 products", "Held out", "Photographed again", "By category", "P@5", "notebook"):
+        assert words in shown.stdout
+    told = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert told["products"] == 24
+    assert set(told["ways"]) == {"colour histogram", "notebook", "snapshot"}
+    (tmp_path / "labels.csv").write_text("id,category\nc0:p0,[bold]a\nc0:p1,[bold]a\nc1:p0,b\nc1:p1,b\n")
+    labelled = CliRunner().invoke(main, [*arguments[:3], "--labels", str(tmp_path / "labels.csv")])
+    assert "[bold]a" in labelled.stdout
+    wrong = CliRunner().invoke(main, [*arguments[:3], "--labels", str(tmp_path / "none.csv")])
+    assert wrong.exit_code == 2
+
+
+def test_the_command_says_what_a_catalogue_without_categories_lacks(tmp_path: Path) -> None:
+    photo = next(write_folder(tmp_path / "photos", 1, 1).rglob("*.jpg"))
+    (tmp_path / "shop.csv").write_text(f"id,category,image\np,,{photo}\n")
+    build_folder(tmp_path / "shop.csv", tmp_path / "index")
+    shown = CliRunner().invoke(main, ["evaluate", "--index", str(tmp_path / "index"), "--held-out"])
+    assert shown.exit_code == 0
+    assert "missing: categories" in shown.stdout

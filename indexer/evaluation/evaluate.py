@@ -32,16 +32,17 @@ class EvaluateOptions:
     snapshot: str | None = None
     labels: Mapping[str, str] | None = None
     seed: int = 0
-    held_out: bool = True
+    held_out: bool = False
     colours: bool = True
     instances: int = 0
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """ways, held_out: figures by way of comparing. categories: those of the snapshot's way.
+    """ways, held_out: figures by way of comparing. categories: of the snapshot's way, held out if asked.
 
-    confusion: how often the nearest neighbour is of another category. missing: what could not be measured.
+    confusion: how often the nearest neighbour is of another category, likewise. instances: shares that are
+    found first. missing: what could not be measured, and why.
     """
 
     snapshot: str
@@ -49,6 +50,7 @@ class Evaluation:
     judged: int
     ways: dict[str, dict[str, float]] = field(default_factory=dict)
     held_out: dict[str, dict[str, float]] = field(default_factory=dict)
+    categories_of: str = "snapshot"
     categories: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[dict[str, Any]] = field(default_factory=list)
     instances: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -63,7 +65,7 @@ def evaluate(folder: IndexFolder, options: EvaluateOptions, progress: Progress) 
     """Measure a snapshot. Raises SnapshotError, InputError, and ModelError where instances are asked for."""
     snapshot = folder.open(options.snapshot)
     subject = load_subject(folder, snapshot, options.labels)
-    missing = _what_is_missing(subject)
+    missing = _what_is_missing(subject, options)
     pictures = Pictures(folder, snapshot)
     colours = colours_of(pictures, subject.rows, progress) if options.colours else None
     if options.colours and colours is None:
@@ -73,7 +75,9 @@ def evaluate(folder: IndexFolder, options: EvaluateOptions, progress: Progress) 
     held_out: dict[str, Retrieval] = {}
     if options.held_out and subject.raw is not None and len(judged["snapshot"]):
         held_out = _judge_held_out(subject, subject.raw, colours, options.seed)
-    found = judged["snapshot"]
+    found, transform = judged["snapshot"], snapshot.transform.name
+    categories_of = "held out" if transform in held_out else "snapshot"
+    shown = held_out.get(transform, found)
     instances = {}
     if options.instances:
         instances = find_instances(subject, pictures, options.instances, progress)
@@ -83,15 +87,21 @@ def evaluate(folder: IndexFolder, options: EvaluateOptions, progress: Progress) 
         len(found),
         {name: each.summary() for name, each in judged.items() if len(each)},
         {name: each.summary() for name, each in held_out.items()},
-        _by_category(subject, found),
-        _confusion(subject, found),
+        categories_of,
+        _by_category(subject, shown),
+        _confusion(subject, shown),
         instances,
         missing,
     )
 
 
-def _what_is_missing(subject: Subject) -> list[str]:
+def _what_is_missing(subject: Subject, options: EvaluateOptions) -> list[str]:
     missing = []
+    transform = subject.snapshot.transform
+    if transform.adaptation is not None and not options.held_out:
+        missing.append(
+            "fair figures of the snapshot's way, which learnt from these very products: --held-out"
+        )
     if not (subject.labels >= 0).any():
         missing.append("categories: no product has one, so nothing says which neighbours are right")
     elif len(set(subject.labels[subject.labels >= 0].tolist())) == 1:

@@ -9,7 +9,6 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -146,7 +145,7 @@ def colours_of(pictures: Pictures, rows: Rows, progress: Progress) -> FloatMatri
     return found
 
 
-def read_labels(path: Path) -> dict[str, Any]:
+def read_labels(path: Path) -> dict[str, str]:
     """Return category by id from a CSV with these two columns. Raises InputError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -155,4 +154,4 @@ def read_labels(path: Path) -> dict[str, Any]:
         raise InputError(f"--labels {path} cannot be read: {error}") from error
     if not rows or not {"id", "category"} <= rows[0].keys():
         raise InputError(f"--labels {path}: expected a CSV with the columns id and category")
-    return {row["id"]: row["category"] or "" for row in rows if row["category"]}
+    return {row["id"]: row["category"] for row in rows if row["category"]}
