@@ -17,13 +17,15 @@ import numpy as np
 
 from indexer.adaptation import Catalogue, choose_transform
 from indexer.cache import EmbeddingCache
+from indexer.calibration import calibrate_rows, still_holds
+from indexer.confidence import Confidence
 from indexer.embedding import EmbeddingRun
 from indexer.live_state import LiveState
 from indexer.manifest import Manifest, ModelRecord
 from indexer.models import ModelSource
 from indexer.progress import Progress
-from indexer.recipes import IndexReport, PreviousIndex, RecipeRequest, build_index
-from indexer.snapshot import FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, Snapshot
+from indexer.recipes import IndexReport, PreviousIndex, RecipeRequest, VectorIndex, build_index
+from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, Snapshot
 from indexer.source import Source
 from indexer.table import Rows, Table, assemble_table, encode_column, sort_rows_by_id, write_failures
 from indexer.text_index import TextIndex
@@ -111,6 +113,9 @@ def write_candidate(
         deleted_at=state.deleted_at,
     )
     table.write(staged / TABLE)
+    opened = VectorIndex.open(staged / INDEX, vectors, index.parameters)
+    kept = _confidence_to_keep(candidate, transform, table)
+    (kept or calibrate_rows(vectors, table, opened)).save(staged / CONFIDENCE)
     TextIndex.build(table).save(staged / TEXT)
     write_failures(staged / FAILURES, [(bad.id, bad.image, bad.reason) for bad in run.failures])
     return _manifest(candidate, table, transform, index, state, str(vectors.dtype))
@@ -127,6 +132,14 @@ def _index_to_extend(candidate: Candidate, transform: Transform) -> PreviousInde
     if base is None or transform is not base.transform:
         return None
     return PreviousIndex(base.path / INDEX, base.manifest.recipe)
+
+
+def _confidence_to_keep(candidate: Candidate, transform: Transform, table: Table) -> Confidence | None:
+    """Return the calibration of the snapshot which is extended, while it still holds."""
+    base = candidate.extends
+    if base is None or transform is not base.transform or base.confidence is None:
+        return None
+    return base.confidence if still_holds(base.confidence, table) else None
 
 
 def _write_vectors(path: Path, candidate: Candidate, transform: Transform) -> np.memmap[Any, Any]:

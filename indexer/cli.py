@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from indexer.config import index_folder, parse_bytes
-from indexer.console import ConsoleProgress, quiet_decoders, show, show_error
+from indexer.console import ConsoleProgress, quiet_decoders, show, show_error, show_tables
 from indexer.errors import InputError, VitrineError
 from indexer.snapshot import IndexFolder
 
@@ -188,6 +188,7 @@ def status(folder: IndexFolder, snapshot: str | None, as_json: bool) -> None:
         "preprocessing": manifest.model.preprocessing,
         "dimension": manifest.dimension,
         "transform": manifest.transform["name"],
+        "transform_why": manifest.transform.get("why", ""),
         "recipe": manifest.recipe["recipe"],
         "recipe_why": manifest.recipe["why"],
         "factory": manifest.recipe["factory"],
@@ -261,6 +262,28 @@ def compact(folder: IndexFolder, keep: int, as_json: bool) -> None:
     from indexer.compact import compact as compact_folder
 
     show(compact_folder(folder, keep=keep).as_json(), as_json=as_json)
+
+
+@main.command()
+@click.option("--snapshot", help="Another snapshot than the live one.")
+@click.option("--labels", type=click.Path(dir_okay=False, path_type=Path), metavar="CSV",
+              help="Categories by id, in columns id and category, instead of the snapshot's.")  # fmt: skip
+@click.option("--held-out", is_flag=True, help="Also learn from half of the products and judge the others.")
+@click.option("--instances", type=click.IntRange(1), metavar="N",
+              help="Also search for N products by crops and other light of their pictures.")  # fmt: skip
+@common
+def evaluate(folder: IndexFolder, labels: Path | None, as_json: bool, **options: Any) -> None:
+    """Measure how often neighbours are of the same category, against simpler ways to compare pictures."""
+    from indexer.evaluation.evaluate import EvaluateOptions
+    from indexer.evaluation.evaluate import evaluate as evaluate_snapshot
+    from indexer.evaluation.subject import read_labels
+    from indexer.evaluation.tables import tables_of
+
+    quiet_decoders()
+    options["instances"] = options["instances"] or 0
+    asked = EvaluateOptions(labels=read_labels(labels) if labels else None, **options)
+    found = evaluate_snapshot(folder, asked, ConsoleProgress(quiet=as_json))
+    show_tables(found.as_json(), tables_of(found), found.missing, as_json=as_json)
 
 
 @main.command()

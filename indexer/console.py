@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,8 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichBar
+from rich.table import Table
 
 PLAIN_EVERY_S = 10.0
+# A pipe has no width: what reads it does not want cells cut or folded.
+PIPE_WIDTH = 160
 
 
 class ConsoleProgress:
@@ -92,6 +95,24 @@ def show(answer: Mapping[str, Any], *, as_json: bool, lines: list[str] | None = 
         lines = [f"{name.replace('_', ' '):<{width}}  {_text(value)}" for name, value in answer.items()]
     for line in lines:
         click.echo(line)
+
+
+def show_tables(
+    answer: Mapping[str, Any], tables: Mapping[str, Table], notes: Sequence[str], *, as_json: bool
+) -> None:
+    """Print one result: a JSON object, or tables by title for people, and below them what they lack."""
+    if as_json:
+        show(answer, as_json=True)
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PIPE_WIDTH)
+    for title, table in tables.items():
+        console.print(title, style="bold", markup=False)
+        console.print(table)
+        console.print()
+    for note in notes:
+        console.print(f"missing: {note}", markup=False)
 
 
 def show_error(error: BaseException) -> None:

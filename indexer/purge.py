@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from indexer.cache import EmbeddingCache
+from indexer.calibration import calibrate_rows
 from indexer.candidate import BLOCK_ROWS
 from indexer.compact import link_unchanged
 from indexer.errors import InputError, SnapshotCorrupt
-from indexer.recipes import SKETCH, RecipeRequest, build_index
-from indexer.snapshot import FAILURES, INDEX, TABLE, TEXT, VECTORS, IndexFolder, Snapshot
+from indexer.recipes import SKETCH, RecipeRequest, VectorIndex, build_index
+from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, VECTORS, IndexFolder, Snapshot
 from indexer.table import Rows, Table, read_failures, write_failures
 from indexer.text_index import TextIndex
 
@@ -95,7 +96,8 @@ def _rewrite(folder: IndexFolder, live: Snapshot, rows: Rows, ids: Sequence[str]
         return live
     table = live.table.without(rows)
     with folder.staging() as staged:
-        link_unchanged(live, staged, changed=(TABLE, VECTORS, INDEX, SKETCH, TEXT, FAILURES))
+        changed = (TABLE, VECTORS, INDEX, SKETCH, TEXT, FAILURES, CONFIDENCE)
+        link_unchanged(live, staged, changed=changed)
         table.write(staged / TABLE)
         TextIndex.build(table).save(staged / TEXT)
         failures = [row for row in read_failures(live.path / FAILURES) if row["id"] not in ids]
@@ -103,6 +105,8 @@ def _rewrite(folder: IndexFolder, live: Snapshot, rows: Rows, ids: Sequence[str]
         vectors = _write_without(staged / VECTORS, live, rows)
         recipe = live.manifest.recipe["recipe"]
         index = build_index(vectors, RecipeRequest(recipe), staged / INDEX)
+        opened = VectorIndex.open(staged / INDEX, vectors, index.parameters)
+        calibrate_rows(vectors, table, opened).save(staged / CONFIDENCE)
         manifest = dataclasses.replace(
             live.manifest,
             snapshot=folder.name_of(staged),

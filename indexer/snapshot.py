@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from indexer.confidence import Confidence
 from indexer.config import Layout
 from indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing, StorageFull
 from indexer.journal import Journal
@@ -37,6 +38,7 @@ INDEX = "index.faiss"
 FAILURES = "failures.parquet"
 TRANSFORM = "transform.npz"
 TEXT = "text.npz"
+CONFIDENCE = "confidence.npz"
 _STAGING_PREFIX = ".building-"
 _NAME = re.compile(r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{4}")
 
@@ -45,7 +47,10 @@ Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32] | np.dtype[np.float16
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One opened snapshot: everything in it agrees, or it would not have opened."""
+    """One opened snapshot: everything in it agrees, or it would not have opened.
+
+    confidence: None for one that was written before scores were calibrated.
+    """
 
     path: Path
     manifest: Manifest
@@ -53,6 +58,7 @@ class Snapshot:
     vectors: Vectors
     index: VectorIndex
     transform: Transform
+    confidence: Confidence | None = None
 
     @property
     def name(self) -> str:
@@ -248,7 +254,8 @@ def _open_checked(path: Path, manifest: Manifest) -> Snapshot:
     if len(set(counts.values())) > 1:
         said = "; ".join(f"{name}: {shape[0]} x {shape[1]}" for name, shape in counts.items())
         raise SnapshotCorrupt(f"the files of {path} disagree ({said}): roll back or build again")
-    return Snapshot(path, manifest, table, vectors, index, Transform.load(path / TRANSFORM))
+    confidence = Confidence.load(path / CONFIDENCE) if CONFIDENCE in manifest.files else None
+    return Snapshot(path, manifest, table, vectors, index, Transform.load(path / TRANSFORM), confidence)
 
 
 def _open_vectors(path: Path) -> Vectors:

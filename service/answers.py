@@ -58,8 +58,10 @@ def full(product: Product, url: ImageUrl) -> Json:
     }
 
 
-def hits(view: View, rows: Rows, scores: Sequence[float], url: ImageUrl) -> list[Json]:
-    """Return the hits at these rows, in their order, with their scores."""
+def hits(
+    view: View, rows: Rows, scores: Sequence[float], confidences: Sequence[float | None], url: ImageUrl
+) -> list[Json]:
+    """Return the hits at these rows, in their order, with their scores and what those mean."""
     return [
         {
             "id": found["id"],
@@ -67,10 +69,11 @@ def hits(view: View, rows: Rows, scores: Sequence[float], url: ImageUrl) -> list
             "category": found["category"],
             "group": found["group"],
             "score": round(score, 6),
+            "confidence": confidence,
             "image_url": url(found["id"]),
             "attributes": dict(found["attributes"]),
         }
-        for found, score in zip(read_rows(view, rows), scores, strict=True)
+        for found, score, confidence in zip(read_rows(view, rows), scores, confidences, strict=True)
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from indexer.confidence import Confidence
 from indexer.journal import Change
 from indexer.recipes import Neighbours
 from indexer.snapshot import Snapshot
@@ -90,6 +91,11 @@ class View:
     def snapshot(self) -> Snapshot:
         """The snapshot this view stands on."""
         return self.segments.snapshot
+
+    @property
+    def confidence(self) -> Confidence | None:
+        """What scores mean here; None for a snapshot of before they were calibrated."""
+        return self.snapshot.confidence
 
     @property
     def tag(self) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from indexer.calibration import calibrate_rows
 from indexer.images import open_picture
 from indexer.manifest import Manifest, ModelRecord
-from indexer.recipes import RecipeRequest, build_index
-from indexer.snapshot import FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, IndexFolder
+from indexer.recipes import RecipeRequest, VectorIndex, build_index
+from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, IndexFolder
 from indexer.table import Product, Table, write_failures
 from indexer.text_index import TextIndex
 from indexer.transform import Transform
@@ -111,7 +112,10 @@ def publish(
         TextIndex.build(table).save(staged / TEXT)
         Transform("none", "a test").save(staged / TRANSFORM)
         write_failures(staged / FAILURES, [])
-        report = build_index(np.load(staged / VECTORS, mmap_mode="r"), RecipeRequest(recipe), staged / INDEX)
+        stored = np.load(staged / VECTORS, mmap_mode="r")
+        report = build_index(stored, RecipeRequest(recipe), staged / INDEX)
+        opened_index = VectorIndex.open(staged / INDEX, stored, report.parameters)
+        calibrate_rows(stored, table, opened_index).save(staged / CONFIDENCE)
         record = _manifest(folder.name_of(staged), table, matrix, source, dataclasses.asdict(report))
         return folder.publish(staged, dataclasses.replace(record, **manifest), live=live).name
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from indexer.confidence import Confidence
 from indexer.recipes import Neighbours
 from indexer.table import Product, Table
 from indexer.text_index import TextIndex
@@ -39,6 +40,7 @@ class ArrayView:
         self.group_codes = np.array([groups.index(p.group) if p.group else -1 for p in products], np.int32)
         self.n, self.dimension = self.matrix.shape
         self.base = base
+        self.confidence: Confidence | None = None
         self.memo: dict[Hashable, Any] = {}
         self.snapshot_memo: dict[Hashable, Any] = {}
         self.searches = 0

@@ -163,7 +163,7 @@ def test_a_word_says_how_alike(app: Flask) -> None:
         assert likeness({"score": -0.2}).share == 0
         assert likeness({"score": -0.2}).word == "little alike"
         assert likeness({"score": 0.2, "confidence": 0.95}).word == "almost the same"
-        assert likeness({"score": 0.97, "confidence": 0.1}).step == 1
+        assert likeness({"score": 0.97, "confidence": 0.01}).step == 1
 
 
 def test_alike_categories_stand_together() -> None:

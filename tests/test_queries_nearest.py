@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from indexer.confidence import Confidence, calibrate
 from indexer.errors import QueryError
 from indexer.recipes import score_rows
 from service.queries.nearest import (
@@ -45,8 +46,19 @@ LIVE = RANDOM.random(N) > 0.2
 LIVE[[0, 40, 41, 42, 50, 51]] = True
 
 
+def calibration() -> Confidence:
+    alike = VECTORS @ VECTORS.T - 2 * np.eye(N, dtype=np.float32)
+    codes = np.array([("shoes", "bags", "watches").index(each.category) for each in PRODUCTS], np.int32)
+    return calibrate(alike.max(axis=1), codes, ("shoes", "bags", "watches"))
+
+
+CONFIDENCE = calibration()
+
+
 def view(base: int = N) -> View:
-    return view_of(PRODUCTS, VECTORS, LIVE, base)
+    made = view_of(PRODUCTS, VECTORS, LIVE, base)
+    cast(ArrayView, made).confidence = CONFIDENCE
+    return made
 
 
 def options(**given: Any) -> SearchOptions:
@@ -71,6 +83,8 @@ def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:  # no
     rows.sort(key=lambda row: (-scores[row], PRODUCTS[row].id))
     if asked.min_score is not None:
         rows = [row for row in rows if float(scores[row]) >= asked.min_score]
+    if asked.min_confidence is not None:
+        rows = [row for row in rows if level_of(scores[row], reference) >= asked.min_confidence]
     if asked.one_per_group:
         best: dict[str, int] = {}
         for row in rows:
@@ -86,6 +100,12 @@ def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:  # no
     if asked.diversity:
         rows = plain_mmr(rows, scores, asked.diversity)
     return rows[asked.offset : asked.offset + asked.limit]
+
+
+def level_of(score: Any, reference: Reference) -> float:
+    return float(
+        CONFIDENCE.of([score], reference.categories[0] if len(reference.categories) == 1 else None)[0]
+    )
 
 
 def plain_mmr(rows: list[int], scores: np.ndarray, diversity: float) -> list[int]:
@@ -109,6 +129,7 @@ OPTIONS = st.fixed_dictionaries(
         "category": st.lists(st.sampled_from(["shoes", "bags", "nothing"]), max_size=2),
         "where": st.integers(0, 20).map(lambda price: {"price": {"lt": price}}),
         "min_score": st.floats(-1, 1),
+        "min_confidence": st.sampled_from([0.0, 0.01, 0.3, 0.9, 1.0]),
         "exclude": st.lists(st.integers(0, N).map(lambda number: f"id{number:03d}"), max_size=20),
         "one_per_group": st.booleans(),
         "collapse_duplicates": st.sampled_from([0.5, 0.9, 0.97, 1.0]),
@@ -133,6 +154,7 @@ def test_any_options_together_answer_as_the_plain_oracle_does(
     counts = [count for _, count in answer.trace]
     assert counts[0] == N
     np.testing.assert_array_equal(answer.scores, score_rows(VECTORS[answer.rows], reference.vector))
+    assert answer.levels == [pytest.approx(level_of(s, reference), abs=1e-4) for s in answer.scores]
 
 
 @settings(max_examples=60, deadline=None)
@@ -268,9 +290,9 @@ def vectors_of(rows: Any) -> Any:
 
 def test_at_least_keeps_scores_from_the_bound_on() -> None:
     hits = Hits(np.array([4, 5, 6]), np.array([0.5, 0.25, 0.125], np.float32))
-    assert at_least(hits, 0.25).rows.tolist() == [4, 5]
-    assert at_least(hits, 0.2500001).rows.tolist() == [4]
-    assert at_least(hits, -1).rows.tolist() == [4, 5, 6]
+    assert at_least(hits, hits.scores, 0.25).rows.tolist() == [4, 5]
+    assert at_least(hits, hits.scores, 0.2500001).rows.tolist() == [4]
+    assert at_least(hits, np.array([0.9, 0.1, 0.0]), 0.1).rows.tolist() == [4, 5]
 
 
 def test_first_of_group_keeps_the_best_and_those_without_group() -> None:
@@ -306,4 +328,4 @@ def test_no_hits_pass_every_stage() -> None:
     nothing = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
     assert len(drop_duplicates(nothing, vectors_of, 0.9, 5)) == 0
     assert len(diversify(nothing, vectors_of, 0.5, 100)) == 0
-    assert len(at_least(nothing, 0.0)) == 0
+    assert len(at_least(nothing, nothing.scores, 0.0)) == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.adaptation.discriminant import adaptation_of, measure
+from indexer.adaptation.discriminant import looks_only, measure, spectrum_of, with_kinds
 from indexer.adaptation.sample import KIND_FROM, Catalogue, Sample, draw_sample
 from indexer.adaptation.tuning import CrossValidation, Tuned
 from indexer.errors import InputError
@@ -50,7 +50,7 @@ def choose_transform(asked: str, catalogue: Catalogue, previous: Transform | Non
     fitted = fit_mean("auto" if asked == "adapt" else asked, _blocks(catalogue), len(catalogue))
     if previous is not None and previous.asked == asked and previous.is_close_to(fitted):
         return previous
-    why = f"{fitted.why}; not adapted: {verdict.against}" if verdict.against else fitted.why
+    why = f"not adapted: {verdict.against}" if verdict.against else fitted.why
     return Transform(fitted.name, why, fitted.mean, None, asked, catalogue.counts, verdict.figures)
 
 
@@ -88,9 +88,10 @@ def _adapt(asked: str, catalogue: Catalogue) -> tuple[Transform | None, Verdict]
     if asked == "auto" and against:
         return None, Verdict(against, figures)
     moments = measure(sample.even.vectors, sample.even.labels, sample.kinds)
-    adaptation = adaptation_of(moments, tuned.shrinkage, tuned.sharpness, tuned.weight)
+    looks = looks_only(spectrum_of(sample.even.vectors), sample.kinds, tuned.look_shrinkage)
+    adaptation = with_kinds(looks, moments, tuned.shrinkage, tuned.sharpness, tuned.weight)
     before, after = figures["held_out"]["none"]["map"], figures["held_out"]["adapt"]["map"]
-    why = f"on products it was not fitted on, mAP is {after:.3f}; {before:.3f} without"
+    why = f"mAP {after:.3f} held out, {before:.3f} without"
     if against:
         why = f"asked for, although {against}"
     return Transform("adapt", why, None, adaptation, asked, catalogue.counts, figures), Verdict()
@@ -111,7 +112,7 @@ def _compare(baselines: dict[str, Retrieval], adapted: Retrieval) -> str:
     gains = adapted.average_precision - best.average_precision
     error = float(gains.std() / np.sqrt(len(gains)))
     if float(gains.mean()) < max(GAIN_MIN, 2 * error):
-        return f"its categories teach nothing (mAP {gains.mean():+.3f} on products not learnt from)"
+        return f"its categories teach nothing (mAP {gains.mean():+.3f} held out)"
     if adapted.precision_at(5).mean() < best.precision_at(5).mean() - GAIN_MIN / 2:
         return "fewer of the first five are of the category"
     return ""
@@ -121,6 +122,7 @@ def _figures_of(tuned: Tuned, held_out: dict[str, Any]) -> dict[str, Any]:
     return {
         "judged": len(tuned.retrieval),
         "shrinkage": tuned.shrinkage,
+        "look_shrinkage": tuned.look_shrinkage,
         "sharpness": tuned.sharpness,
         "weight": tuned.weight,
         "log_loss": round(tuned.log_loss, 4),

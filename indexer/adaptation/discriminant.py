@@ -1,11 +1,11 @@
 """The closed forms: shrunk linear discriminants for kinds, shrunk whitening for looks.
 
-Shape letters: n products, D dimension, C kinds, L looks.
+Shape letters: n products, D dimension, C kinds, L = D - C looks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
@@ -13,38 +13,31 @@ from scipy import linalg
 from indexer.evaluation.retrieval import Labels
 from indexer.transform import Adaptation, FloatMatrix, FloatVector
 
-LOOK_SHRINKAGE = 0.9
-WHITEN_UP_TO = 4096
-
-Double = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+WHITEN_UP_TO = 4096  # the eigenvectors of a wider covariance take minutes
 
 
 @dataclass(frozen=True)
 class Moments:
-    """mean: (D,) and covariance: (D, D) of all products; within: (D, D) covariance around the means of kinds.
+    """means: (C, D) of the kinds; within: (D, D) covariance of the products around them.
 
-    means: (C, D). The arrays are float32: sums over tens of thousands of unit vectors lose nothing visible.
+    In float32: sums over tens of thousands of unit vectors lose nothing visible.
     """
 
-    mean: FloatVector
-    covariance: FloatMatrix
-    within: FloatMatrix
     means: FloatMatrix
+    within: FloatMatrix
 
 
 def measure(vectors: FloatMatrix, kinds: Labels, count: int) -> Moments:
-    """Return the moments of (n, D) vectors; those of kind -1 count for the looks only."""
-    mean = vectors.mean(axis=0)
-    centred = vectors - mean
-    covariance = centred.T @ centred / len(centred)
+    """Return the moments of (n, D) vectors; those of kind -1 are passed over."""
     known = kinds >= 0
-    labelled, codes = centred[known], kinds[known]
-    sizes = np.bincount(codes, minlength=count).astype(np.float32)
-    sums = np.zeros((count, vectors.shape[1]), np.float32)
-    np.add.at(sums, codes, labelled)
-    means = sums / np.maximum(sizes, 1)[:, None]
-    spread = labelled.T @ labelled - (means * sizes[:, None]).T @ means
-    return Moments(mean, covariance, spread / max(len(labelled), 1), means + mean)
+    vectors, codes = vectors[known], kinds[known]
+    sizes = np.bincount(codes, minlength=count)
+    order = np.argsort(codes, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    sums = np.add.reduceat(vectors[order], np.minimum(starts, len(order) - 1), axis=0)
+    means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], vectors.mean(axis=0))
+    around = vectors - means[codes]
+    return Moments(means.astype(np.float32), np.asarray(around.T @ around / len(around), np.float32))
 
 
 def shrink(covariance: FloatMatrix, share: float) -> FloatMatrix:
@@ -66,30 +59,49 @@ def discriminants(moments: Moments, shrinkage: float) -> tuple[FloatMatrix, Floa
     return kinds.astype(np.float32), bias.astype(np.float32)
 
 
-def whitening(covariance: FloatMatrix, count: int) -> FloatMatrix:
-    """Return (D, count): the directions of most variance, each scaled to even variance, shrunk.
+@dataclass(frozen=True)
+class Spectrum:
+    """mean and variances: (D,). values (D,) and directions (D, D) of the covariance, ascending; None where D
+    is past WHITEN_UP_TO."""
 
-    Mild (shrinkage 0.9) on purpose: full whitening lifts noise to the height of what is seen.
+    mean: FloatVector
+    variances: FloatVector
+    values: FloatVector
+    directions: FloatMatrix | None
+
+
+def spectrum_of(vectors: FloatMatrix) -> Spectrum:
+    """Return how (n, D) vectors spread."""
+    mean, variances = vectors.mean(axis=0), vectors.var(axis=0)
+    if vectors.shape[1] > WHITEN_UP_TO:
+        return Spectrum(mean, variances, variances, None)
+    centred = vectors - mean
+    values, directions = linalg.eigh(centred.T @ centred / len(centred), check_finite=False, driver="evd")
+    return Spectrum(mean, variances, values, directions)
+
+
+def looks_only(spectrum: Spectrum, count: int, shrinkage: float) -> Adaptation:
+    """Return an adaptation that leaves `count` of its D dimensions to kinds, which weigh nothing yet.
+
+    The L directions of most variance, each scaled to even variance; shrunk, since full whitening lifts noise
+    to the height of what is seen. Shrinkage 1 is centring. Without directions, the L features of most
+    variance are kept as they are.
     """
-    values, directions = linalg.eigh(covariance, check_finite=False, driver="evd")
-    values = (1 - LOOK_SHRINKAGE) * values + LOOK_SHRINKAGE * max(float(values.mean()), 1e-12)
-    kept = slice(len(values) - count, None)
-    scaled: FloatMatrix = (directions[:, kept] / np.sqrt(values[kept])).astype(np.float32)
-    return scaled
-
-
-def looks_only(moments: Moments) -> Adaptation:
-    """Return an adaptation whose kinds weigh nothing."""
-    dimension, count = len(moments.mean), len(moments.means)
-    kept = np.sort(np.argsort(-np.diag(moments.covariance), kind="stable")[: dimension - count])
-    looks = whitening(moments.covariance, dimension - count) if dimension <= WHITEN_UP_TO else None
+    dimension = len(spectrum.mean)
+    kept = np.sort(np.argsort(-spectrum.variances, kind="stable")[: dimension - count])
+    looks = None
+    if spectrum.directions is not None:
+        mean = max(float(spectrum.values.mean()), 1e-12)
+        values = (1 - shrinkage) * np.maximum(spectrum.values, 0) + shrinkage * mean
+        looks = np.asarray(spectrum.directions[:, count:] / np.sqrt(values[count:]), np.float32)
     nothing = np.zeros((dimension, count), np.float32)
-    return Adaptation(moments.mean, looks, kept, nothing, nothing[0], 0.0)
+    return Adaptation(spectrum.mean, looks, kept, nothing, nothing[0], 0.0)
 
 
-def adaptation_of(moments: Moments, shrinkage: float, sharpness: float, weight: float) -> Adaptation:
-    """Put an adaptation together. sharpness scales the log-likelihoods: below 1, since features that are
-    not normal and not independent make them bolder than they should be."""
+def with_kinds(
+    looks: Adaptation, moments: Moments, shrinkage: float, sharpness: float, weight: float
+) -> Adaptation:
+    """Add the kinds. sharpness scales their log-likelihoods: below 1, since features that are not normal
+    make them bolder than they should be."""
     kinds, bias = discriminants(moments, shrinkage)
-    looks = looks_only(moments)
-    return Adaptation(looks.mean, looks.looks, looks.kept, sharpness * kinds, sharpness * bias, weight)
+    return replace(looks, kinds=sharpness * kinds, bias=sharpness * bias, weight=weight)

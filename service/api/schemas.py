@@ -44,6 +44,12 @@ class HitShape(Shape):
     category: str
     group: str | None
     score: float = Field(ge=-1, le=1, description="cosine; bigger is more alike")
+    confidence: float | None = Field(
+        ge=0,
+        le=1,
+        description="share of the category's products whose nearest neighbour is no nearer; null for a "
+        "snapshot of before this was measured",
+    )
     image_url: str
     attributes: dict[str, Any]
 

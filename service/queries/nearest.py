@@ -1,9 +1,9 @@
 """The one search: whatever was asked with becomes a vector, and stages take the live products down to one
 page.
 
-filter → search → least score → groups → duplicates → diversity → page. Every stage but the filter looks at
-better hits only, so that what stands at place 3 does not depend on how many are asked for. Shape letters: n
-rows of the view, m hits, D dimension.
+filter → search → least score and confidence → groups → duplicates → diversity → page. Every stage but the
+filter looks at better hits only, so that what stands at place 3 does not depend on how many are asked for.
+Shape letters: n rows of the view, m hits, D dimension.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer.confidence import Floats
 from indexer.errors import QueryError
 from indexer.table import Mask, Rows
 from indexer.transform import FloatVector
@@ -34,7 +35,7 @@ class Reference:
     """What hits are compared with.
 
     vector: (D,) float32, unit. rows: the products it was made of, which are never hits. categories: theirs,
-    for `same_category`; empty for a vector or a photo.
+    for `same_category` and for what scores mean; empty for a vector or a photo.
     """
 
     vector: FloatVector
@@ -46,11 +47,13 @@ class Reference:
 class Answer:
     """rows, scores: the hits of one page, in order. reason: why they are fewer than `requested`, or None.
 
-    trace: (stage, candidates left after it), in order.
+    confidences: (m,) of the scores, None where the snapshot was not calibrated. trace: (stage, candidates
+    left after it), in order.
     """
 
     rows: Rows
     scores: FloatVector
+    confidences: Floats | None
     requested: int
     reason: str | None
     trace: tuple[tuple[str, int], ...]
@@ -59,6 +62,14 @@ class Answer:
     def hits(self) -> list[tuple[int, float]]:
         """(row, score) of each hit."""
         return list(zip(self.rows.tolist(), self.scores.tolist(), strict=True))
+
+    @property
+    def levels(self) -> list[float | None]:
+        """The confidence of each hit, to four decimals."""
+        if self.confidences is None:
+            return [None] * len(self.rows)
+        rounded: list[float | None] = self.confidences.round(4).tolist()
+        return rounded
 
     @property
     def returned(self) -> int:
@@ -115,6 +126,10 @@ def recommend(view: View, reference: Reference, options: SearchOptions) -> Answe
     Order: score descending, then id; with `diversity`, by maximal marginal relevance. Raises QueryError for
     an option that cannot be obeyed.
     """
+    if options.min_confidence is not None and view.confidence is None:
+        raise QueryError(
+            "this snapshot was built before scores had a confidence: build again", field="min_confidence"
+        )
     allowed, trace = _filter(view, reference, options)
     wanted = options.offset + options.limit
     hits, after = _search(view, reference, options, allowed, wanted)
@@ -123,7 +138,18 @@ def recommend(view: View, reference: Reference, options: SearchOptions) -> Answe
     rows, scores = hits.rows[page], hits.scores[page]
     trace.append(("page", len(rows)))
     reason = _reason(options, trace) if len(rows) < options.limit else None
-    return Answer(rows, scores, options.limit, reason, tuple(trace))
+    confidences = confidence_of(view, reference, scores)
+    return Answer(rows, scores, confidences, options.limit, reason, tuple(trace))
+
+
+def confidence_of(view: View, reference: Reference, scores: FloatVector) -> Floats | None:
+    """Return (m,) confidences of scores against a reference; None where the snapshot was not calibrated.
+
+    A reference of one category is held against that category, any other against the whole catalogue.
+    """
+    if view.confidence is None:
+        return None
+    return view.confidence.of(scores, reference.categories[0] if len(reference.categories) == 1 else None)
 
 
 def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[Mask, list[tuple[str, int]]]:
@@ -180,20 +206,33 @@ def _search(
     k = min(wanted, available)
     while True:
         found = view.search(reference.vector[None], k, allowed=allowed, exact=options.exact, filters=filters)
-        hits, trace = _stages(view, Hits(found.rows[0], found.scores[0]), options, wanted)
-        below = options.min_score is not None and k > 0 and found.scores[0, -1] < options.min_score
-        if len(hits) >= wanted or k >= available or below:
-            return hits, trace
+        ranked = Hits(found.rows[0], found.scores[0])
+        sure = _sure_enough(view, reference, ranked, options)
+        hits, trace = _stages(view, sure[-1][1], options, wanted)
+        if len(hits) >= wanted or k >= available or len(sure[-1][1]) < len(ranked):
+            return hits, [(stage, len(left)) for stage, left in sure] + trace
         k = min(4 * k, available)
+
+
+def _sure_enough(
+    view: View, reference: Reference, hits: Hits, options: SearchOptions
+) -> list[tuple[str, Hits]]:
+    """Return the hits after each stage that looks at the score alone; each keeps the first so many."""
+    stages = [("search", hits)]
+    if options.min_score is not None:
+        stages.append(("min_score", at_least(hits, hits.scores, options.min_score)))
+    if options.min_confidence is not None:
+        hits = stages[-1][1]
+        levels = confidence_of(view, reference, hits.scores)
+        assert levels is not None, "checked before"
+        stages.append(("min_confidence", at_least(hits, levels, options.min_confidence)))
+    return stages
 
 
 def _stages(
     view: View, hits: Hits, options: SearchOptions, wanted: int
 ) -> tuple[Hits, list[tuple[str, int]]]:
-    trace = [("search", len(hits))]
-    if options.min_score is not None:
-        hits = at_least(hits, options.min_score)
-        trace.append(("min_score", len(hits)))
+    trace: list[tuple[str, int]] = []
     if options.one_per_group:
         hits = first_of_group(hits, view.group_codes[hits.rows])
         trace.append(("one_per_group", len(hits)))
@@ -222,6 +261,7 @@ _WHY = {
     "where": "{left} satisfy the conditions",
     "exclude": "{left} are not excluded",
     "min_score": "{left} reach the least score",
+    "min_confidence": "{left} reach the least confidence",
     "one_per_group": "{left} groups",
     "collapse_duplicates": "{left} are not near-duplicates of a better hit",
     "page": "{before} hits in all, before the offset asked for",

@@ -51,6 +51,9 @@ class SearchOptions(BaseModel):
     min_score: float | None = Field(
         default=None, ge=-1, le=1, description="only hits of at least this cosine"
     )
+    min_confidence: float | None = Field(
+        default=None, ge=0, le=1, description="only hits of at least this confidence"
+    )
     exclude: Names = Field(default=(), description="ids that must not be returned")
     one_per_group: bool = Field(default=False, description="only the best hit of each group")
     collapse_duplicates: float | None = Field(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from indexer.confidence import Floats
 from indexer.recipes import score_rows
 from indexer.table import Codes, Rows
 from indexer.transform import FloatMatrix, FloatVector
@@ -34,9 +35,9 @@ class Hits:
         return Hits(self.rows[places], self.scores[places])
 
 
-def at_least(hits: Hits, min_score: float) -> Hits:
-    """Keep hits whose score reaches `min_score`."""
-    return hits.take(np.flatnonzero(hits.scores.astype(np.float64) >= min_score))
+def at_least(hits: Hits, values: FloatVector | Floats, least: float) -> Hits:
+    """Keep the hits whose value, one of (m,), reaches `least`."""
+    return hits.take(np.flatnonzero(values.astype(np.float64) >= least))
 
 
 def first_of_group(hits: Hits, groups: Codes) -> Hits:
