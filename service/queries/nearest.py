@@ -16,17 +16,15 @@ from typing import Any
 import numpy as np
 
 from indexer.errors import QueryError
+from indexer.ranking import Hits, Stages
 from indexer.table import Mask, Rows
 from indexer.transform import FloatVector
+from indexer.where import matching_rows
 from service.queries.filters import Filters
 from service.queries.options import SearchOptions
-from service.queries.ranking import Hits, at_least, diversify, drop_duplicates, first_of_group
-from service.queries.where import matching_rows
 from service.view import View
 
 UNLIKE_WEIGHT = 0.5
-# Diversity rearranges the best hits a window at a time; what lies past a window cannot move into it.
-DIVERSITY_WINDOW = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[M
         allowed &= _in_categories(view, options.category)
         note("category")
     if options.where:
-        allowed &= matching_rows(view, options.where)
+        allowed &= matching_rows(view.tables, options.where)
         note("where")
     if options.exclude:
         rows = [view.row_of(product_id) for product_id in options.exclude]
@@ -173,37 +171,19 @@ def _search(
     view: View, reference: Reference, options: SearchOptions, allowed: Mask, wanted: int
 ) -> tuple[Hits, list[tuple[str, int]]]:
     """Search wider and wider until the stages leave `wanted` hits or there is nothing more to find."""
-    if options.diversity:
-        wanted = -(-wanted // DIVERSITY_WINDOW) * DIVERSITY_WINDOW
+    stages = Stages(options.min_score, options.one_per_group, options.collapse_duplicates, options.diversity)
+    wanted = stages.reach(wanted)
     available = int(np.count_nonzero(allowed))
     filters = _told(reference, options)
     k = min(wanted, available)
     while True:
         found = view.search(reference.vector[None], k, allowed=allowed, exact=options.exact, filters=filters)
-        hits, trace = _stages(view, Hits(found.rows[0], found.scores[0]), options, wanted)
+        ranked = Hits(found.rows[0], found.scores[0])
+        hits, trace = stages.applied(ranked, view.group_codes, view.vectors, wanted)
         below = options.min_score is not None and k > 0 and found.scores[0, -1] < options.min_score
         if len(hits) >= wanted or k >= available or below:
             return hits, trace
         k = min(4 * k, available)
-
-
-def _stages(
-    view: View, hits: Hits, options: SearchOptions, wanted: int
-) -> tuple[Hits, list[tuple[str, int]]]:
-    trace = [("search", len(hits))]
-    if options.min_score is not None:
-        hits = at_least(hits, options.min_score)
-        trace.append(("min_score", len(hits)))
-    if options.one_per_group:
-        hits = first_of_group(hits, view.group_codes[hits.rows])
-        trace.append(("one_per_group", len(hits)))
-    if options.collapse_duplicates is not None:
-        hits = drop_duplicates(hits, view.vectors, options.collapse_duplicates, wanted)
-        trace.append(("collapse_duplicates", len(hits)))
-    if options.diversity:
-        hits = diversify(hits, view.vectors, options.diversity, DIVERSITY_WINDOW)
-        trace.append(("diversity", len(hits)))
-    return hits, trace
 
 
 def _unit(vector: Any, problem: str, field: str) -> FloatVector:

@@ -14,6 +14,8 @@ from indexer.table import Codes, Rows
 from indexer.transform import FloatMatrix, FloatVector
 
 Vectors = Callable[[Rows], FloatMatrix]
+# Diversity rearranges the best hits a window at a time; what lies past a window cannot move into it.
+DIVERSITY_WINDOW = 100
 # Unit vectors that are equal may have a cosine this far below 1.
 _ULPS = 1e-6
 
@@ -32,6 +34,47 @@ class Hits:
     def take(self, places: Rows) -> Hits:
         """Return the hits at these places, in that order."""
         return Hits(self.rows[places], self.scores[places])
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What happens to ranked hits, in this order; the defaults do nothing. See the functions below."""
+
+    min_score: float | None = None
+    one_per_group: bool = False
+    collapse_duplicates: float | None = None
+    diversity: float = 0.0
+
+    def reach(self, wanted: int) -> int:
+        """Return how many hits must be left for the first `wanted` of them to stand."""
+        return -(-wanted // DIVERSITY_WINDOW) * DIVERSITY_WINDOW if self.diversity else wanted
+
+    @property
+    def drop_some(self) -> bool:
+        """Whether a stage may take hits away from between others, so that more may have to be searched."""
+        return self.one_per_group or self.collapse_duplicates is not None
+
+    def applied(
+        self, hits: Hits, groups: Codes, vectors: Vectors, wanted: int
+    ) -> tuple[Hits, list[tuple[str, int]]]:
+        """Return what the stages leave of the best m hits, and how many each left.
+
+        groups: (n,) by row. wanted: as `reach` returns it.
+        """
+        trace = [("search", len(hits))]
+        if self.min_score is not None:
+            hits = at_least(hits, self.min_score)
+            trace.append(("min_score", len(hits)))
+        if self.one_per_group:
+            hits = first_of_group(hits, groups[hits.rows])
+            trace.append(("one_per_group", len(hits)))
+        if self.collapse_duplicates is not None:
+            hits = drop_duplicates(hits, vectors, self.collapse_duplicates, wanted)
+            trace.append(("collapse_duplicates", len(hits)))
+        if self.diversity:
+            hits = diversify(hits, vectors, self.diversity, DIVERSITY_WINDOW)
+            trace.append(("diversity", len(hits)))
+        return hits, trace
 
 
 def at_least(hits: Hits, min_score: float) -> Hits:
