@@ -1,66 +1,19 @@
-"""The command `vitrine-indexer`: a thin shell over the library that parses options and translates errors."""
+"""The command `vitrine-indexer`: a thin shell over the library that parses options. Errors: `command`."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from indexer.config import index_folder, parse_bytes
-from indexer.console import ConsoleProgress, quiet_decoders, show, show_error, show_tables
-from indexer.errors import InputError, VitrineError
+from indexer import cli_catalogue
+from indexer.command import Group, common
+from indexer.config import parse_bytes
+from indexer.console import ConsoleProgress, quiet_decoders, show, show_tables
+from indexer.errors import InputError
 from indexer.snapshot import IndexFolder
-
-Command = Callable[..., Any]
-
-
-class Group(click.Group):
-    """A group whose errors are one line on stderr and an exit code; --debug shows the traceback."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; exit 2 for a usage error, 3 for a snapshot, 4 for a model."""
-        kwargs["standalone_mode"] = False
-        try:
-            raise SystemExit(super().main(*args, **kwargs) or 0)
-        except click.exceptions.Abort:
-            raise SystemExit(130) from None
-        except click.ClickException as error:
-            show_error(Exception(error.format_message() + _usage_hint(error)))
-            raise SystemExit(error.exit_code) from None
-        except VitrineError as error:
-            if _wants_traceback():
-                raise
-            show_error(error)
-            raise SystemExit(error.exit_code) from None
-
-
-def _usage_hint(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    return f" (see `{context.command_path} --help`)" if context else ""
-
-
-def _wants_traceback() -> bool:
-    return "--debug" in sys.argv
-
-
-def common(command: Command) -> Command:
-    """Add what every command takes: --index, --json, --debug."""
-
-    @click.option(
-        "--index", type=click.Path(), help="Index folder [default: $VITRINE_INDEX, else data/index]."
-    )
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-    @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
-    @functools.wraps(command)
-    def wrapped(index: str | None, **options: Any) -> Any:
-        return command(folder=IndexFolder(index_folder(index)), **options)
-
-    return wrapped
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -377,6 +330,10 @@ def fetch(name: str, as_json: bool) -> None:
         {"name": source.name, "path": str(Path(source.path)), "digest": source.digest, "why": source.why},
         as_json=as_json,
     )
+
+
+for command in cli_catalogue.COMMANDS:
+    main.add_command(command)
 
 
 if __name__ == "__main__":

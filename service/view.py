@@ -6,10 +6,7 @@ Q queries, K results.
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,74 +15,41 @@ from indexer.confidence import Confidence
 from indexer.journal import Change
 from indexer.recipes import Neighbours
 from indexer.snapshot import Snapshot
+from indexer.standing import Standing
 from indexer.table import Codes, Mask, Product, Table
 from indexer.text_index import TextIndex
 from indexer.transform import FloatMatrix
+from service.memo import Memo
 from service.queries.filters import Filters
-from service.segments import Memo, Segments, Uploads
 from service.stores import Searcher
 from service.stores.embedded import EMBEDDED
 
-log = logging.getLogger(__name__)
 Made = TypeVar("Made")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RowState:
-    """What the journal did to rows.
-
-    live: (n,). tombstones: rows whose deleted_at differs from what the tables say. changed: the last change
-    of every row that has one.
-    """
-
-    live: Mask
-    tombstones: Mapping[int, dt.datetime | None]
-    changed: Mapping[int, int]
 
 
 class View:
     """The rows of a catalogue and which of them are live. Thread-safe: nothing changes after construction."""
 
-    def __init__(self, segments: Segments, sequence: int, state: RowState, searcher: Searcher) -> None:
-        """state: of the rows of `segments`. searcher: of the snapshot's vectors."""
-        self.segments = segments
-        self.sequence = sequence
-        self.live = state.live
-        self.changed = state.changed
+    def __init__(self, standing: Standing, searcher: Searcher, snapshot_memo: Memo | None = None) -> None:
+        """searcher: of the snapshot's vectors. snapshot_memo: of an earlier view of the same snapshot."""
+        self.standing = standing
+        self.segments = standing.segments
+        self.sequence = standing.sequence
+        self.live = standing.live
+        self.changed = standing.changed
         self.searcher = searcher
-        self._tombstones = state.tombstones
         self._memo = Memo()
-        self._snapshot_memo = Memo()
+        self._snapshot_memo = snapshot_memo or Memo()
 
     @classmethod
     def of(cls, snapshot: Snapshot, changes: Iterable[Change], searcher: Searcher = EMBEDDED) -> View:
         """Return the view of a snapshot after `changes`: all since its `uploads_sequence`, oldest first."""
-        empty = Uploads([], np.zeros((0, snapshot.manifest.dimension), np.float32))
-        state = RowState(~snapshot.table.deleted, {}, {})
-        bare = cls(Segments(snapshot, empty), snapshot.manifest.journal_sequence, state, searcher)
-        return bare.after(changes)
+        return cls(Standing.of(snapshot, changes), searcher)
 
     def after(self, changes: Iterable[Change]) -> View:
         """Return the view after more changes, oldest first. Replaying a change again alters nothing."""
-        changes = list(changes)
-        if not changes:
-            return self
-        segments = _with_uploads(self.segments, changes)
-        live = np.ones(segments.n, bool)
-        live[: self.n] = self.live
-        tombstones, changed = dict(self._tombstones), dict(self.changed)
-        for change in changes:
-            row = segments.row_of(change.id)
-            if row is None:
-                continue
-            changed[row] = change.sequence
-            if change.kind != "upload":
-                live[row] = change.kind == "restore"
-                tombstones[row] = None if live[row] else change.at
-        sequence = max(self.sequence, changes[-1].sequence)
-        view = View(segments, sequence, RowState(live, tombstones, changed), self.searcher)
-        view._snapshot_memo = self._snapshot_memo
-        return view
+        standing = self.standing.after(changes)
+        return self if standing is self.standing else View(standing, self.searcher, self._snapshot_memo)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -125,12 +89,12 @@ class View:
     @property
     def categories(self) -> tuple[str, ...]:
         """(C,) names, sorted; also of categories whose products are all deleted."""
-        return self.segments.categories
+        return self.standing.categories
 
     @property
     def category_codes(self) -> Codes:
         """(n,) index of each row's category in `categories`."""
-        return self.segments.category_codes
+        return self.standing.category_codes
 
     @property
     def group_codes(self) -> Codes:
@@ -151,10 +115,7 @@ class View:
 
     def product(self, row: int) -> Product:
         """Return one row as an object, its tombstone as of this view."""
-        product = self.segments.product(row)
-        if row in self._tombstones:
-            return dataclasses.replace(product, deleted_at=self._tombstones[row])
-        return product
+        return self.standing.product(row)
 
     def vectors(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> FloatMatrix:
         """Return the vectors of rows: (len(rows), D) float32, unit rows, in the snapshot's space."""
@@ -190,21 +151,3 @@ class View:
     def cached_for_snapshot(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return what `make` returns, made once per snapshot and key: only for what no change alters."""
         return self._snapshot_memo.get(key, make)
-
-
-def _with_uploads(segments: Segments, changes: Iterable[Change]) -> Segments:
-    """Add what was uploaded. A product that the snapshot holds already is the snapshot's to tell."""
-    snapshot, uploads = segments.snapshot, segments.uploads
-    model = snapshot.manifest.model
-    key = f"{model.name}|{model.digest}|{model.preprocessing}"
-    for change in changes:
-        if change.upload is None or segments.snapshot.table.row_of(change.id) is not None:
-            continue
-        if change.id in uploads.rows:
-            continue
-        if change.upload.model != key:
-            log.warning("upload %s is of another model: it is found again after the next build", change.id)
-            continue
-        vector = snapshot.transform.apply(change.upload.vector[np.newaxis])
-        uploads = uploads.with_product(Product(**change.upload.product), vector)
-    return segments if uploads is segments.uploads else Segments(snapshot, uploads)

@@ -51,7 +51,7 @@ def test_indexer_never_imports_service() -> None:
                 "indexer/products.py",
                 "indexer/ids.py",
                 "indexer/uploads.py",
-                "indexer/conditions.py",
+                "indexer/export/files.py",
             ),
         ),
         ("sqlite3", ("indexer/journal.py", "indexer/cache.py", "indexer/cache_file.py")),

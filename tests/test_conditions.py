@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer.errors import QueryError
-from service.queries.where import matching_rows
+from indexer.where import matching_rows
 from service.view import View
 from tests.queries_view import product, view_of
 
@@ -36,7 +36,7 @@ def table(base: int | None = None, **columns: list[Any]) -> View:
 
 
 def rows(view: View, where: dict[str, Any]) -> list[int]:
-    mask = matching_rows(view, where)
+    mask = matching_rows(view.tables, where)
     assert mask.dtype == bool
     assert mask.shape == (view.n,)
     return np.flatnonzero(mask).tolist()
@@ -136,7 +136,7 @@ def test_an_attribute_that_only_uploads_have_is_null_elsewhere() -> None:
 def test_a_condition_that_cannot_be_is_refused_by_name(where: dict[str, Any], says: str) -> None:
     view = table(price=[1, 2], name_tag=["a", "b"], flag=[True, False])
     with pytest.raises(QueryError, match=says) as caught:
-        matching_rows(view, where)
+        matching_rows(view.tables, where)
     assert caught.value.field == "where"
     assert not caught.value.malformed
 
@@ -144,13 +144,13 @@ def test_a_condition_that_cannot_be_is_refused_by_name(where: dict[str, Any], sa
 def test_dates_that_are_none_and_types_without_order_are_refused() -> None:
     view = table(day=[dt.date(2024, 1, 1)], tags=[["a", "b"]])
     with pytest.raises(QueryError, match="ISO 8601"):
-        matching_rows(view, {"day": "tomorrow"})
+        matching_rows(view.tables, {"day": "tomorrow"})
     with pytest.raises(QueryError, match="ISO 8601"):
-        matching_rows(view, {"day": 20240101})
+        matching_rows(view.tables, {"day": 20240101})
     with pytest.raises(QueryError, match="cannot be compared"):
-        matching_rows(view, {"tags": "a"})
+        matching_rows(view.tables, {"tags": "a"})
     with pytest.raises(QueryError, match="no product has an attribute 'x'"):
-        matching_rows(view_of([product("a")], np.eye(1, 2)), {"x": 1})
+        matching_rows(view_of([product("a")], np.eye(1, 2)).tables, {"x": 1})
 
 
 @settings(max_examples=60, deadline=None)

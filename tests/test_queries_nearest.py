@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from indexer.confidence import Confidence, calibrate
 from indexer.errors import QueryError
+from indexer.ranking import DIVERSITY_WINDOW, Hits, at_least, diversify, drop_duplicates, first_of_group
 from indexer.recipes import score_rows
 from service.queries.nearest import (
-    DIVERSITY_WINDOW,
     Reference,
     product_reference,
     products_reference,
@@ -21,7 +21,6 @@ from service.queries.nearest import (
     vector_reference,
 )
 from service.queries.options import SearchOptions
-from service.queries.ranking import Hits, at_least, diversify, drop_duplicates, first_of_group
 from service.view import View
 from tests.queries_view import ArrayView, product, view_of
 from tests.vectors import clustered

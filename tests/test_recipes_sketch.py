@@ -86,7 +86,7 @@ def test_exact_search_through_sketches_is_exact(
     recipe: str, dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sketch, "NUMBERS_MIN", 1)
-    vectors = VECTORS.astype(dtype)
+    vectors: Any = VECTORS.astype(dtype)
     report = build_index(vectors, RecipeRequest(recipe), tmp_path / "index.faiss")
     assert report.parameters["sketched"] == N
     free = {**report.parameters["costs"], "bound": 0.0, "pick": 0.0, "sift": 0.0, "left": 0.0, "every": 1e6}

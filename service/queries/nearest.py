@@ -17,17 +17,15 @@ import numpy as np
 
 from indexer.confidence import Floats
 from indexer.errors import QueryError
+from indexer.ranking import Hits, Stages
 from indexer.table import Mask, Rows
 from indexer.transform import FloatVector
+from indexer.where import matching_rows
 from service.queries.filters import Filters
 from service.queries.options import SearchOptions
-from service.queries.ranking import Hits, at_least, diversify, drop_duplicates, first_of_group
-from service.queries.where import matching_rows
 from service.view import View
 
 UNLIKE_WEIGHT = 0.5
-# Diversity rearranges the best hits a window at a time; what lies past a window cannot move into it.
-DIVERSITY_WINDOW = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +171,7 @@ def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[M
         allowed &= _in_categories(view, options.category)
         note("category")
     if options.where:
-        allowed &= matching_rows(view, options.where)
+        allowed &= matching_rows(view.tables, options.where)
         note("where")
     if options.exclude:
         rows = [view.row_of(product_id) for product_id in options.exclude]
@@ -199,50 +197,25 @@ def _search(
     view: View, reference: Reference, options: SearchOptions, allowed: Mask, wanted: int
 ) -> tuple[Hits, list[tuple[str, int]]]:
     """Search wider and wider until the stages leave `wanted` hits or there is nothing more to find."""
-    if options.diversity:
-        wanted = -(-wanted // DIVERSITY_WINDOW) * DIVERSITY_WINDOW
+    stages = Stages(
+        options.min_score,
+        options.min_confidence,
+        options.one_per_group,
+        options.collapse_duplicates,
+        options.diversity,
+    )
+    wanted = stages.reach(wanted)
     available = int(np.count_nonzero(allowed))
     filters = _told(reference, options)
     k = min(wanted, available)
     while True:
         found = view.search(reference.vector[None], k, allowed=allowed, exact=options.exact, filters=filters)
         ranked = Hits(found.rows[0], found.scores[0])
-        sure = _sure_enough(view, reference, ranked, options)
-        hits, trace = _stages(view, sure[-1][1], options, wanted)
-        if len(hits) >= wanted or k >= available or len(sure[-1][1]) < len(ranked):
-            return hits, [(stage, len(left)) for stage, left in sure] + trace
+        levels = None if options.min_confidence is None else confidence_of(view, reference, ranked.scores)
+        hits, trace = stages.applied(ranked, view.group_codes, view.vectors, wanted, levels)
+        if len(hits) >= wanted or k >= available or not stages.passes(ranked, levels):
+            return hits, trace
         k = min(4 * k, available)
-
-
-def _sure_enough(
-    view: View, reference: Reference, hits: Hits, options: SearchOptions
-) -> list[tuple[str, Hits]]:
-    """Return the hits after each stage that looks at the score alone; each keeps the first so many."""
-    stages = [("search", hits)]
-    if options.min_score is not None:
-        stages.append(("min_score", at_least(hits, hits.scores, options.min_score)))
-    if options.min_confidence is not None:
-        hits = stages[-1][1]
-        levels = confidence_of(view, reference, hits.scores)
-        assert levels is not None, "checked before"
-        stages.append(("min_confidence", at_least(hits, levels, options.min_confidence)))
-    return stages
-
-
-def _stages(
-    view: View, hits: Hits, options: SearchOptions, wanted: int
-) -> tuple[Hits, list[tuple[str, int]]]:
-    trace: list[tuple[str, int]] = []
-    if options.one_per_group:
-        hits = first_of_group(hits, view.group_codes[hits.rows])
-        trace.append(("one_per_group", len(hits)))
-    if options.collapse_duplicates is not None:
-        hits = drop_duplicates(hits, view.vectors, options.collapse_duplicates, wanted)
-        trace.append(("collapse_duplicates", len(hits)))
-    if options.diversity:
-        hits = diversify(hits, view.vectors, options.diversity, DIVERSITY_WINDOW)
-        trace.append(("diversity", len(hits)))
-    return hits, trace
 
 
 def _unit(vector: Any, problem: str, field: str) -> FloatVector:

@@ -15,6 +15,8 @@ from indexer.table import Codes, Rows
 from indexer.transform import FloatMatrix, FloatVector
 
 Vectors = Callable[[Rows], FloatMatrix]
+# Diversity rearranges the best hits a window at a time; what lies past a window cannot move into it.
+DIVERSITY_WINDOW = 100
 # Unit vectors that are equal may have a cosine this far below 1.
 _ULPS = 1e-6
 
@@ -33,6 +35,63 @@ class Hits:
     def take(self, places: Rows) -> Hits:
         """Return the hits at these places, in that order."""
         return Hits(self.rows[places], self.scores[places])
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What happens to ranked hits, in this order; the defaults do nothing. See the functions below."""
+
+    min_score: float | None = None
+    min_confidence: float | None = None
+    one_per_group: bool = False
+    collapse_duplicates: float | None = None
+    diversity: float = 0.0
+
+    def reach(self, wanted: int) -> int:
+        """Return how many hits must be left for the first `wanted` of them to stand."""
+        return -(-wanted // DIVERSITY_WINDOW) * DIVERSITY_WINDOW if self.diversity else wanted
+
+    @property
+    def drop_some(self) -> bool:
+        """Whether a stage may take hits away from between others, so that more may have to be searched."""
+        return self.one_per_group or self.collapse_duplicates is not None
+
+    def passes(self, hits: Hits, levels: Floats | None) -> bool:
+        """Whether the last hit has the score and the confidence asked for, so that further ones may too."""
+        return not len(hits) or len(self._sure_enough(hits, levels)[-1][1]) == len(hits)
+
+    def applied(
+        self, hits: Hits, groups: Codes, vectors: Vectors, wanted: int, levels: Floats | None = None
+    ) -> tuple[Hits, list[tuple[str, int]]]:
+        """Return what the stages leave of the best m hits, and how many each left.
+
+        groups: (n,) by row. wanted: as `reach` returns it. levels: (m,) confidences, needed for
+        `min_confidence`.
+        """
+        sure = self._sure_enough(hits, levels)
+        hits = sure[-1][1]
+        trace = [(stage, len(left)) for stage, left in sure]
+        if self.one_per_group:
+            hits = first_of_group(hits, groups[hits.rows])
+            trace.append(("one_per_group", len(hits)))
+        if self.collapse_duplicates is not None:
+            hits = drop_duplicates(hits, vectors, self.collapse_duplicates, wanted)
+            trace.append(("collapse_duplicates", len(hits)))
+        if self.diversity:
+            hits = diversify(hits, vectors, self.diversity, DIVERSITY_WINDOW)
+            trace.append(("diversity", len(hits)))
+        return hits, trace
+
+    def _sure_enough(self, hits: Hits, levels: Floats | None) -> list[tuple[str, Hits]]:
+        """Return the hits after each stage that looks at the score alone; each keeps the first so many."""
+        stages = [("search", hits)]
+        if self.min_score is not None:
+            stages.append(("min_score", at_least(hits, hits.scores, self.min_score)))
+        if self.min_confidence is not None:
+            assert levels is not None, "checked before"
+            hits = stages[-1][1]
+            stages.append(("min_confidence", at_least(hits, levels[: len(hits)], self.min_confidence)))
+        return stages
 
 
 def at_least(hits: Hits, values: FloatVector | Floats, least: float) -> Hits:

@@ -6,11 +6,10 @@ C categories, G groups.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -18,26 +17,6 @@ from indexer.snapshot import Snapshot
 from indexer.table import Codes, Product, Table
 from indexer.text_index import TextIndex
 from indexer.transform import FloatMatrix
-
-Made = TypeVar("Made")
-
-
-class Memo:
-    """Values made once each; thread-safe. While one is made, nobody waits who wants another."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._values: dict[Hashable, Any] = {}
-        self._making: dict[Hashable, threading.RLock] = {}
-
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return the value of `key`, calling `make` the first time."""
-        if key not in self._values:
-            with self._making.setdefault(key, threading.RLock()):
-                if key not in self._values:
-                    self._values[key] = make()
-        value: Made = self._values[key]
-        return value
 
 
 class Uploads:

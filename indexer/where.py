@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,23 +10,22 @@ import numpy as np
 from indexer.conditions import OPERATORS, rows_matching
 from indexer.errors import QueryError
 from indexer.table import Mask, Table
-from service.view import View
 
 
-def matching_rows(view: View, where: Mapping[str, Any]) -> Mask:
+def matching_rows(tables: Iterable[tuple[int, Table]], where: Mapping[str, Any]) -> Mask:
     """Return (n,) bool: the rows, live or not, that satisfy every condition.
 
-    A scalar means eq, a list means in, an object holds operators. A table that lacks an attribute has only
-    nulls there. Raises QueryError naming an attribute that no product has, or a value of another type than
-    its column.
+    tables: with the row each begins at. A scalar means eq, a list means in, an object holds operators. A
+    table that lacks an attribute has only nulls there. Raises QueryError naming an attribute that no product
+    has, or a value of another type than its column.
     """
-    conditions = list(_conditions(where))
-    known = {name for _, table in view.tables for name in table.attribute_names}
+    conditions, parts = list(_conditions(where)), [table for _, table in tables]
+    known = {name for table in parts for name in table.attribute_names}
     for attribute, _, _ in conditions:
         if attribute not in known:
             has = f"; there are: {', '.join(sorted(known))}" if known else ""
             raise QueryError(f"where: no product has an attribute {attribute!r}{has}", field="where")
-    return np.concatenate([_in_table(table, conditions) for _, table in view.tables])
+    return np.concatenate([_in_table(table, conditions) for table in parts])
 
 
 def _in_table(table: Table, conditions: list[tuple[str, str, Any]]) -> Mask:

@@ -1,0 +1,44 @@
+"""What changed between the lists of two states of a catalogue. Shape letters: K hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from indexer.export.lists import Filters, product_lists
+from indexer.ranking import Hits
+from indexer.standing import Standing
+
+# A score that moved by less says nothing new: a transform that is fitted again moves all a little.
+SCORE_CHANGE = 1e-3
+
+
+class EarlierLists:
+    """The lists of an earlier state, K hits and scores a product, to hold later ones against."""
+
+    def __init__(self, standing: Standing, filters: Filters, top: int) -> None:
+        """Compute them all: 12 bytes a hit are kept."""
+        self._standing = standing
+        self._lists = {row: hits for row, hits in product_lists(standing, filters, top) if len(hits)}
+
+    def differs(self, standing: Standing, row: int, hits: Hits) -> bool:
+        """Return whether the list of a row of another state has other hits, another order or other scores."""
+        earlier = self._of(standing.segments.id_at(row))
+        if earlier is None or len(earlier) != len(hits):
+            return len(hits) > 0 or earlier is not None
+        if self._standing.ids(earlier.rows) != standing.ids(hits.rows):
+            return True
+        return bool((np.abs(earlier.scores - hits.scores) >= SCORE_CHANGE).any())
+
+    def gone(self, standing: Standing) -> Iterator[str]:
+        """Yield the ids that had a list and are not live in another state, in order."""
+        for row in self._standing.live_rows.tolist():
+            product_id = self._standing.segments.id_at(row)
+            now = standing.segments.row_of(product_id)
+            if row in self._lists and (now is None or not standing.live[now]):
+                yield product_id
+
+    def _of(self, product_id: str) -> Hits | None:
+        row = self._standing.segments.row_of(product_id)
+        return None if row is None else self._lists.get(row)

@@ -1,0 +1,99 @@
+"""Exporting: the lists of every live product, or those that changed since a state, into one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from indexer.export.changes import EarlierLists
+from indexer.export.files import BATCH_ROWS, ExportRows, checked_output, rows_file
+from indexer.export.lists import Filters, product_lists
+from indexer.progress import Progress
+from indexer.snapshot import IndexFolder
+from indexer.standing import Standing, read_standing
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What to export. since: NAME or NAME@SEQUENCE, a state; only what changed since is written."""
+
+    output: Path
+    top: int
+    filters: Filters = field(default_factory=Filters)
+    since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export wrote. state: for `since` next time. emptied: products written without a list."""
+
+    snapshot: str
+    state: str
+    since: str | None
+    output: str
+    products: int
+    rows: int
+    emptied: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as `export --json` prints them."""
+        return dataclasses.asdict(self)
+
+
+def export(folder: IndexFolder, options: ExportOptions, progress: Progress) -> ExportReport:
+    """Write the recommendations of every live product, exact, journal included; see ExportOptions.
+
+    products: whose list is in the file. Raises InputError, QueryError, SnapshotError, StorageFull; the file
+    is there afterwards whole or not at all.
+    """
+    started = time.monotonic()
+    output = checked_output(options.output)
+    standing = read_standing(folder)
+    earlier = None
+    if options.since is not None:
+        before = read_standing(folder, options.since)
+        progress.note(f"recommendations of {before.tag}, to compare with")
+        earlier = EarlierLists(before, options.filters, options.top)
+    about = {"state": standing.tag, "since": options.since, "top": options.top}
+    products = rows = emptied = 0
+    progress.start(len(standing.live_rows), "products")
+    with rows_file(output, about) as file:
+        for batch in _batches(standing, options, earlier, progress):
+            file.write(batch)
+            rows += len(batch)
+            products += sum(rank == 1 for rank in batch.rank)
+            emptied += sum(rank == 0 for rank in batch.rank)
+    progress.done()
+    return ExportReport(
+        snapshot=standing.snapshot.name,
+        state=standing.tag,
+        since=options.since,
+        output=str(output),
+        products=products,
+        rows=rows,
+        emptied=emptied,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _batches(
+    standing: Standing, options: ExportOptions, earlier: EarlierLists | None, progress: Progress
+) -> Iterator[ExportRows]:
+    """Yield rows in parts of about BATCH_ROWS; without `earlier`, products without hits have none."""
+    batch = ExportRows()
+    for row, hits in product_lists(standing, options.filters, options.top):
+        progress.advance(1)
+        if len(hits) if earlier is None else earlier.differs(standing, row, hits):
+            batch.add(standing.segments.id_at(row), standing.ids(hits.rows), hits.scores.tolist())
+        if len(batch) >= BATCH_ROWS:
+            yield batch
+            batch = ExportRows()
+    for product_id in earlier.gone(standing) if earlier is not None else ():
+        batch.add(product_id, [], [])
+    if len(batch):
+        yield batch
