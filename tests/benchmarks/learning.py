@@ -1,0 +1,246 @@
+"""Learning: what the catalogue's categories teach, what scores mean, and which pictures go in.
+
+The products of every category are dealt into two halves by a fixed seed. What is learnt is learnt from one
+half, its parameters chosen inside it; the other half is searched with its own products and with photos of
+them taken again; then the halves change places. Shape letters: N products, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from indexer.adaptation import Catalogue, choose_transform
+from indexer.adaptation.sample import deal
+from indexer.confidence import Floats, calibrate, kolmogorov_smirnov
+from indexer.evaluation.photographs import KINDS, photograph_again
+from indexer.evaluation.retrieval import Labelled, Labels, join, judge, places_in
+from indexer.source import Source, open_source
+from indexer.transform import FloatMatrix, Transform, unit
+from tests.benchmarks.embedding import DEMO, PHOTOS
+from tests.benchmarks.pictures_in import WAYS, Embedder
+from tests.benchmarks.report import Row, Section
+
+SEEDS = (0, 1, 2)
+FOLDS = 10
+PHOTOGRAPHED = 300
+SPACES = ("none", "centre", "adapt")
+# Of one item there are these photos besides its own; queries are of the other kinds.
+GROUPED = ("crop", "light", "scale")
+
+
+@dataclass(frozen=True)
+class Shop:
+    """pictures: N encoded. labels: (N,). photographed: the places that `again` shows, by kind."""
+
+    pictures: Sequence[bytes]
+    names: Sequence[str]
+    labels: Labels
+    photographed: np.ndarray[tuple[int], np.dtype[np.int64]]
+    again: Mapping[str, Sequence[bytes]]
+
+
+@dataclass(frozen=True)
+class Space:
+    """vectors: (N, D) of a shop. again: (n, D) by kind of photo. seconds: of one picture of the shop."""
+
+    vectors: FloatMatrix
+    again: Mapping[str, FloatMatrix]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Both halves together. found: by kind of photo, and `all`, the share whose product comes first."""
+
+    precision_at_5: float
+    mean_precision: float
+    found: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.precision_at_5:.3f} / {self.mean_precision:.3f} / {self.found['all']:.3f}"
+
+
+def run(quick: bool) -> Section:
+    """Measure on shared/photos/clothing where it lies beside the repo, else on the demo's pictures."""
+    shop = _shop(step=6 if quick else 1, photographed=40 if quick else PHOTOGRAPHED)
+    spaces = {name: _embed(shop, Embedder(way)) for name, way in WAYS.items()}
+    squashed = spaces["squash"]
+    seeds = SEEDS[:1] if quick else SEEDS
+    measured = {seed: {name: _measure(shop, squashed, name, seed) for name in SPACES} for seed in seeds}
+    rows = [*_category_rows(measured), *_instance_rows(measured[0]), *_confidence_rows(shop, squashed)]
+    rows += _picture_rows(shop, spaces, measured[0])
+    where = "shared/photos/clothing" if PHOTOS.is_dir() else "data/demo"
+    about = (
+        f"{len(shop.pictures)} photos of {where}, {len(shop.names)} categories, efficientnet-lite2. The "
+        "products of each category are dealt into halves by a fixed seed; learnt on one half, its parameters "
+        "chosen by cross-validation inside it; every product of the other half searches that half; then the "
+        f"halves change places. {len(shop.photographed)} products were photographed again in "
+        f"{len(KINDS)} ways ({', '.join(KINDS)}) and searched for in the half that was not learnt from."
+    )
+    return Section("Learning", about, rows, _notes())
+
+
+def _shop(step: int, photographed: int) -> Shop:
+    source: Source = open_source(PHOTOS if PHOTOS.is_dir() else DEMO / "catalogue.csv")
+    places = range(0, len(source), step)
+    pictures = [source.read(place) for place in places]
+    names = source.products.column("category").take(list(places)).to_pylist()
+    categories = sorted(set(names))
+    number = {name: code for code, name in enumerate(categories)}
+    labels = np.array([number[name] for name in names], np.int32)
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.choice(len(pictures), min(photographed, len(pictures)), replace=False))
+    again = {kind: [photograph_again(pictures[place], kind, rng) for place in chosen] for kind in KINDS}
+    return Shop(pictures, categories, labels, chosen.astype(np.int64), again)
+
+
+def _embed(shop: Shop, embedder: Embedder) -> Space:
+    vectors, seconds = embedder.embed(shop.pictures)
+    again = {kind: embedder.embed(pictures)[0] for kind, pictures in shop.again.items()}
+    embedder.close()
+    return Space(vectors, again, seconds / len(shop.pictures))
+
+
+def _halves(shop: Shop, space: Space, name: str, seed: int) -> Iterator[tuple[Labels, Transform]]:
+    """Yield the half that was not learnt from, (N/2,) places, with what the other taught."""
+    items = np.arange(len(shop.labels), dtype=np.int32)
+    side = deal(shop.labels, items, 2, seed)
+    for half in (0, 1):
+        learnt, judged = np.flatnonzero(side != half), np.flatnonzero(side == half)
+        yield judged, choose_transform(name, _catalogue(shop, space, learnt))
+
+
+def _catalogue(shop: Shop, space: Space, rows: Labels) -> Catalogue:
+    items = np.arange(len(rows), dtype=np.int32)
+    return Catalogue(lambda chosen: space.vectors[rows[chosen]], shop.names, shop.labels[rows], items)
+
+
+def _measure(shop: Shop, space: Space, name: str, seed: int = 0) -> Figures:
+    """Judge one transform; a half that it refuses to learn from is judged as it fell back."""
+    judgements = []
+    ranks: dict[str, list[Labels]] = {kind: [] for kind in space.again}
+    items = np.arange(len(shop.labels), dtype=np.int32)
+    for judged, transform in _halves(shop, space, name, seed):
+        gallery = transform.apply(space.vectors[judged])
+        labelled = Labelled(gallery, shop.labels[judged], items[judged])
+        judgements.append(judge(labelled, labelled))
+        here = np.isin(shop.photographed, judged)
+        targets = np.searchsorted(judged, shop.photographed[here])
+        for kind, vectors in space.again.items():
+            ranks[kind].append(places_in(transform.apply(vectors[here]) @ gallery.T, targets))
+    summary = join(judgements).summary()
+    places = {kind: np.concatenate(parts) for kind, parts in ranks.items()}
+    places["all"] = np.concatenate(list(places.values()))
+    found = {kind: float((each == 0).mean()) for kind, each in places.items()}
+    return Figures(summary["precision_at_5"], summary["map"], found)
+
+
+def _category_rows(measured: Mapping[int, Mapping[str, Figures]]) -> list[Row]:
+    plain, centred, adapted = (measured[0][name] for name in SPACES)
+    p5, precision = adapted.precision_at_5, adapted.mean_precision
+    others = [figures["adapt"] for figures in measured.values()]
+    low, high = (f(each.mean_precision for each in others) for f in (min, max))
+    return [
+        Row("P@5 / mAP, the notebook's way", f"{plain.precision_at_5:.3f} / {plain.mean_precision:.3f}"),
+        Row("P@5 / mAP, centred", f"{centred.precision_at_5:.3f} / {centred.mean_precision:.3f}"),
+        Row("P@5, adapted", f"{p5:.3f}", "at least 0.66", p5 >= 0.66),
+        Row("mAP, adapted", f"{precision:.3f}", "at least 0.56", precision >= 0.56),
+        Row(f"mAP, adapted, by {len(measured)} seeds of the halves", f"{low:.3f} to {high:.3f}"),
+    ]
+
+
+def _instance_rows(measured: Mapping[str, Figures]) -> list[Row]:
+    plain, adapted = measured["none"].found, measured["adapt"].found
+    rows = [
+        Row(
+            "photographed again, found first, all kinds: as the notebook / adapted",
+            f"{plain['all']:.3f} / {adapted['all']:.3f}",
+            "no worse",
+            adapted["all"] >= plain["all"],
+        )
+    ]
+    listed = ", ".join(f"{kind} {plain[kind]:.3f} / {adapted[kind]:.3f}" for kind in KINDS)
+    return [*rows, Row("the same by kind", listed)]
+
+
+def _confidence_rows(shop: Shop, space: Space) -> list[Row]:
+    """Return how uniform confidence is: calibrated without a tenth of the products, asked for these."""
+    transform = choose_transform("auto", _catalogue(shop, space, np.arange(len(shop.labels))))
+    scores = _nearest_scores(transform.apply(space.vectors))
+    fold = np.random.default_rng(0).permutation(len(scores)) % FOLDS
+    levels = np.empty(len(scores))
+    for each in range(FOLDS):
+        kept = fold != each
+        fitted = calibrate(scores[kept], shop.labels[kept], shop.names)
+        for place in np.flatnonzero(~kept):
+            levels[place] = fitted.of(scores[place], shop.names[shop.labels[place]])
+    distance = kolmogorov_smirnov(levels)
+    strangers = [_strangers(shop, space, judged, each) for judged, each in _halves(shop, space, "auto", 0)]
+    return [
+        Row(
+            f"confidence of held-out products, Kolmogorov-Smirnov distance from uniform ({transform.name})",
+            f"{distance:.3f}",
+            "at most 0.05",
+            distance <= 0.05,
+        ),
+        Row(
+            "the same distance of photos of products that nothing was learnt from, such as a customer's",
+            f"{kolmogorov_smirnov(np.concatenate(strangers)):.3f}",
+        ),
+    ]
+
+
+def _nearest_scores(vectors: FloatMatrix) -> Floats:
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -1)
+    nearest: Floats = scores.max(axis=1).astype(np.float64)
+    return nearest
+
+
+def _strangers(shop: Shop, space: Space, judged: Labels, transform: Transform) -> Floats:
+    """Return the confidence of nearest hits of one half among the other, which was learnt and calibrated."""
+    known = np.setdiff1d(np.arange(len(shop.labels)), judged)
+    gallery = transform.apply(space.vectors[known])
+    fitted = calibrate(_nearest_scores(gallery), shop.labels[known], shop.names)
+    return fitted.of((transform.apply(space.vectors[judged]) @ gallery.T).max(axis=1))
+
+
+def _picture_rows(shop: Shop, spaces: Mapping[str, Space], squashed: Mapping[str, Figures]) -> list[Row]:
+    """Return P@5 / mAP / found first of each way to prepare pictures, as they are and adapted."""
+    rows = []
+    for name, space in spaces.items():
+        figures = squashed if name == "squash" else {each: _measure(shop, space, each) for each in SPACES}
+        cost = space.seconds / spaces["squash"].seconds
+        value = f"{figures['none']}; adapted {figures['adapt']}; {cost:.2f} times the time"
+        rows.append(Row(f"pictures in: {name}", value))
+    grouped = _grouped(shop, spaces["squash"])
+    asked = Space(spaces["squash"].vectors, {k: grouped.again[k] for k in grouped.again}, 0.0)
+    alone, averaged = (
+        {each: _measure(shop, space, each) for each in ("none", "adapt")} for space in (asked, grouped)
+    )
+    value = f"{averaged['none']}; adapted {averaged['adapt']}"
+    without = f"{alone['none']}; adapted {alone['adapt']}"
+    return [
+        *rows,
+        Row(f"the picture and its {len(GROUPED)} second photos averaged; one picture", f"{value}; {without}"),
+    ]
+
+
+def _grouped(shop: Shop, space: Space) -> Space:
+    """Return products whose vector is the mean of several photos, asked for by photos of the other kinds."""
+    vectors = space.vectors.copy()
+    vectors[shop.photographed] += np.sum([space.again[kind] for kind in GROUPED], axis=0)
+    again = {kind: each for kind, each in space.again.items() if kind not in GROUPED}
+    return Space(unit(vectors), again, space.seconds * (1 + len(GROUPED)))
+
+
+def _notes() -> list[str]:
+    return [
+        "figures of `pictures in` are P@5 / mAP / share of second photos found first; differences under two "
+        "points are noise at this size",
+        "photos taken again are made from the same file (indexer/evaluation/photographs.py): real ones are "
+        "harder to find",
+    ]
