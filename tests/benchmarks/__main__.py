@@ -14,7 +14,7 @@ import re
 import sys
 from pathlib import Path
 
-SECTIONS = ("embedding", "builds", "search", "service", "learning", "quality", "scale")
+SECTIONS = ("embedding", "builds", "search", "service", "gallery", "learning", "quality", "scale")
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
