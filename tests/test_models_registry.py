@@ -122,7 +122,7 @@ def test_auto_takes_bit_where_it_is_at_hand(own_folder: Path, arrays: Arrays) ->
 def test_auto_says_why_it_is_not_bit() -> None:
     source = resolve("auto")
     assert (source.name, source.handle) == ("efficientnet-lite2", "efficientnet-lite2")
-    assert source.why.startswith("chosen by auto: packaged, and bit-m-r50x1 cannot be had (")
+    assert source.why.startswith("chosen by auto: it is packaged, and bit-m-r50x1 is neither at hand ")
     assert "VITRINE_OFFLINE" in source.why
 
 

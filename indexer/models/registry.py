@@ -206,9 +206,12 @@ def _resolve_auto(image_size: int | None, may_fetch: bool, progress: Progress) -
     """Return BiT where it is at hand or can be fetched, else the packaged network."""
     try:
         source = resolve(DEFAULT, image_size=image_size, fetch=may_fetch, progress=progress)
-    except ModelUnavailable as error:
-        tried = str(error).partition("Tried: ")[2].partition(". What to do")[0]
-        why = f"chosen by auto: packaged, and {DEFAULT} cannot be had ({tried})"
+    except ModelUnavailable:
+        asked = "nor to be fetched" if may_fetch else "and the network was not asked (VITRINE_OFFLINE)"
+        why = (
+            f"chosen by auto: it is packaged, and {DEFAULT} is neither at hand {asked} "
+            f"(`vitrine-indexer models fetch {DEFAULT}` says what was tried)"
+        )
         return efficientnet_lite.find_source(why, image_size)
     return replace(source, why=f"chosen by auto: {source.why}")
 
