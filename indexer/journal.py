@@ -188,7 +188,11 @@ class Journal:
 
     def data_version(self) -> int:
         """Return a number that changes when another connection has written; costs microseconds."""
-        return int(self._fetch("PRAGMA data_version")[0][0])
+        with self._lock:
+            try:
+                return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.DatabaseError:
+                return int(self._fetch("PRAGMA data_version")[0][0])  # raises what it is
 
     def since(self, sequence: int, *, until: int | None = None) -> list[Change]:
         """Return the changes after `sequence` (up to and including `until`), oldest first."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -258,7 +259,7 @@ def _open_vectors(path: Path) -> Vectors:
         raise SnapshotCorrupt(f"{path} is not a readable array: {error}") from error
     if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
         raise SnapshotCorrupt(f"{path} is not a float16 or float32 matrix")
-    return vectors
+    return cast(Vectors, np.asarray(vectors))  # the same memory; a memmap costs more at each access
 
 
 def _with_files(manifest: Manifest, folder: Path) -> Manifest:
