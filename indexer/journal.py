@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from indexer.errors import FormatUnsupported, SnapshotCorrupt, StorageFull, StoreUnavailable
+from indexer.space import is_full
 
 FORMAT_VERSION = 1
 BUSY_TIMEOUT_S = 20.0
@@ -268,7 +269,7 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         text = str(error)
-        if "full" in text:
+        if is_full(error, path):
             raise StorageFull(f"no space left to write {path}: free some and repeat the request") from error
         if isinstance(error, sqlite3.OperationalError):
             raise StoreUnavailable(f"the journal {path} cannot be used now: {text}") from error

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import errno
 import os
 import re
 import secrets
@@ -28,6 +27,7 @@ from indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing, Stor
 from indexer.journal import Journal
 from indexer.manifest import Manifest, check_files, record_files
 from indexer.recipes import VectorIndex
+from indexer.space import is_full
 from indexer.table import Table
 from indexer.text_index import TextIndex
 from indexer.transform import Transform
@@ -135,12 +135,12 @@ class IndexFolder:
         with storage_errors(self.root):
             self.layout.snapshots.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.layout.build_lock, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise SnapshotError(
-                f"another process is publishing into {self.root}: wait for it, or use another --index"
-            ) from None
+            try:
+                lock.acquire()
+            except Timeout:
+                raise SnapshotError(
+                    f"another process is publishing into {self.root}: wait for it, or use another --index"
+                ) from None
         try:
             for left in self.layout.snapshots.glob(f"{_STAGING_PREFIX}*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -280,7 +280,7 @@ def storage_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error, where):
             raise StorageFull(f"no space left to write {where}: free some and repeat the command") from error
         raise SnapshotError(f"cannot write {where}: {error.strerror or error}") from error
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
 import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from hypothesis import strategies as st
 from service import Catalogue, ServiceConfig, create_app
 from service.auth import Guard
 from service.errors import Refused
+from tests.disks import fill_up
 from tests.http_client import Client, assert_problem, client_of
 from tests.indexes import GridEmbedder, Made
 from tests.pictures import huge_png, jpeg, png
@@ -170,23 +168,6 @@ def test_ten_thousand_wrong_keys_open_nothing() -> None:
     assert refusals == {"KeyRequired": 250 * 30, "TooManyRequests": 250 * 10}
     right = {"REMOTE_ADDR": "10.0.1.1", "HTTP_AUTHORIZATION": "Bearer the-right-key"}
     assert guard.check_write(Request(right)) == "key-1"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill_up(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
 
 
 def test_a_full_disk_refuses_writes_and_loses_nothing(
