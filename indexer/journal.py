@@ -93,7 +93,7 @@ class Journal:
         self.path = path
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _translated(path):
+        with translated(path):
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -138,7 +138,7 @@ class Journal:
         All appends inside become durable together when the block ends, or not at all when it raises.
         Nesting joins the outer block. Raises StorageFull, or StoreUnavailable when the lock is not had.
         """
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             if self._connection.in_transaction:
                 yield
                 return
@@ -243,7 +243,7 @@ class Journal:
             )
 
     def _fetch(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             return self._connection.execute(query, values).fetchall()
 
 
@@ -264,7 +264,8 @@ def _change(row: tuple[Any, ...]) -> Change:
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """Say SQLite's errors as ours."""
     try:
         yield
     except sqlite3.DatabaseError as error:

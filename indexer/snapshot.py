@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from indexer.config import Layout
 from indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing, StorageFull
 from indexer.journal import Journal
+from indexer.journal_reader import JournalReader
 from indexer.manifest import Manifest, check_files, record_files
 from indexer.recipes import VectorIndex
 from indexer.space import is_full
@@ -123,7 +124,9 @@ class IndexFolder:
         return Manifest.read(self.path_of(name or self.current()))
 
     def journal(self) -> Journal:
-        """Open the journal of this folder, made where there is none."""
+        """Open the journal of this folder, made where there is none; to read only if need be."""
+        if self.root.is_dir() and not os.access(self.root, os.W_OK):
+            return JournalReader(self.layout.journal)
         return Journal(self.layout.journal)
 
     @contextlib.contextmanager
