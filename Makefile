@@ -12,9 +12,11 @@ INDEX ?= data/index-$(shell realpath -m "$(CATALOG)" | cksum | cut -d ' ' -f 1)
 PORT ?= 8000
 HOST ?= 127.0.0.1
 TESTS ?=
+FUZZ := tests/test_fuzz.py tests/test_service_attacks.py
+FUZZ_TESTS := 12
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo serve build test lint bench lock clean
+.PHONY: help setup demo serve build test lint fuzz bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,9 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+fuzz: $(READY)  ## feed EXAMPLES (100000) pictures, manifests and bodies to what reads them
+	VITRINE_FUZZ_EXAMPLES=$$(( $(or $(EXAMPLES),100000) / $(FUZZ_TESTS) )) $(BIN)/python -m pytest $(FUZZ)
 
 bench: $(READY)  ## measure against the alternatives and write tests/benchmarks/RESULTS.md
 	@$(PIP) --editable '.[bench]'

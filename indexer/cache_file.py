@@ -1,8 +1,6 @@
 """The SQLite file behind the embedding cache: opened soundly, set aside when broken, errors translated."""
 
-import errno
 import logging
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from indexer.errors import SnapshotError, StorageFull
+from indexer.space import is_full
 
 _log = logging.getLogger(__name__)
 
@@ -129,22 +128,12 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        if _is_full(error, path):
+        if is_full(error, path):
             message = (
                 f"{path}: no space left for the embedding cache; free some and run the same command again"
             )
             raise StorageFull(message) from error
         raise SnapshotError(f"{path}: the embedding cache cannot be used: {error}") from error
-
-
-def _is_full(error: sqlite3.Error | OSError, path: Path) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    code = _primary_code(error)
-    # A full disk can also show as an input/output error of the write-ahead log.
-    return code == sqlite3.SQLITE_FULL or (
-        code == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < 2**20
-    )
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -27,6 +27,7 @@ from indexer.progress import Progress
 from indexer.recipes import IndexReport, PreviousIndex, RecipeRequest, VectorIndex, build_index
 from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, Snapshot
 from indexer.source import Source
+from indexer.space import create_matrix
 from indexer.table import Rows, Table, assemble_table, encode_column, sort_rows_by_id, write_failures
 from indexer.text_index import TextIndex
 from indexer.transform import FloatMatrix, Transform
@@ -146,7 +147,7 @@ def _write_vectors(path: Path, candidate: Candidate, transform: Transform) -> np
     """Write (N, D) rows block by block: float32, or float16 where float32 would pass 2 GiB."""
     shape = (len(candidate.rows), candidate.model.dimension)
     dtype = np.float32 if shape[0] * shape[1] * 4 <= FLOAT32_MAX_BYTES else np.float16
-    vectors = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    vectors = create_matrix(path, dtype, shape)
     for start, block in candidate.raw_blocks(since=_copy_known(vectors, candidate, transform)):
         vectors[start : start + len(block)] = transform.apply(block)
     vectors.flush()

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from indexer.errors import FormatUnsupported, SnapshotCorrupt, StorageFull, StoreUnavailable
+from indexer.space import is_full
 
 FORMAT_VERSION = 1
 BUSY_TIMEOUT_S = 20.0
@@ -92,7 +93,7 @@ class Journal:
         self.path = path
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _translated(path):
+        with translated(path):
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -137,7 +138,7 @@ class Journal:
         All appends inside become durable together when the block ends, or not at all when it raises.
         Nesting joins the outer block. Raises StorageFull, or StoreUnavailable when the lock is not had.
         """
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             if self._connection.in_transaction:
                 yield
                 return
@@ -188,7 +189,11 @@ class Journal:
 
     def data_version(self) -> int:
         """Return a number that changes when another connection has written; costs microseconds."""
-        return int(self._fetch("PRAGMA data_version")[0][0])
+        with self._lock:
+            try:
+                return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+            except sqlite3.DatabaseError:
+                return int(self._fetch("PRAGMA data_version")[0][0])  # raises what it is
 
     def since(self, sequence: int, *, until: int | None = None) -> list[Change]:
         """Return the changes after `sequence` (up to and including `until`), oldest first."""
@@ -238,7 +243,7 @@ class Journal:
             )
 
     def _fetch(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             return self._connection.execute(query, values).fetchall()
 
 
@@ -259,12 +264,13 @@ def _change(row: tuple[Any, ...]) -> Change:
 
 
 @contextlib.contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """Say SQLite's errors as ours."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         text = str(error)
-        if "full" in text:
+        if is_full(error, path):
             raise StorageFull(f"no space left to write {path}: free some and repeat the request") from error
         if isinstance(error, sqlite3.OperationalError):
             raise StoreUnavailable(f"the journal {path} cannot be used now: {text}") from error

@@ -22,6 +22,7 @@ from indexer.compact import link_unchanged
 from indexer.errors import InputError, SnapshotCorrupt
 from indexer.recipes import SKETCH, RecipeRequest, VectorIndex, build_index
 from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, VECTORS, IndexFolder, Snapshot
+from indexer.space import create_matrix
 from indexer.table import Rows, Table, read_failures, write_failures
 from indexer.text_index import TextIndex
 
@@ -127,7 +128,7 @@ def _rewrite(folder: IndexFolder, live: Snapshot, rows: Rows, ids: Sequence[str]
 def _write_without(path: Path, live: Snapshot, rows: Rows) -> np.memmap[Any, Any]:
     kept = np.setdiff1d(np.arange(len(live.table)), rows)
     shape = (len(kept), live.vectors.shape[1])
-    vectors = np.lib.format.open_memmap(path, mode="w+", dtype=live.vectors.dtype, shape=shape)
+    vectors = create_matrix(path, live.vectors.dtype, shape)
     for start in range(0, len(kept), BLOCK_ROWS):
         vectors[start : start + BLOCK_ROWS] = live.vectors[kept[start : start + BLOCK_ROWS]]
     vectors.flush()

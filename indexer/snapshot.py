@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-import errno
 import os
 import re
 import secrets
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -26,8 +26,10 @@ from indexer.confidence import Confidence
 from indexer.config import Layout
 from indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing, StorageFull
 from indexer.journal import Journal
+from indexer.journal_reader import JournalReader
 from indexer.manifest import Manifest, check_files, record_files
 from indexer.recipes import VectorIndex
+from indexer.space import is_full
 from indexer.table import Table
 from indexer.text_index import TextIndex
 from indexer.transform import Transform
@@ -128,7 +130,9 @@ class IndexFolder:
         return Manifest.read(self.path_of(name or self.current()))
 
     def journal(self) -> Journal:
-        """Open the journal of this folder, made where there is none."""
+        """Open the journal of this folder, made where there is none; to read only if need be."""
+        if self.root.is_dir() and not os.access(self.root, os.W_OK):
+            return JournalReader(self.layout.journal)
         return Journal(self.layout.journal)
 
     @contextlib.contextmanager
@@ -140,12 +144,12 @@ class IndexFolder:
         with storage_errors(self.root):
             self.layout.snapshots.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.layout.build_lock, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise SnapshotError(
-                f"another process is publishing into {self.root}: wait for it, or use another --index"
-            ) from None
+            try:
+                lock.acquire()
+            except Timeout:
+                raise SnapshotError(
+                    f"another process is publishing into {self.root}: wait for it, or use another --index"
+                ) from None
         try:
             for left in self.layout.snapshots.glob(f"{_STAGING_PREFIX}*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -265,7 +269,7 @@ def _open_vectors(path: Path) -> Vectors:
         raise SnapshotCorrupt(f"{path} is not a readable array: {error}") from error
     if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
         raise SnapshotCorrupt(f"{path} is not a float16 or float32 matrix")
-    return vectors
+    return cast(Vectors, np.asarray(vectors))  # the same memory; a memmap costs more at each access
 
 
 def _with_files(manifest: Manifest, folder: Path) -> Manifest:
@@ -286,7 +290,7 @@ def storage_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error, where):
             raise StorageFull(f"no space left to write {where}: free some and repeat the command") from error
         raise SnapshotError(f"cannot write {where}: {error.strerror or error}") from error
 

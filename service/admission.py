@@ -2,6 +2,10 @@
 
 WSGI lends a thread to each request, and a client that sends its body slowly holds it. The server is given
 more threads than may work: those that only wait for a body count apart, and past a bound are turned away.
+
+Those at work take turns: Python runs one of them at a time anyway, and handing its lock to and fro within
+every request costs more than the requests. Who has waited a moment for a turn goes ahead without one, so that
+a request that computes for long outside of Python holds up nobody.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from contextlib import contextmanager
 from service.errors import TooManyRequests
 
 BODIES_AT_ONCE = 32
+TURN_S = 0.02
 
 
 class Admission:
@@ -23,29 +28,42 @@ class Admission:
         self._at_work = threading.BoundedSemaphore(at_work)
         self._bodies = threading.BoundedSemaphore(bodies)
         self._mine = threading.local()
+        self._turn = threading.Lock()
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Hold one of the places at work, waiting for it."""
-        self._at_work.acquire()
-        self._mine.works = True
+        self._come()
         try:
             yield
         finally:
-            self._mine.works = False
-            self._at_work.release()
+            self._go()
 
     @contextmanager
-    def receiving(self) -> Iterator[None]:
-        """Read a body: give the place at work to others meanwhile. Raises TooManyRequests."""
+    def receiving(self, *, turn: bool = True) -> Iterator[None]:
+        """Read a body: give the place at work to others meanwhile. Raises TooManyRequests.
+
+        turn: False for what will compute outside of Python, and is to hold up nobody.
+        """
         if not self._bodies.acquire(blocking=False):
             raise TooManyRequests("too many bodies are on their way: try again shortly")
         works = getattr(self._mine, "works", False)
         if works:
-            self._at_work.release()
+            self._go()
         try:
             yield
         finally:
             self._bodies.release()
             if works:
-                self._at_work.acquire()
+                self._come(turn)
+
+    def _come(self, turn: bool = True) -> None:
+        self._mine.has_turn = turn and self._turn.acquire(timeout=TURN_S)
+        self._at_work.acquire()
+        self._mine.works = True
+
+    def _go(self) -> None:
+        self._mine.works = False
+        if self._mine.has_turn:
+            self._turn.release()
+        self._at_work.release()

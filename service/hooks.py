@@ -10,7 +10,7 @@ from flask import Request, Response, g, request
 
 from service.context import Service
 from service.logs import log_event
-from service.replies import secure
+from service.replies import put_headers
 from service.timing import Stopwatch
 
 log = logging.getLogger("service.requests")
@@ -27,14 +27,15 @@ class Hooks:
 
     def begin(self) -> Response | None:
         """Start the clock and check what can be checked before the body is read."""
+        asked = _asked()
         g.stopwatch = Stopwatch.start()
-        g.request_id = _given_id(request) or uuid.uuid4().hex
+        g.request_id = _given_id(asked) or uuid.uuid4().hex
         service = self._service
-        request.max_content_length = service.config.max_body_bytes
-        service.guard.check_host(request)
+        asked.max_content_length = service.config.max_body_bytes
+        service.guard.check_host(asked)
         if service.config.rate_limit:
-            service.rates.hit(request.remote_addr or "")
-        if request.method == "OPTIONS" and self._allowed_origin():
+            service.rates.hit(asked.remote_addr or "")
+        if asked.method == "OPTIONS" and self._allowed_origin():
             return Response(status=204)
         return None
 
@@ -44,10 +45,8 @@ class Hooks:
             self._start_late()
         stopwatch: Stopwatch = g.stopwatch
         seconds = stopwatch.elapsed_s()
-        headers = response.headers
-        headers["X-Request-ID"] = g.request_id
-        headers["Server-Timing"] = _server_timing(stopwatch, seconds)
-        secure(response)
+        timing = _server_timing(stopwatch, seconds)
+        put_headers(response, ("X-Request-ID", g.request_id), ("Server-Timing", timing))
         if self._service.config.cors_origins:
             self._add_cors(response)
         self._record(response, seconds, stopwatch)
@@ -58,21 +57,22 @@ class Hooks:
         g.request_id = _given_id(request) or uuid.uuid4().hex
 
     def _record(self, response: Response, seconds: float, stopwatch: Stopwatch) -> None:
-        metrics, rule = self._service.metrics, request.url_rule
+        asked, metrics = _asked(), self._service.metrics
+        rule = asked.url_rule
         route = "unmatched" if rule is None or "fallback" in rule.endpoint else rule.rule
-        metrics.observe(route, request.method, response.status_code, seconds, stopwatch.stages)
+        metrics.observe(route, asked.method, response.status_code, seconds, stopwatch.stages)
         problem = g.get("problem")
         if problem:
             metrics.count_problem(problem)
         if self._service.config.access_log and log.isEnabledFor(logging.INFO):
             event = {
                 "request_id": g.request_id,
-                "method": request.method,
-                "path": request.path,
+                "method": asked.method,
+                "path": asked.path,
                 "status": response.status_code,
                 "ms": round(1e3 * seconds, 3),
                 "stages": {name: round(1e3 * took, 3) for name, took in stopwatch.stages.items()},
-                "client": request.remote_addr,
+                "client": asked.remote_addr,
                 "actor": g.get("actor"),
                 "problem": problem,
             }
@@ -93,6 +93,11 @@ class Hooks:
                 response.headers["Access-Control-Allow-Methods"] = _READ_METHODS
                 response.headers["Access-Control-Allow-Headers"] = "Content-Type"
                 response.headers["Access-Control-Max-Age"] = "600"
+
+
+def _asked() -> Request:
+    """Return the request itself: its proxy looks for it again at each attribute."""
+    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def _given_id(request: Request) -> str | None:

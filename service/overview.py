@@ -105,7 +105,7 @@ def projection(view: View, asked: ProjectionQuery) -> Json:
         found = project(view, asked.dimensions, categories=asked.category, fit=asked.fit, limit=asked.limit)
     axes = ("x", "y", "z")[: asked.dimensions]
     with stage("table"):
-        products = answers.read_rows(view, found.rows)
+        products = answers.read_rows(view, found.rows.tolist())
         points = [
             {"id": product["id"], "name": product["name"], "category": product["category"]}
             | dict(zip(axes, point, strict=True))

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+import orjson
 from flask import Request, Response, g
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
@@ -28,12 +29,20 @@ PAGE_POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
     ("X-Frame-Options", "DENY"),
 )
+_PAGE_HEADERS = (
+    ("Content-Security-Policy", PAGE_POLICY),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_DATA_HEADERS = (
+    ("Content-Security-Policy", DATA_POLICY),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_REVALIDATED = (("Cache-Control", "private, no-cache"),)
 _TITLES = {
     400: "The request is malformed",
     413: "Too large",
@@ -58,18 +67,13 @@ class WholeResponse(Response):
 
 def json_reply(value: Any, status: int = 200, *, tag: str | None = None) -> Response:
     """Return an answer as JSON. tag: its ETag; without one it is not kept by anybody."""
-    response = WholeResponse(_encoded(value), status, mimetype="application/json")
-    if tag is None:
-        response.headers["Cache-Control"] = "no-store"
-    else:
-        response.headers["ETag"] = tag
-        response.headers["Cache-Control"] = "private, no-cache"
-    return response
+    kept = [("Cache-Control", "no-store")] if tag is None else [("ETag", tag), *_REVALIDATED]
+    return WholeResponse(_encoded(value), status, [("Content-Type", "application/json"), *kept])
 
 
 def not_modified(tag: str) -> Response:
     """Return the answer to a request that knows the answer already."""
-    return Response(status=304, headers={"ETag": tag, "Cache-Control": "private, no-cache"})
+    return Response(status=304, headers=[("ETag", tag), *_REVALIDATED])
 
 
 def is_known(request: Request, tag: str) -> bool:
@@ -119,15 +123,20 @@ def _problem_response(found: Problem) -> Response:
     return response
 
 
-def secure(response: Response) -> None:
-    """Add the headers that keep a browser from doing more with an answer than show it."""
+def put_headers(response: Response, *own: tuple[str, str]) -> None:
+    """Add `own` headers, and those that keep a browser from doing more with an answer than show it.
+
+    What the answer says of its own policy stays. Setting each would look through all headers each time.
+    """
     headers = response.headers
-    for name, value in _HEADERS:
-        headers[name] = value
-    if "Content-Security-Policy" not in headers:
-        headers["Content-Security-Policy"] = PAGE_POLICY if response.mimetype == "text/html" else DATA_POLICY
-    if "Cross-Origin-Resource-Policy" not in headers:
-        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    present = {name.lower() for name, _ in headers}
+    for name, value in (*own, *_HEADERS):
+        if name.lower() in present:
+            headers.remove(name)
+        headers.add(name, value)
+    for name, value in _PAGE_HEADERS if response.mimetype == "text/html" else _DATA_HEADERS:
+        if name.lower() not in present:
+            headers.add(name, value)
 
 
 def _request_id() -> str | None:
@@ -136,4 +145,7 @@ def _request_id() -> str | None:
 
 
 def _encoded(value: Any) -> bytes:
-    return _ENCODER.encode(value).encode("utf-8")
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # such as a whole number past 64 bits in an attribute
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")

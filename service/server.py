@@ -6,6 +6,7 @@ The parent stays small; each worker opens the index for itself and shares its ve
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -97,6 +98,8 @@ def _load(config: ServiceConfig, launch: Launch) -> Any:
             if config.warm:
                 app.blueprints["vitrine"].catalogue.warm()  # type: ignore[attr-defined]
             launch.tell(ready=os.getpid(), **_summary(app))
+            gc.collect()
+            gc.freeze()  # what is open now stays: no need to look through it again and again
             return app
         except Exception as error:
             if not launch.has_answered:

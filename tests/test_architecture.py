@@ -54,7 +54,7 @@ def test_indexer_never_imports_service() -> None:
                 "indexer/export/files.py",
             ),
         ),
-        ("sqlite3", ("indexer/journal.py", "indexer/cache.py", "indexer/cache_file.py")),
+        ("sqlite3", ("indexer/journal", "indexer/cache.py", "indexer/cache_file.py")),
     ],
 )
 def test_one_place_knows_each_format(package: str, allowed: tuple[str, ...]) -> None:

@@ -9,14 +9,16 @@ import logging
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
 from indexer.errors import InputError
 from indexer.table import Product
 from service import Catalogue, ServiceConfig, create_app
 from service.answers import full, image_urls, plain_attributes
 from service.config import ServiceConfig as Config
-from service.logs import FORMATTERS, configure, fields, log_event
+from service.logs import FORMATTERS, JsonFormatter, configure, fields, log_event
 from service.rates import Rates
+from service.replies import json_reply, put_headers
 from service.server import (
     Launch,
     _check_folder,
@@ -97,6 +99,37 @@ def test_log_lines_hold_their_fields(capsys: pytest.CaptureFixture[str]) -> None
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
         logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def test_log_lines_of_every_text_are_ascii_json(capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"path": "/tênis\n\u2028", "count": 2**70, "at": dt.date(2024, 5, 1)}
+    form = JsonFormatter()
+    line = form.line(0.0, "INFO", "service.requests", "request", event)
+    assert line.isascii()
+    assert "\n" not in line
+    read = json.loads(line)
+    assert (read["path"], read["count"], read["at"]) == (event["path"], 2**70, "2024-05-01")
+    assert read["time"] == "1970-01-01T00:00:00.000+00:00"
+
+
+def test_an_answer_may_hold_numbers_past_64_bits() -> None:
+    with Flask("tests").test_request_context():
+        assert json.loads(json_reply({"a": 2**70, "é": [1.5, None]}).get_data()) == {
+            "a": 2**70,
+            "é": [1.5, None],
+        }
+
+
+def test_headers_are_put_once_and_a_policy_of_its_own_stays() -> None:
+    with Flask("tests").test_request_context():
+        response = json_reply({})
+        response.headers["x-request-id"] = "old"
+        response.headers["Content-Security-Policy"] = "default-src 'self'"
+        put_headers(response, ("X-Request-ID", "new"))
+    assert response.headers.getlist("X-Request-ID") == ["new"]
+    assert response.headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
 def test_the_server_says_where_it_listens(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Request
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service import Catalogue, ServiceConfig, create_app
 from service.auth import Guard
 from service.errors import Refused
+from tests.disks import fill_up
+from tests.fuzzing import FUZZED
 from tests.http_client import Client, assert_problem, client_of
 from tests.indexes import GridEmbedder, Made
 from tests.pictures import huge_png, jpeg, png
 
 API = "/api/v1"
-SHARED = settings(
-    max_examples=int(os.environ.get("VITRINE_FUZZ_EXAMPLES", "60")),
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -105,7 +97,7 @@ def test_strange_ids_reach_no_file(client: Client, name: str) -> None:
         assert "X-Bad" not in response.headers
 
 
-@SHARED
+@FUZZED
 @given(data=st.binary(max_size=200), cut=st.integers(0, 3000), at=st.integers(0, 3000))
 def test_no_picture_makes_the_service_fail(client: Client, data: bytes, cut: int, at: int) -> None:
     for whole in (jpeg(40, 40, 1), png(40, 40, 1)):
@@ -114,7 +106,7 @@ def test_no_picture_makes_the_service_fail(client: Client, data: bytes, cut: int
         assert response.status_code in (200, 400, 413, 415)
 
 
-@SHARED
+@FUZZED
 @given(body=st.dictionaries(NAMES | st.text(max_size=5), JSON, max_size=4))
 def test_no_body_makes_the_service_fail(client: Client, body: dict[str, Any]) -> None:
     for path in ("/search", "/search/batch", "/products/delete"):
@@ -123,7 +115,7 @@ def test_no_body_makes_the_service_fail(client: Client, body: dict[str, Any]) ->
     assert response.status_code in (200, 400, 422)
 
 
-@SHARED
+@FUZZED
 @given(body=st.binary(max_size=300))
 def test_no_bytes_make_the_service_fail(client: Client, body: bytes) -> None:
     for kind in ("application/json", "multipart/form-data; boundary=x", "text/plain"):
@@ -131,7 +123,7 @@ def test_no_bytes_make_the_service_fail(client: Client, body: bytes) -> None:
             assert client.post(API + path, data=body, content_type=kind).status_code in (400, 413, 415, 422)
 
 
-@SHARED
+@FUZZED
 @given(
     query=st.dictionaries(
         NAMES | st.sampled_from(["q", "deleted", "a", "b", "fit", "size"]), st.text(), max_size=4
@@ -142,7 +134,7 @@ def test_no_query_makes_the_service_fail(client: Client, query: dict[str, str]) 
         assert client.get(API + path, query_string=query).status_code < 500
 
 
-@SHARED
+@FUZZED
 @given(name=st.text(max_size=40), category=st.text(max_size=40), id=st.text(max_size=12), attributes=JSON)
 def test_no_upload_makes_the_service_fail(
     client: Client, name: str, category: str, id: str, attributes: Any
@@ -170,23 +162,6 @@ def test_ten_thousand_wrong_keys_open_nothing() -> None:
     assert refusals == {"KeyRequired": 250 * 30, "TooManyRequests": 250 * 10}
     right = {"REMOTE_ADDR": "10.0.1.1", "HTTP_AUTHORIZATION": "Bearer the-right-key"}
     assert guard.check_write(Request(right)) == "key-1"
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill_up(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
 
 
 def test_a_full_disk_refuses_writes_and_loses_nothing(

@@ -34,6 +34,24 @@ def product(product_id: str, category: str = "tênis", **others: object) -> Prod
     return Product(id=product_id, name=product_id.upper(), category=category, **(fields | others))  # type: ignore[arg-type]
 
 
+def test_columns_of_few_rows_are_those_of_many() -> None:
+    moment = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
+    products = [
+        product(
+            f"é{n:03d}",
+            group=None if n % 3 else f"g{n}",
+            attributes={"price": n / 2, "at": moment, "tags": ["a"]},
+        )
+        for n in range(90)
+    ]
+    table, names = Table.from_products(products), ("id", "group", "width", "price", "at", "tags")
+    every = table.columns(names, np.arange(90))
+    for rows in ([], [3], [80, 4, 4], list(range(60, 2, -1))):
+        assert table.columns(names, np.array(rows, np.int64)) == [
+            [column[row] for row in rows] for column in every
+        ]
+
+
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="/"), min_size=1), unique=True))
 def test_row_of_finds_every_id_and_no_other(ids: list[str]) -> None:
     table = Table.from_products([product(name) for name in ids])

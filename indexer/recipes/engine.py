@@ -6,6 +6,8 @@ reduced dimension.
 
 from __future__ import annotations
 
+import errno
+import os
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -193,8 +195,12 @@ def read_whole(path: Path) -> Any:
 
 
 def write_index(index: Any, path: Path) -> None:
-    """Write an index file."""
-    faiss.write_index(index, str(path))
+    """Write an index file. Raises OSError."""
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        code = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(error) else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def _use_threads(numbers: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from indexer.errors import SnapshotCorrupt
 from indexer.recipes.reduction import leading_directions
 from indexer.recipes.scoring import FloatMatrix, FloatVector, Mask, Rows, Vectors, score_some, to_float32
+from indexer.space import create_matrix
 
 FILE = "sketch.npy"
 # Fewer numbers than these are read whole in a millisecond or two.
@@ -134,9 +135,7 @@ def write_sketch(
 ) -> Sketch:
     """Sketch vectors (N, D) into a file and return it opened. known: a sketch of the first rows."""
     count, dimension = vectors.shape
-    array = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.float32, shape=(dimension + count, directions.shape[1] + 1)
-    )
+    array = create_matrix(path, np.float32, (dimension + count, directions.shape[1] + 1))
     array[:dimension] = sketch_rows(np.eye(dimension, dtype=np.float32), directions)
     array[:dimension, :-1] = directions
     done = 0

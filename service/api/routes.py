@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, Response, g, request
+from pydantic import BaseModel
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Response as BaseResponse
@@ -22,6 +24,8 @@ from service.requests import parsed
 from service.timing import stage
 from service.writer import ANYBODY, Caller
 
+# How many query strings are remembered as checked requests, and how long one may be for that.
+_QUERIES_KEPT, _SHORT_QUERY = 1024, 128
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _KEY = re.compile(r"[!-~]{1,255}")
 
@@ -46,6 +50,8 @@ def add_api(blueprint: Blueprint, service: Service) -> None:
 
 
 def _view(operation: Operation, service: Service) -> Callable[..., BaseResponse]:
+    read = _reader(service)
+
     def view(**path: str) -> BaseResponse:
         caller = ANYBODY
         if operation.writes:
@@ -58,8 +64,7 @@ def _view(operation: Operation, service: Service) -> Callable[..., BaseResponse]
         if operation.tagged:
             catalogue = catalogue.pinned()
             tag = f'W/"{catalogue.view().tag}"'
-        values, image = _read(operation, service)
-        asked = parsed(operation.takes, values, is_text=operation.body is None)
+        asked, image = read(operation)
         if tag is not None and is_known(request, tag):
             return not_modified(tag)
         answer = operation.handler(Call(catalogue, asked, caller, image), **path)
@@ -75,13 +80,27 @@ def _reply(operation: Operation, answer: Any, tag: str | None) -> BaseResponse:
     return response
 
 
-def _read(operation: Operation, service: Service) -> tuple[dict[str, Any], bytes]:
-    if operation.body is None and operation.form is None:
-        return read_query(request, operation.query), b""
-    with stage("body"), service.admission.receiving():
-        if operation.form is not None:
-            return read_form(request, operation.form)
-        return read_json(request), b""
+def _reader(service: Service) -> Callable[[Operation], tuple[Any, bytes]]:
+    """Return what reads and checks what a request asks. Query strings recur, and are read once."""
+
+    @lru_cache(maxsize=_QUERIES_KEPT)
+    def known_query(model: type[BaseModel], _: bytes) -> BaseModel:
+        return parsed(model, read_query(request, model))
+
+    def read(operation: Operation) -> tuple[Any, bytes]:
+        if operation.body is None and operation.form is None:
+            query = request.query_string
+            if len(query) <= _SHORT_QUERY:
+                return known_query(operation.query, query), b""
+            return parsed(operation.query, read_query(request, operation.query)), b""
+        with stage("body"), service.admission.receiving(turn=operation.form is None):
+            if operation.form is not None:
+                values, image = read_form(request, operation.form)
+            else:
+                values, image = read_json(request), b""
+        return parsed(operation.takes, values, is_text=operation.body is None), image
+
+    return read
 
 
 def _idempotency_key() -> str | None:

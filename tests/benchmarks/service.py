@@ -52,6 +52,7 @@ def _load(index: Path, products: int, seconds: int) -> list[Row]:
         ask.get(_similar(0, 10))
         rate = _wrk(index, port, products, seconds)
         half = _paced(port, products, rate / 2, seconds)
+        ask = Client(port)  # the server has closed the other, which did nothing meanwhile
         stages = _stages(ask, products)
         ten, thousand = (_median_ms(partial(ask.get, _similar(1, limit)), 50) for limit in (10, 1000))
     rows = [

@@ -1,0 +1,100 @@
+"""An index folder that is mounted for reading: it is served, and a writer elsewhere is followed."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import StoreUnavailable
+from indexer.journal_reader import JournalReader
+from indexer.snapshot import IndexFolder
+from service import Catalogue, ServiceConfig, create_app
+from tests.http_client import Client, assert_problem, client_of
+from tests.indexes import GridEmbedder
+from tests.pictures import jpeg
+from tests.test_service_cli import get, running
+
+API = "/api/v1"
+
+
+@pytest.fixture
+def mounted(small_index: Path, tmp_path: Path) -> Iterator[Path]:
+    """The small index at another place, where it cannot be written."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    bind = ["mount", "--bind", str(small_index), str(folder)]
+    if shutil.which("mount") is None or subprocess.run(bind, capture_output=True).returncode:
+        pytest.skip("a folder cannot be mounted here")
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def reader(mounted: Path) -> Iterator[Client]:
+    with Catalogue.open(mounted, embedder=GridEmbedder()) as catalogue:
+        yield client_of(create_app(catalogue, ServiceConfig(read_only=True)))
+
+
+def found(client: Client) -> set[str]:
+    answer = client.get(f"{API}/products/p00/similar?limit=100").json
+    return {hit["id"] for hit in answer["hits"]}
+
+
+@pytest.mark.parametrize("journal", ["none", "closed", "of a killed writer"])
+def test_the_command_serves_a_folder_that_cannot_be_written(
+    small_index: Path, mounted: Path, tmp_path: Path, journal: str
+) -> None:
+    if journal != "none":
+        with IndexFolder(small_index).journal() as written:
+            written.append("delete", ["p03"])
+            for suffix in ("", "-wal"):
+                shutil.copyfile(f"{written.path}{suffix}", tmp_path / f"kept{suffix}")
+    if journal == "of a killed writer":
+        assert (tmp_path / "kept-wal").stat().st_size
+        for suffix in ("", "-wal"):
+            shutil.copyfile(tmp_path / f"kept{suffix}", small_index / f"journal.sqlite{suffix}")
+    with running(mounted, "--read-only") as told:
+        answer = get(f"{told['url']}{API}/products/p00/similar?limit=100")
+        assert answer["returned"] == (11 if journal == "none" else 10)
+        assert get(f"{told['url']}/readyz")["status"] == "ready"
+        assert get(f"{told['url']}{API}/status")["journal_sequence"] == (0 if journal == "none" else 1)
+
+
+def test_reading_needs_no_writing(reader: Client, mounted: Path) -> None:
+    assert len(found(reader)) == 11
+    assert reader.get(f"{API}/products/p01/image?size=64").status_code == 200
+    form = {"image": (io.BytesIO(jpeg(48, 32, 1)), "a.jpg")}
+    assert reader.post(f"{API}/search/image", data=form).json["hits"][0]["id"] == "p01"
+    assert_problem(reader.delete(f"{API}/products/p01"), 403, "write-forbidden")
+    assert reader.get(f"{API}/changes").json == {"changes": []}
+    assert not [path for path in mounted.iterdir() if path.name.startswith("journal")]
+
+
+def test_a_writer_elsewhere_is_followed(reader: Client, small_index: Path) -> None:
+    before = found(reader)
+    with Catalogue.open(small_index, embedder=GridEmbedder()) as writer:
+        writer.delete("p05")
+        assert found(reader) == before - {"p05"}
+        new = writer.add(jpeg(60, 40, 77), name="Nova bolsa", category="bolsa")
+        assert found(reader) == before - {"p05"} | {new["id"]}
+        writer.restore("p05")
+        assert found(reader) == before | {new["id"]}
+    assert found(reader) == before | {new["id"]}
+    kinds = [change["kind"] for change in reader.get(f"{API}/changes").json["changes"]]
+    assert kinds == ["restore", "upload", "delete"]
+
+
+def test_what_cannot_be_written_says_so(mounted: Path) -> None:
+    with Catalogue.open(mounted, embedder=GridEmbedder()) as catalogue:
+        client = client_of(create_app(catalogue, ServiceConfig()))
+        assert_problem(client.delete(f"{API}/products/p01"), 503, "store-unavailable")
+    with IndexFolder(mounted).journal() as journal:
+        assert isinstance(journal, JournalReader)
+        with pytest.raises(StoreUnavailable, match="cannot be written"):
+            journal.append("delete", ["p01"])
