@@ -16,6 +16,7 @@ from indexer.candidate import plan_candidate, write_candidate
 from indexer.embedding import EmbeddingOptions, EmbeddingRun, embed_source
 from indexer.errors import PublishRefused, SnapshotError, SourceError
 from indexer.gate import Thresholds, check_publishable, compare_with_live
+from indexer.images import Fit, Preprocessing
 from indexer.live_state import fold_journal
 from indexer.models import ModelSource, resolve
 from indexer.progress import Progress
@@ -33,6 +34,8 @@ class BuildOptions:
 
     model: str = "bit-m-r50x1"
     image_size: int | None = None
+    fit: Fit = "squash"
+    trim: bool = False
     recipe: RecipeRequest = field(default_factory=RecipeRequest)
     transform: str = "auto"
     category_from: str = "auto"
@@ -86,7 +89,7 @@ def build(location: str, folder: IndexFolder, options: BuildOptions, progress: P
     source = open_source(
         location, category_from=options.category_from, columns=options.columns, limit=options.limit
     )
-    model = resolve(options.model, image_size=options.image_size, progress=progress)
+    model = _resolve_model(options, progress)
     progress.note(f"model {model.name}: {model.why}")
     with folder.publishing(), EmbeddingCache.open(folder.layout.cache) as cache:
         previous = _previous_snapshot(folder, progress)
@@ -112,6 +115,13 @@ def build(location: str, folder: IndexFolder, options: BuildOptions, progress: P
         _pass_gate(folder, snapshot, previous, options)
         pruned = folder.prune(options.keep)
     return _report(snapshot, model, run, pruned, time.monotonic() - started)
+
+
+def _resolve_model(options: BuildOptions, progress: Progress) -> ModelSource:
+    """Find the weights, and let pictures come to them as asked."""
+    model = resolve(options.model, image_size=options.image_size, progress=progress)
+    spec = Preprocessing.parse(model.preprocessing).fitted(options.fit, trimmed=options.trim)
+    return dataclasses.replace(model, preprocessing=str(spec))
 
 
 def _embed(

@@ -27,6 +27,9 @@ def main() -> None:
 @click.option("--model", default="bit-m-r50x1", show_default=True,
               help="Name, TF Hub handle, SavedModel folder or weight file; see `models`.")  # fmt: skip
 @click.option("--image-size", type=click.IntRange(32, 1024), help="Side in pixels that the model sees.")
+@click.option("--fit", type=click.Choice(["squash", "letterbox"]), default="squash", show_default=True,
+              help="Give pictures that shape by squashing, or whole on a white page.")  # fmt: skip
+@click.option("--trim", is_flag=True, help="Cut off near-white borders of pictures first.")
 @click.option(
     "--recipe", default="auto", show_default=True, help="auto, flat, hnsw, ivf or a FAISS factory string."
 )
@@ -71,6 +74,8 @@ def _build_options(options: dict[str, Any]) -> Any:
     return BuildOptions(
         model=options["model"],
         image_size=options["image_size"],
+        fit=options["fit"],
+        trim=options["trim"],
         recipe=RecipeRequest(options["recipe"], options["target_recall"], _memory(options["memory"])),
         transform=options["transform"],
         category_from=options["category_from"],

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms, ImageOps
 
 from indexer.decoding import MAX_BYTES, MAX_PIXELS, decode, sniff_format
 from indexer.errors import InputError
@@ -29,6 +29,11 @@ PICTURE_EXTENSIONS = frozenset(
 )
 
 Pixels = npt.NDArray[np.uint8]
+Fit = Literal["squash", "letterbox"]
+# A pixel is white when no channel is further from 255 than this.
+NEAR_WHITE = 16
+# A border is not cut where less than this share of a side would be left: a speck on white is no product.
+_LEFT_MIN = 0.1
 
 
 def open_picture(data: bytes, *, near_px: tuple[int, int] | None = None) -> Image.Image:
@@ -76,7 +81,9 @@ class Step:
 class Preprocessing:
     """From bytes to the pixels a network wants, as one readable line: decode|resize(H,W)|value_range(lo,hi).
 
-    value_range is recorded here and applied by the model's own graph to pixels / 255; pixels stay uint8.
+    resize squashes; letterbox(H,W) in its place fits the picture in whole, and trim(T) before it cuts off a
+    border whose pixels are within T of white. value_range is recorded here and applied by the model's own
+    graph to pixels / 255; pixels stay uint8.
     """
 
     steps: tuple[Step, ...]
@@ -86,10 +93,11 @@ class Preprocessing:
         """Read a spec; `str()` of the answer is its canonical form. Raises InputError naming the bad part."""
         steps = tuple(_parse_step(part, spec) for part in spec.split("|"))
         names = [step.name for step in steps]
-        sized = [step for step in steps if step.name in _SIZED_STEPS]
-        if names[0] != "decode" or names[-1] != "value_range" or len(sized) != 1 or len(steps) != 3:
+        fits = names[1:-1] if names[1:2] != ["trim"] else names[2:-1]
+        if names[0] != "decode" or names[-1] != "value_range" or len(fits) != 1 or fits[0] not in _FITS:
             raise InputError(
-                f"preprocessing {spec!r}: expected decode|{_SIZED_NAMES}(H,W)|value_range(lo,hi)"
+                f"preprocessing {spec!r}: expected decode|{' or '.join(_FITS)}(H,W)|value_range(lo,hi), "
+                "perhaps with trim(T) after decode"
             )
         return cls(steps)
 
@@ -114,7 +122,13 @@ class Preprocessing:
 
     @property
     def _sized(self) -> Step:
-        return self.steps[1]
+        return self.steps[-2]
+
+    def fitted(self, fit: Fit, *, trimmed: bool = False) -> "Preprocessing":
+        """Return the same for pictures that are fitted in another way, their near-white border cut off."""
+        step = Step("resize" if fit == "squash" else fit, self._sized.arguments)
+        trims = (Step("trim", (NEAR_WHITE,)),) if trimmed else ()
+        return Preprocessing((self.steps[0], *trims, step, self.steps[-1]))
 
     def pixels(self, data: bytes) -> tuple[Pixels, int, int]:
         """Return the pixels (H, W, 3) and the width and height in px of the upright original.
@@ -123,7 +137,9 @@ class Preprocessing:
         """
         size = (self.width, self.height)
         image, (width_px, height_px) = decode(data, size)
-        fitted = _SIZED_STEPS[self._sized.name](image, size)
+        if self.steps[1].name == "trim":
+            image = _trim(image, int(self.steps[1].arguments[0]))
+        fitted = _FITS[self._sized.name](image, size)
         return np.asarray(fitted, dtype=np.uint8), width_px, height_px
 
 
@@ -132,9 +148,29 @@ def _squash(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
+def _letterbox(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resize keeping the ratio of the sides, in the middle of a white page."""
+    small = ImageOps.contain(image, size, Image.Resampling.BICUBIC)
+    page = Image.new("RGB", size, (255, 255, 255))
+    page.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
+    return page
+
+
+def _trim(image: Image.Image, near_white: int) -> Image.Image:
+    """Cut off the border; a picture stays whole where hardly anything would be left of it."""
+    darkness = ImageChops.invert(image).split()
+    darkest = ImageChops.lighter(ImageChops.lighter(darkness[0], darkness[1]), darkness[2])
+    box = darkest.point(lambda value: 255 if value > near_white else 0).getbbox()
+    if box is None or min((box[2] - box[0]) / image.width, (box[3] - box[1]) / image.height) < _LEFT_MIN:
+        return image
+    return image.crop(box)
+
+
 # The steps that give a picture its final size. A new way of fitting is one more line here.
-_SIZED_STEPS: Mapping[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {"resize": _squash}
-_SIZED_NAMES = " or ".join(_SIZED_STEPS)
+_FITS: Mapping[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {
+    "resize": _squash,
+    "letterbox": _letterbox,
+}
 _STEP_PATTERN = re.compile(r"(\w+)(?:\(([^()]*)\))?")
 
 
@@ -145,9 +181,11 @@ def _parse_step(part: str, spec: str) -> Step:
         numbers = tuple(float(text) for text in match[2].split(",")) if match and match[2] else ()
     except ValueError:
         raise InputError(f"preprocessing {spec!r}: {part!r} has something that is not a number") from None
-    if name in _SIZED_STEPS:
+    if name in _FITS:
         numbers = numbers * 2 if len(numbers) == 1 else numbers
         good = len(numbers) == 2 and all(1 <= n <= 4096 and n == int(n) for n in numbers)
+    elif name == "trim":
+        good = len(numbers) == 1 and 0 <= numbers[0] < 255 and numbers[0] == int(numbers[0])
     elif name == "value_range":
         good = len(numbers) == 2 and all(map(math.isfinite, numbers)) and numbers[0] < numbers[1]
     else:

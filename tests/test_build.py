@@ -22,6 +22,7 @@ from indexer.journal import Upload
 from indexer.recipes import RecipeRequest
 from indexer.snapshot import IndexFolder, roll_back
 from indexer.table import read_failures
+from service import Catalogue
 from tests.catalogues import build_folder, write_folder
 from tests.pictures import jpeg
 
@@ -163,6 +164,17 @@ def test_uploads_become_products_of_the_next_snapshot(photos: Path, index: Path)
     assert (product.image, product.attributes["price"]) == ("uploads/novo.jpg", 9.5)
     assert set(snapshot.table.tombstones()) == {"gone"}
     assert snapshot.manifest.uploads_sequence == 4
+
+
+def test_pictures_go_in_as_asked_and_so_do_those_of_queries(photos: Path, index: Path) -> None:
+    build_folder(photos, index)
+    report = build_folder(photos, index, fit="letterbox", trim=True)
+    assert report.embedded == report.products, "another preprocessing makes other vectors"
+    spec = IndexFolder(index).open().manifest.model.preprocessing
+    assert spec.startswith("decode|trim(16)|letterbox(260,260)|")
+    with Catalogue.open(index) as catalogue:
+        hit = catalogue.search(image=photos / "c1" / "p1.jpg", limit=1)["hits"][0]
+    assert (hit["id"], hit["score"]) == ("c1:p1", pytest.approx(1, abs=1e-4))
 
 
 def test_compaction_writes_tombstones_and_links_the_rest(photos: Path, index: Path) -> None:

@@ -175,6 +175,25 @@ def test_every_snapshot_that_is_made_has_its_calibration(index: IndexFolder, tmp
     np.testing.assert_array_equal(again.curves, purged.curves)
 
 
+def test_a_build_keeps_the_calibration_until_vectors_or_counts_change(
+    index: IndexFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def counted(*given: Any) -> Confidence:
+        asked.append(1)
+        return calibration.calibrate_rows(*given)
+
+    monkeypatch.setattr("indexer.candidate.calibrate_rows", counted)
+    build_folder(tmp_path / "photos", index.root)
+    assert asked == []
+    build_folder(tmp_path / "photos", index.root, transform="centre")
+    assert asked == [1]
+    write_folder(tmp_path / "photos" / "new", categories=1, each=4, first_seed=90)
+    build_folder(tmp_path / "photos", index.root, transform="centre")
+    assert asked == [1, 1]
+
+
 def test_hits_tell_their_confidence_and_may_be_chosen_by_it(index: IndexFolder) -> None:
     confidence = index.open().confidence
     assert confidence is not None

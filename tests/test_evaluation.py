@@ -8,16 +8,17 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from indexer.adaptation import Catalogue
 from indexer.cli import main
 from indexer.errors import InputError
 from indexer.evaluation.colours import DIMENSION, colour_histogram
-from indexer.evaluation.evaluate import EvaluateOptions, evaluate, interval
+from indexer.evaluation.evaluate import EvaluateOptions, evaluate, interval, judge_held_out
 from indexer.evaluation.photographs import KINDS, photograph_again
 from indexer.evaluation.retrieval import Labelled, judge, places_in
-from indexer.evaluation.subject import read_labels
+from indexer.evaluation.subject import Subject, read_labels
 from indexer.progress import Silent
 from indexer.snapshot import IndexFolder
-from indexer.transform import unit
+from indexer.transform import FloatMatrix, Transform, unit
 from tests.catalogues import build_folder, write_folder
 from tests.pictures import jpeg
 
@@ -129,6 +130,34 @@ def test_a_snapshot_is_judged_in_every_way(index: IndexFolder) -> None:
     assert found.missing == []
     assert found.categories_of == "held out"
     json.dumps(found.as_json())
+
+
+def test_held_out_figures_are_of_products_that_were_not_learnt_from(
+    index: IndexFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = unit(np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32))
+    labels, numbers = np.repeat([0, 1], 20).astype(np.int32), np.arange(40, dtype=np.int32)
+    subject = Subject(
+        index.open(), numbers.astype(np.int64), ("a", "b"), labels, numbers, vectors, vectors, False
+    )
+    judged: list[bytes] = []
+    learnt: set[bytes] = set()
+
+    class Wary(Transform):
+        def apply(self, vectors: FloatMatrix) -> FloatMatrix:
+            assert not learnt & {row.tobytes() for row in vectors}
+            judged.extend(row.tobytes() for row in vectors)
+            return vectors
+
+    def learn(name: str, catalogue: Catalogue) -> Wary:
+        learnt.clear()
+        learnt.update(row.tobytes() for row in catalogue.read(np.arange(len(catalogue))))
+        assert len(learnt) == 20
+        return Wary(name, "")
+
+    monkeypatch.setattr("indexer.evaluation.evaluate.choose_transform", learn)
+    assert set(judge_held_out(subject, vectors, None, 0)) == {"notebook", "centre", "adapt"}
+    assert sorted(set(judged)) == sorted(row.tobytes() for row in vectors), "each product is judged once"
 
 
 def test_labels_of_a_file_replace_the_categories(index: IndexFolder, tmp_path: Path) -> None:

@@ -271,6 +271,16 @@ def _made(kind: str) -> bytes:
         ("decode|resize(8,nan)|value_range(0,1)", None),
         ("decode|resize(8,x)|value_range(0,1)", None),
         ("decode(1)|resize(8,8)|value_range(0,1)", None),
+        ("decode|letterbox(8)|value_range(0,1)", "decode|letterbox(8,8)|value_range(0,1)"),
+        (
+            "decode|trim(16)|letterbox(8,8)|value_range(0,1)",
+            "decode|trim(16)|letterbox(8,8)|value_range(0,1)",
+        ),
+        ("decode|trim(16)|trim(16)|resize(8,8)|value_range(0,1)", None),
+        ("decode|resize(8,8)|trim(16)|value_range(0,1)", None),
+        ("decode|trim(16)|value_range(0,1)", None),
+        ("decode|trim(300)|resize(8,8)|value_range(0,1)", None),
+        ("decode|trim|resize(8,8)|value_range(0,1)", None),
         ("decode|value_range(0,1)", None),
         ("resize(8,8)|decode|value_range(0,1)", None),
         ("decode|resize(8,8)|resize(8,8)|value_range(0,1)", None),
@@ -300,6 +310,44 @@ def test_pixels_are_squashed_as_the_notebook_does() -> None:
     assert (width_px, height_px) == (96, 64)
     assert pixels.dtype == np.uint8
     assert (pixels == np.asarray(scene().resize((30, 20), Image.Resampling.BICUBIC))).all()
+
+
+def page_with(box: tuple[int, int, int, int], size: tuple[int, int] = (100, 60)) -> bytes:
+    page = Image.new("RGB", size, (250, 250, 250))
+    page.paste((200, 30, 30), box)
+    out = io.BytesIO()
+    page.save(out, "PNG")
+    return out.getvalue()
+
+
+def test_a_letterboxed_picture_keeps_its_shape_on_a_white_page() -> None:
+    spec = Preprocessing.parse("decode|letterbox(50,50)|value_range(0,1)")
+    pixels = spec.pixels(page_with((0, 0, 100, 60)))[0]
+    red = (pixels == (200, 30, 30)).all(axis=2)
+    assert np.flatnonzero(red.any(axis=1)).tolist() == list(range(10, 40))
+    assert red.any(axis=0).all()
+    assert (pixels[:10] == 255).all()
+
+
+def test_a_near_white_border_is_cut_off_and_sizes_stay_those_of_the_file() -> None:
+    spec = Preprocessing.parse("decode|trim(16)|resize(20,20)|value_range(0,1)")
+    pixels, width_px, height_px = spec.pixels(page_with((30, 20, 70, 50)))
+    assert (pixels == (200, 30, 30)).all()
+    assert (width_px, height_px) == (100, 60)
+
+
+def test_a_speck_or_nothing_on_white_leaves_the_picture_whole() -> None:
+    plain, trimmed = (
+        Preprocessing.parse(f"decode|{trim}resize(20,20)|value_range(0,1)") for trim in ("", "trim(16)|")
+    )
+    for box in ((50, 30, 52, 32), (0, 0, 0, 0)):
+        assert (plain.pixels(page_with(box))[0] == trimmed.pixels(page_with(box))[0]).all()
+
+
+def test_a_spec_may_be_fitted_in_another_way() -> None:
+    spec = Preprocessing.parse("decode|resize(8,8)|value_range(0,1)")
+    assert str(spec.fitted("letterbox", trimmed=True)) == "decode|trim(16)|letterbox(8,8)|value_range(0,1)"
+    assert spec.fitted("squash") == spec
 
 
 def test_a_large_jpeg_is_decoded_scaled_down_and_hardly_differs() -> None:

@@ -74,7 +74,7 @@ def evaluate(folder: IndexFolder, options: EvaluateOptions, progress: Progress) 
     judged = {name: _judge(subject, space) for name, space in spaces.items() if space is not None}
     held_out: dict[str, Retrieval] = {}
     if options.held_out and subject.raw is not None and len(judged["snapshot"]):
-        held_out = _judge_held_out(subject, subject.raw, colours, options.seed)
+        held_out = judge_held_out(subject, subject.raw, colours, options.seed)
     found, transform = judged["snapshot"], snapshot.transform.name
     categories_of = "held out" if transform in held_out else "snapshot"
     shown = held_out.get(transform, found)
@@ -119,7 +119,7 @@ def _judge(subject: Subject, vectors: FloatMatrix) -> Retrieval:
     return judge(labelled.take(np.arange(0, len(subject.rows), step)), labelled)
 
 
-def _judge_held_out(
+def judge_held_out(
     subject: Subject, raw: FloatMatrix, colours: FloatMatrix | None, seed: int
 ) -> dict[str, Retrieval]:
     """Fit on one half of each category, judge on the other, and the other way round."""

@@ -8,70 +8,54 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageOps
 
-from indexer.images import open_picture
+from indexer.images import Fit, Preprocessing, open_picture
 from indexer.models import resolve
 from indexer.transform import FloatMatrix, unit
 
-Fit = Callable[[Image.Image, int], Image.Image]
+# From the bytes of a picture and a side in pixels to what the network is fed.
+Prepare = Callable[[bytes, int], "np.ndarray[Any, np.dtype[np.uint8]]"]
 MODEL = "efficientnet-lite2"
-WHITE = (255, 255, 255)
-# A pixel this near to white in every channel is border.
-NEAR_WHITE = 16
 BATCH = 16
 
 
 @dataclass(frozen=True)
 class Way:
-    """fit: any picture to side x side. side_px: None for the network's own. mirrored: both views averaged."""
+    """side_px: None for the network's own. mirrored: both views averaged."""
 
-    fit: Fit
+    prepare: Prepare
     side_px: int | None = None
     mirrored: bool = False
 
 
-def squash(image: Image.Image, side: int) -> Image.Image:
-    """Resize without keeping the ratio of the sides."""
-    return image.resize((side, side), Image.Resampling.BICUBIC)
+def by_spec(fit: Fit, *, trimmed: bool = False) -> Prepare:
+    """Prepare pictures as `build --fit … --trim` does."""
+
+    def prepare(data: bytes, side: int) -> Any:
+        spec = Preprocessing.parse(f"decode|resize({side})|value_range(0,1)").fitted(fit, trimmed=trimmed)
+        return spec.pixels(data)[0]
+
+    return prepare
 
 
-def letterbox(image: Image.Image, side: int) -> Image.Image:
-    """Fit in whole, white around it."""
-    scale = side / max(image.size)
-    small = image.resize(
-        (max(round(image.width * scale), 1), max(round(image.height * scale), 1)), Image.Resampling.BICUBIC
-    )
-    page = Image.new("RGB", (side, side), WHITE)
-    page.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
-    return page
-
-
-def crop_centre(image: Image.Image, side: int) -> Image.Image:
+def crop_centre(data: bytes, side: int) -> Any:
     """Take the middle square."""
-    least = min(image.size)
-    left, top = (image.width - least) // 2, (image.height - least) // 2
-    return squash(image.crop((left, top, left + least, top + least)), side)
-
-
-def trim(image: Image.Image, side: int) -> Image.Image:
-    """Cut off a near-white border, then squash; a picture that is white all over stays whole."""
-    darkness = ImageChops.invert(image).getchannel(0)
-    for channel in (1, 2):
-        darkness = ImageChops.lighter(darkness, ImageChops.invert(image).getchannel(channel))
-    box = darkness.point(lambda value: 255 if value > NEAR_WHITE else 0).getbbox()
-    return squash(image.crop(box) if box else image, side)
+    image = open_picture(data)
+    return np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC))
 
 
 WAYS = {
-    "squash": Way(squash),
-    "letterbox": Way(letterbox),
+    "squash, as in the notebook": Way(by_spec("squash")),
+    "letterbox (`--fit letterbox`)": Way(by_spec("letterbox")),
+    "near-white border cut off (`--trim`)": Way(by_spec("squash", trimmed=True)),
     "centre crop": Way(crop_centre),
-    "near-white border trimmed": Way(trim),
-    "mirror image averaged in": Way(squash, mirrored=True),
-    "320 px": Way(squash, side_px=320),
+    "mirror image averaged in": Way(by_spec("squash"), mirrored=True),
+    "320 px (`--image-size 320`)": Way(by_spec("squash"), side_px=320),
+    "320 px, letterbox, border cut off": Way(by_spec("letterbox", trimmed=True), side_px=320),
 }
 
 
@@ -86,18 +70,24 @@ class Embedder:
         self._model = source.load()
         self._model.embed(np.zeros((BATCH, self._side, self._side, 3), np.uint8))
 
-    def embed(self, pictures: Sequence[bytes]) -> tuple[FloatMatrix, float]:
-        """Return (n, D) unit rows of encoded pictures, and the seconds that it took."""
-        began = time.perf_counter()
+    def embed(self, pictures: Sequence[bytes]) -> FloatMatrix:
+        """Return (n, D) unit rows of encoded pictures."""
         blocks = []
         for start in range(0, len(pictures), BATCH):
-            images = [open_picture(data) for data in pictures[start : start + BATCH]]
-            pixels = np.stack([np.asarray(self._way.fit(image, self._side)) for image in images])
+            pixels = np.stack(
+                [self._way.prepare(each, self._side) for each in pictures[start : start + BATCH]]
+            )
             vectors = self._model.embed(pixels)
             if self._way.mirrored:
                 vectors = vectors + self._model.embed(np.ascontiguousarray(pixels[:, :, ::-1]))
             blocks.append(unit(vectors))
-        return np.concatenate(blocks), time.perf_counter() - began
+        return np.concatenate(blocks)
+
+    def seconds_of(self, pictures: Sequence[bytes]) -> float:
+        """Return how long the pictures take."""
+        began = time.perf_counter()
+        self.embed(pictures)
+        return time.perf_counter() - began
 
     def close(self) -> None:
         """Give the network back."""
