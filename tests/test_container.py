@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.catalogues import write_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -108,3 +115,80 @@ def test_compose_and_the_dockerfile_are_of_one_mind() -> None:
     assert services["service"]["environment"].keys() == {"VITRINE_API_KEYS"}
     assert services["indexer"]["entrypoint"] == ["vitrine-indexer"]
     assert set(compose()["volumes"]) == {"data"}
+
+
+class CleanFolder:
+    """The image's file system under a folder of its own: runs the Dockerfile's steps, but for its users."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.folder = root, root
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("VITRINE_", "PYTHON"))
+        }
+        self.environment = {**kept, "EXTRAS": "", "PATH": f"{root}/usr/bin:/usr/bin:/bin"}
+        (root / "usr/bin").mkdir(parents=True)
+        (root / "usr/bin/python").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+
+    def placed(self, text: str) -> str:
+        """Return a text with the image's paths as they are here."""
+        return re.sub(r"(?<![\w.}])/(?=(opt|src|data)\b)", f"{self.root}/", text)
+
+    def take(self, step: Step) -> None:
+        """Do one step."""
+        match step.name:
+            case "ENV":
+                for name, value in (word.split("=", 1) for word in step.text.split()):
+                    if name != "PIP_NO_CACHE_DIR":  # of use in an image only
+                        value = self.placed(value).replace("$PATH", self.environment["PATH"])
+                        self.environment[name] = value
+            case "WORKDIR":
+                self.folder = Path(self.placed(step.text))
+                self.folder.mkdir(parents=True, exist_ok=True)
+            case "RUN" if "useradd" not in step.text:
+                self.run(["sh", "-ec", self.placed(step.text)])
+            case "COPY" if "--from" not in step.text:
+                *sources, target = step.text.split()
+                for source in sources:
+                    copied = self.folder / target
+                    copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+                    copy(ROOT / source, copied)
+
+    def run(self, command: list[str]) -> None:
+        """Run a command as a step would."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
+
+
+@pytest.mark.slow
+def test_the_steps_of_the_dockerfile_make_a_service_that_answers(tmp_path: Path) -> None:
+    image = CleanFolder(tmp_path / "image")
+    for step in STEPS:
+        image.take(step)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    image.environment |= {"VITRINE_API_KEYS": "secret", "VITRINE_PORT": str(port)}
+    command = json.loads(one("CMD"))
+    assert (
+        shutil.which(command[0], path=image.environment["PATH"])
+        == f"{image.root}/opt/vitrine/bin/{command[0]}"
+    )
+    photos = write_folder(tmp_path / "photos", categories=2, each=2)
+    image.run(["vitrine-indexer", "build", str(photos), "--model", "efficientnet-lite2"])
+    service = subprocess.Popen(command, cwd=image.folder, env=image.environment)
+    try:
+        health = json.loads(one("HEALTHCHECK").split("CMD ", 1)[1])
+        health[0] = shutil.which(health[0], path=image.environment["PATH"])
+        ends = time.monotonic() + 20  # the start-period
+        while subprocess.run(health, env=image.environment, capture_output=True).returncode:
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/products/c0:p0/similar") as answer:
+            assert json.load(answer)["returned"] == 3
+        service.send_signal(getattr(signal, one("STOPSIGNAL")))
+        assert service.wait(30) == 0
+    finally:
+        service.kill()
+        service.wait()

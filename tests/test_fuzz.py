@@ -63,6 +63,7 @@ LINES = st.builds(
 )
 FILE_NAMES = ("../../a.jpg", "/etc/passwd", "a\x00.jpg", "C:\\a.exe", "..", "a")
 KNOWN = {
+    "build.lock",
     "current",
     "snapshots",
     "cache",
