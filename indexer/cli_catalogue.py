@@ -59,7 +59,18 @@ def export(
     show(export_lists(folder, options, ConsoleProgress(quiet=as_json)).as_json(), as_json=as_json)
 
 
-COMMANDS = (export,)
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), required=True, metavar="FILE.html",
+              help="Where to; pictures and all in one file.")  # fmt: skip
+@common
+def report(folder: IndexFolder, output: Path, as_json: bool) -> None:
+    """Look for mistakes in the catalogue and write them, with evidence, into one page for the browser."""
+    from indexer.report import write_report
+
+    show(write_report(folder, output, ConsoleProgress(quiet=as_json)).as_json(), as_json=as_json)
+
+
+COMMANDS = (export, report)
 
 
 def _filters(query: dict[str, Any]) -> Any:

@@ -20,6 +20,8 @@ from indexer.calibration import calibrate_rows
 from indexer.candidate import BLOCK_ROWS
 from indexer.compact import link_unchanged
 from indexer.errors import InputError, SnapshotCorrupt
+from indexer.quality.analysis import forget_analyses
+from indexer.quality.pictures import MeasureCache
 from indexer.recipes import SKETCH, RecipeRequest, VectorIndex, build_index
 from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, VECTORS, IndexFolder, Snapshot
 from indexer.space import create_matrix
@@ -69,6 +71,8 @@ def purge(folder: IndexFolder, ids: Sequence[str]) -> PurgeReport:
         snapshot = _rewrite(folder, live, rows[rows >= 0], ids)
         gone = sorted(contents - set(snapshot.table.column("sha256")) - {""})
         forgotten = cache.forget([bytes.fromhex(digest) for digest in gone])
+        MeasureCache(folder.layout.cache).forget(gone)
+        forget_analyses(folder)
         files = _remove_files(folder.root, gone)
         journal.scrub(ids)
         folder.remove(older)

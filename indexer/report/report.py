@@ -1,0 +1,224 @@
+"""The report: findings, heatmap and map of a catalogue as one HTML file with its pictures inside.
+
+Shape letters: N products, D dimension, C categories.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.errors import InputError, PictureError
+from indexer.evaluation.subject import Pictures
+from indexer.export.files import whole_file
+from indexer.images import thumbnail
+from indexer.progress import Progress
+from indexer.quality import KINDS, Analysis, Finding, analyse
+from indexer.quality.analysis import keep_analysis
+from indexer.report.texts import TEXTS
+from indexer.snapshot import IndexFolder
+from indexer.standing import Standing, read_standing
+from indexer.table import Rows
+from indexer.transform import unit
+
+THUMBNAIL_PX = 160
+# All thumbnails together: with the text around them base64 makes a third more of it.
+PICTURES_MAX_BYTES = 9 * 2**20
+FINDINGS_OF_A_KIND = 200
+MAP_POINTS = 3000
+CATEGORIES_SHOWN = 40
+_THREADS = 4
+_SAMPLED_ROWS = 20_000
+_SEED = 3
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAnswer:
+    """What was written, and what it says. findings: counts by kind."""
+
+    output: str
+    state: str
+    products: int
+    findings: dict[str, int]
+    missing: list[str]
+    bytes: int
+
+    def as_json(self) -> Json:
+        """Return the fields as `report --json` prints them."""
+        return dataclasses.asdict(self)
+
+
+def write_report(folder: IndexFolder, output: Path, progress: Progress) -> ReportAnswer:
+    """Look for mistakes and write the report. The findings are kept for the service too.
+
+    Raises InputError for an output that cannot be, SnapshotError, StorageFull.
+    """
+    check_html(output)
+    standing = read_standing(folder)
+    analysis = analyse(folder, standing, progress)
+    keep_analysis(folder, analysis)
+    size = write_page(output, _data(folder, standing, analysis, progress))
+    return ReportAnswer(
+        str(output), analysis.state, analysis.products, analysis.counts, list(analysis.missing), size
+    )
+
+
+def check_html(output: Path) -> None:
+    """Raise InputError unless a path can take a page."""
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--output {output}: the name ends in .html")
+    if not output.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}")
+
+
+def write_page(output: Path, data: Json) -> int:
+    """Write a page that shows this data, whole or not at all. Returns its size in bytes."""
+    here = files("indexer.report")
+    page = here.joinpath("page.html").read_text(encoding="utf-8")
+    parts = {"{{DATA}}": _script_json(data), "{{TEXTS}}": _script_json(TEXTS)}
+    parts["{{SCRIPT}}"] = here.joinpath("page.js").read_text(encoding="utf-8")
+    for name, part in parts.items():
+        before, after = page.split(name)
+        page = before + part + after
+    body = page.encode()
+    with whole_file(output) as file:
+        file.write(body)
+    return len(body)
+
+
+def _script_json(value: Any) -> str:
+    """Return JSON that no product name can end a script with."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _data(folder: IndexFolder, standing: Standing, analysis: Analysis, progress: Progress) -> Json:
+    shown = _of_each_kind(analysis.findings)
+    rows = _sampled(standing.live_rows[standing.live_rows < len(standing.snapshot.table)])
+    points = _points(standing, rows)
+    wanted = list(dict.fromkeys([name for each in shown for name in shown_ids(each)] + points["ids"]))
+    return {
+        "report": "quality",
+        "missing": list(analysis.missing),
+        "kinds": list(KINDS),
+        "counts": analysis.counts,
+        "findings": [each.as_json() for each in shown],
+        "matrix": _matrix(standing, rows),
+        "points": points,
+        **about(standing),
+        **products_of(folder, standing, wanted, progress),
+    }
+
+
+def _of_each_kind(findings: Iterable[Finding]) -> list[Finding]:
+    seen: Counter[str] = Counter()
+    kept = []
+    for each in findings:
+        seen[each.kind] += 1
+        if seen[each.kind] <= FINDINGS_OF_A_KIND:
+            kept.append(each)
+    return kept
+
+
+def shown_ids(finding: Finding) -> tuple[str, ...]:
+    """Return the ids whose pictures stand in a finding's card."""
+    return (*finding.ids[:6], *finding.evidence[:4])
+
+
+def about(standing: Standing) -> Json:
+    """Return what every report says of the state it was made of."""
+    return {
+        "state": standing.tag,
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "productCount": len(standing.live_rows),
+        "categoryCount": len(np.unique(standing.category_codes[standing.live_rows])),
+    }
+
+
+def products_of(folder: IndexFolder, standing: Standing, ids: Sequence[str], progress: Progress) -> Json:
+    """Return name and category of products by id, and thumbnails, base64, as many as there is room for."""
+    table, products = standing.snapshot.table, {}
+    rows = []
+    for name in ids:
+        row = table.row_of(name)
+        if row is not None:
+            product = standing.product(row)
+            products[name] = [product.name, product.category]
+            rows.append((name, row))
+    pictures, room = {}, PICTURES_MAX_BYTES
+    source = Pictures(folder, standing.snapshot)
+
+    def small(row: int) -> bytes:
+        try:
+            return thumbnail(source.read(row), THUMBNAIL_PX)
+        except PictureError:
+            return b""
+        finally:
+            progress.advance(1)
+
+    progress.start(len(rows), "thumbnails")
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for (name, _), data in zip(rows, pool.map(small, [row for _, row in rows]), strict=True):
+            if data and room >= len(data):
+                room -= len(data)
+                pictures[name] = base64.b64encode(data).decode()
+    progress.done()
+    return {"products": products, "pictures": pictures}
+
+
+def _sampled(rows: Rows) -> Rows:
+    if len(rows) <= _SAMPLED_ROWS:
+        return rows
+    return np.sort(np.random.default_rng(_SEED).choice(rows, _SAMPLED_ROWS, replace=False))
+
+
+def _matrix(standing: Standing, rows: Rows) -> Json:
+    """Return the cosines of the centroids of the largest categories, in order of name."""
+    names, centroids, counts = centroids_of(standing, rows)
+    largest = np.sort(np.argsort(-counts, kind="stable")[:CATEGORIES_SHOWN])
+    values = np.round(centroids[largest] @ centroids[largest].T, 4)
+    return {
+        "names": [names[place] for place in largest],
+        "counts": counts[largest].tolist(),
+        "values": values.tolist(),
+    }
+
+
+def centroids_of(standing: Standing, rows: Rows) -> tuple[list[str], Any, Any]:
+    """Return the names, the unit centroids (C, D) and the counts (C,) of the categories of some rows."""
+    codes, places = np.unique(standing.category_codes[rows], return_inverse=True)
+    sums = np.zeros((len(codes), standing.segments.dimension), np.float32)
+    np.add.at(sums, places, standing.segments.vectors(rows))
+    return (
+        [standing.categories[code] for code in codes],
+        unit(sums),
+        np.bincount(places, minlength=len(codes)),
+    )
+
+
+def _points(standing: Standing, rows: Rows) -> Json:
+    """Return products as points along the first two principal components."""
+    if len(rows) < 2:
+        return {"ids": [], "x": [], "y": [], "explained": 0.0}
+    vectors = standing.segments.vectors(rows)
+    centred = vectors - vectors.mean(axis=0)
+    values, directions = np.linalg.eigh(centred.T @ centred / len(centred))
+    shown = np.random.default_rng(_SEED).permutation(len(rows))[:MAP_POINTS]
+    places = centred[shown] @ directions[:, :-3:-1]
+    return {
+        "ids": standing.ids(rows[shown]),
+        "x": np.round(places[:, 0].astype(float), 4).tolist(),
+        "y": np.round(places[:, 1].astype(float), 4).tolist(),
+        "explained": round(float(values[-2:].sum() / max(float(values.sum()), 1e-12)), 4),
+    }
