@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from flask import Blueprint, Response, render_template, send_from_directory
@@ -13,7 +15,9 @@ from service.metrics import CONTENT_TYPE
 from service.openapi import openapi_document
 from service.replies import json_reply
 
-_DOCS_FILES = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})
+# Swagger UI 5, the first that reads OpenAPI 3.1, lies in this package, whose code is not used.
+_DOCS_PACKAGE = "flask_openapi3_swagger"
+_DOCS_FILES = {"swagger-ui.css": "css", "swagger-ui-bundle.js": "js"}
 
 
 def add_system(blueprint: Blueprint, service: Service) -> None:
@@ -64,8 +68,14 @@ def _docs() -> str:
 def _docs_file(name: str) -> Response:
     if name not in _DOCS_FILES:
         raise NotFound(f"there is no file {name!r} here")
-    import swagger_ui_bundle
-
-    response = send_from_directory(Path(str(swagger_ui_bundle.swagger_ui_path)), name)
+    response = send_from_directory(_docs_folder() / _DOCS_FILES[name], name)
     response.headers["Cache-Control"] = "public, max-age=3600"
     return response
+
+
+@cache
+def _docs_folder() -> Path:
+    spec = find_spec(_DOCS_PACKAGE)
+    assert spec is not None, "installed with the service"
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "templates" / "swagger"

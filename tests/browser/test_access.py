@@ -237,3 +237,10 @@ def test_nothing_is_wider_than_a_phone(visit: Visit) -> None:
         if width > PHONE[0]:
             wide[name] = width
     assert not wide
+
+
+def test_the_api_can_be_read_in_a_browser(everybody: Visitor) -> None:
+    everybody.go("/docs")
+    everybody.see(".opblock-summary")
+    assert everybody.page.locator(".opblock").count() > 20
+    expect(everybody.page.locator("body")).not_to_contain_text("Unable to render")
