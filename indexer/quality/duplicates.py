@@ -16,11 +16,12 @@ from indexer.quality.pictures import SIDE, Measures
 from indexer.quality.subject import Subject
 from indexer.table import Mask, Rows
 
-# Measured on 1,651 photos of clothes: copies saved again, made smaller or cut by up to 5 % a side have a
-# cosine of at least 0.82 and, aligned, correlate at 0.997 or more; no other pair comes above 0.992.
+# Measured on 1,651 photos of clothes and on a catalogue of drawings, many of one outline: of 99 copies saved
+# again, made smaller or cut by up to 5 % a side all have a cosine of at least 0.8, correlate at 0.993 or more
+# once aligned, and the worst block is at most 0.66 apart; of other pairs that correlate so, at least 0.85.
 ALIKE_FROM = 0.75
-LAID_OVER_FROM = 0.995
-APART_MAX = 10.0
+LAID_OVER_FROM = 0.992
+APART_MAX = 0.75
 _ROUGHLY_FROM = 0.6
 # Without pictures to look at, only vectors that are nearly one count.
 VECTORS_ALONE_FROM = 0.98
@@ -79,8 +80,8 @@ def _laid_over(pictures: Measures, pairs: Rows) -> np.ndarray:  # type: ignore[t
     rough = _rough_likeness(first, second) >= _ROUGHLY_FROM
     sure = np.zeros(len(pairs))
     likeness, apart = compare_aligned(first[rough], second[rough])
-    above = (likeness - LAID_OVER_FROM) / (1 - LAID_OVER_FROM)
-    sure[rough] = np.where(apart <= APART_MAX, np.clip(0.5 + 0.5 * above, 0, 1) * (above >= 0), 0)
+    is_one = (likeness >= LAID_OVER_FROM) & (apart <= APART_MAX)
+    sure[rough] = np.where(is_one, 1 - 0.5 * apart / APART_MAX, 0)
     return sure
 
 
