@@ -127,7 +127,7 @@ def _one_before(folder: IndexFolder, name: str) -> str:
 def _category(standing: Standing, name: str) -> str:
     row = standing.segments.row_of(name)
     assert row is not None, "asked for a product that is there"
-    return standing.categories[standing.category_codes[row]]
+    return standing.categories[int(standing.category_codes[row])]
 
 
 def _changed(old: Standing, new: Standing, both: list[str]) -> tuple[list[Changed], float | None]:
