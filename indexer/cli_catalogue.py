@@ -70,7 +70,34 @@ def report(folder: IndexFolder, output: Path, as_json: bool) -> None:
     show(write_report(folder, output, ConsoleProgress(quiet=as_json)).as_json(), as_json=as_json)
 
 
-COMMANDS = (export, report)
+@click.command()
+@click.argument("before", required=False)
+@click.argument("after", required=False)
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE.html", help="A page with pictures.")
+@common
+def diff(
+    folder: IndexFolder, before: str | None, after: str | None, output: Path | None, as_json: bool
+) -> None:
+    """Say how the catalogue changed from state BEFORE to AFTER: products, categories, recommendations.
+
+    A state is SNAPSHOT or SNAPSHOT@SEQUENCE. By default what stands now is compared with the snapshot before.
+    """
+    from indexer.drift import compare_states, write_drift
+
+    drift = compare_states(folder, before, after)
+    if output is not None:
+        write_drift(folder, drift, output, ConsoleProgress(quiet=as_json))
+    if as_json:
+        show(drift.as_json(), as_json=True)
+        return
+    counts = {"entered": len(drift.entered), "left": len(drift.left), "moved": len(drift.moved)}
+    overlap = "nothing to compare" if drift.overlap is None else f"{drift.overlap:.0%} of the top 10 stayed"
+    most = ", ".join(f"{name} {shift:.4f}" for name, shift in drift.shifts[:5])
+    answer = {"from": drift.before, "to": drift.after, **counts, "recommendations": overlap}
+    show(answer | {"centroids_moved_most": most or "none"}, as_json=False)
+
+
+COMMANDS = (export, report, diff)
 
 
 def _filters(query: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import json
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +22,12 @@ import numpy as np
 from indexer.errors import FormatUnsupported, SnapshotCorrupt, StorageFull, StoreUnavailable
 from indexer.space import is_full
 
-FORMAT_VERSION = 1
+# A file stays of the first version until something is written that programs of that version do not know.
+FORMAT_VERSIONS = (1, 2)
 BUSY_TIMEOUT_S = 20.0
 
-Kind = Literal["delete", "restore", "upload", "purge"]
+Kind = Literal["delete", "restore", "upload", "purge", "dismiss", "reopen"]
+_NEW_KINDS = frozenset({"dismiss", "reopen"})
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 _COLUMNS = "batch, kind, id, at, actor, request, product, model, vector, undoes"
@@ -68,7 +70,10 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry. `undoes` is the sequence it takes back; `undone` says that it was taken back."""
+    """One entry. `undoes` is the sequence it takes back; `undone` says that it was taken back.
+
+    details: what a change other than an upload says besides its kind, such as {"finding": KEY}.
+    """
 
     sequence: int
     batch: str
@@ -80,6 +85,7 @@ class Change:
     upload: Upload | None = field(default=None, repr=False)
     undoes: int | None = None
     undone: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Journal:
@@ -107,11 +113,11 @@ class Journal:
                 if self._format_version() == 0:
                     for statement in _SCHEMA.split(";"):
                         self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+                    self._connection.execute(f"PRAGMA user_version={FORMAT_VERSIONS[0]}")
         version = self._format_version()
-        if version != FORMAT_VERSION:
+        if version not in FORMAT_VERSIONS:
             raise FormatUnsupported(
-                f"{self.path} has journal format {version}; this program reads {FORMAT_VERSION}: "
+                f"{self.path} has journal format {version}; this program reads up to {FORMAT_VERSIONS[-1]}: "
                 "use the version of Vitrine that wrote it"
             )
 
@@ -159,19 +165,24 @@ class Journal:
         request: str = "",
         upload: Upload | None = None,
         undoes: Sequence[int] | None = None,
+        details: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Change]:
         """Add one change per id as one batch; durable when the call (or the outer `writing`) returns.
 
-        undoes: the sequences taken back, one per id.
+        undoes: the sequences taken back; details: what each says besides; one per id.
         """
         batch, at = uuid.uuid4().hex, dt.datetime.now(dt.UTC)
         insert = f"INSERT INTO changes ({_COLUMNS}) VALUES ({', '.join('?' * 10)})"  # noqa: S608 (constants)
-        product = json.dumps(upload.product, ensure_ascii=False) if upload else None
         vector = np.ascontiguousarray(upload.vector, "<f4").tobytes() if upload else None
         changes = []
         with self.writing():
+            if kind in _NEW_KINDS:
+                self._connection.execute(f"PRAGMA user_version={FORMAT_VERSIONS[-1]}")
             for position, product_id in enumerate(ids):
                 taken_back = undoes[position] if undoes else None
+                said = dict(details[position]) if details else {}
+                about = upload.product if upload else said or None
+                product = None if about is None else json.dumps(about, ensure_ascii=False)
                 cursor = self._connection.execute(
                     insert,
                     (batch, kind, product_id, at.isoformat(), actor, request, product,
@@ -179,7 +190,9 @@ class Journal:
                 )  # fmt: skip
                 sequence = int(cursor.lastrowid or 0)
                 changes.append(
-                    Change(sequence, batch, kind, product_id, at, actor, request, upload, taken_back)
+                    Change(
+                        sequence, batch, kind, product_id, at, actor, request, upload, taken_back, False, said
+                    )
                 )
         return changes
 
@@ -216,6 +229,14 @@ class Journal:
         batch = found[0][1]
         rows = self._fetch(_SELECT + "WHERE c.batch = ? AND u.sequence IS NULL ORDER BY c.sequence", (batch,))
         return [_change(row) for row in rows]
+
+    def dismissed(self) -> frozenset[str]:
+        """Return the keys of the findings that were dismissed and not reopened since."""
+        kept: set[str] = set()
+        where = "WHERE c.kind IN ('dismiss', 'reopen') AND c.product IS NOT NULL ORDER BY c.sequence"
+        for change in map(_change, self._fetch(_SELECT + where)):
+            (kept.add if change.kind == "dismiss" else kept.discard)(str(change.details.get("finding")))
+        return frozenset(kept)
 
     def scrub(self, ids: Sequence[str]) -> None:
         """Overwrite what the journal holds of these products but for the ids themselves."""
@@ -256,11 +277,15 @@ _SELECT = (
 
 def _change(row: tuple[Any, ...]) -> Change:
     sequence, batch, kind, product_id, at, actor, request, product, model, vector, undoes, undone = row
-    upload = None
-    if product is not None:
+    upload, details = None, {}
+    if vector is not None:
         upload = Upload(json.loads(product), model, np.frombuffer(vector, "<f4"))
+    elif product is not None:
+        details = json.loads(product)
     moment = dt.datetime.fromisoformat(at)
-    return Change(sequence, batch, kind, product_id, moment, actor, request, upload, undoes, bool(undone))
+    return Change(
+        sequence, batch, kind, product_id, moment, actor, request, upload, undoes, bool(undone), details
+    )
 
 
 @contextlib.contextmanager

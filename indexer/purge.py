@@ -20,7 +20,7 @@ from indexer.calibration import calibrate_rows
 from indexer.candidate import BLOCK_ROWS
 from indexer.compact import link_unchanged
 from indexer.errors import InputError, SnapshotCorrupt
-from indexer.quality.analysis import forget_analyses
+from indexer.quality.kept import forget_analyses
 from indexer.quality.pictures import MeasureCache
 from indexer.recipes import SKETCH, RecipeRequest, VectorIndex, build_index
 from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, VECTORS, IndexFolder, Snapshot

@@ -20,6 +20,8 @@ from indexer.segments import Segments, Uploads
 from indexer.snapshot import IndexFolder, Snapshot
 from indexer.table import Codes, Mask, Product, Rows
 
+# What other changes tell, such as that a finding was dismissed, is nothing about a row.
+_ABOUT_ROWS = frozenset({"delete", "restore", "upload", "purge"})
 log = logging.getLogger(__name__)
 
 
@@ -57,7 +59,7 @@ class Standing:
         tombstones, changed = dict(self.tombstones), dict(self.changed)
         for change in changes:
             row = segments.row_of(change.id)
-            if row is None:
+            if row is None or change.kind not in _ABOUT_ROWS:
                 continue
             changed[row] = change.sequence
             if change.kind != "upload":

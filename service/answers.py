@@ -148,9 +148,15 @@ def change(entry: Change) -> Json:
         "at": _instant(entry.at),
         "actor": entry.actor,
         "undone": entry.undone,
+        "details": dict(entry.details),
         "undoes": entry.undoes,
         "request": entry.request,
     }
+
+
+def changes(entries: Sequence[Change]) -> Json:
+    """Return several entries of the journal."""
+    return {"changes": [change(each) for each in entries]}
 
 
 def undone(changes: Sequence[Change]) -> Json:

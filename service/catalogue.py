@@ -17,7 +17,7 @@ from indexer.config import index_folder
 from indexer.errors import QueryError, VitrineError
 from indexer.snapshot import IndexFolder
 from indexer.table import Product
-from service import answers, overview
+from service import answers, findings, overview
 from service.answers import Json
 from service.config import ServiceConfig
 from service.embedder import BatchingEmbedder
@@ -39,6 +39,7 @@ from service.requests import (
     ProductForm,
     ProductsQuery,
     ProjectionQuery,
+    QualityQuery,
     SearchRequest,
     parsed,
 )
@@ -242,6 +243,18 @@ class Catalogue:
     def projection(self, query: ProjectionQuery | None = None, **named: Any) -> Json:
         """Return products as points: dimensions, category, fit, limit."""
         return overview.projection(self.view(), query or parsed(ProjectionQuery, named))
+
+    def quality(self, query: QualityQuery | None = None, **named: Any) -> Json:
+        """Return what may be wrong in the catalogue: kind, dismissed, limit, offset.
+
+        Raises NotLookedThrough for a large catalogue of which `vitrine-indexer report` was never made.
+        """
+        return findings.page(self.live, self.view(), query or parsed(QualityQuery, named), self._url)
+
+    def dismiss(self, keys: Sequence[str], *, by: Caller = ANYBODY) -> Json:
+        """Record that findings are no mistakes, as one change. Raises UnknownFinding."""
+        chosen = findings.chosen(self.live, self.view(), keys)
+        return self._writer.dismiss(chosen, by, answers.changes)
 
     def status(self) -> Json:
         """Return what is being served, and from what."""

@@ -6,6 +6,7 @@ InputError
 │   ├── DeletedProduct      there was one
 │   ├── IdTaken             an upload's id is in use
 │   ├── NothingToUndo       every change is undone, or there is none
+│   ├── UnknownFinding      no finding of that key in the snapshot that is live
 │   ├── PictureAbsent       the product is known, its picture file cannot be served
 │   └── KeyReused           an Idempotency-Key came back with another request
 └── Refused                 the caller may not do this
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from indexer.errors import InputError, QueryError
+from indexer.errors import InputError, QueryError, SnapshotError
 
 
 class UnknownProduct(QueryError):
@@ -44,6 +45,18 @@ class IdTaken(QueryError):
 
     def __init__(self, product_id: str) -> None:
         super().__init__(f"a product {product_id!r} exists already: choose another id", field="id")
+
+
+class UnknownFinding(QueryError):
+    """No finding of the live snapshot has this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"there is no finding {key!r}", field="keys")
+        self.key = key
+
+
+class NotLookedThrough(SnapshotError):
+    """A catalogue too large to be looked through while somebody waits, and nobody has yet."""
 
 
 class NothingToUndo(QueryError):

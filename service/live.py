@@ -132,6 +132,11 @@ class LiveView:
         self.view_or_none()
         return self._reads.recent(limit)
 
+    def dismissed(self) -> frozenset[str]:
+        """Return the keys of the findings that were dismissed, of whatever snapshot."""
+        self.view_or_none()
+        return self._reads.dismissed()
+
     def last_sequence(self) -> int:
         """Return the sequence of the journal's newest change."""
         return self._reads.last_sequence()

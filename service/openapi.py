@@ -150,6 +150,8 @@ def _responses(operation: Operation) -> Json:
         answers: Json = dict(_PICTURE_ANSWERS)
     else:
         answers = {status: _content(HTTPStatus(operation.status).phrase, operation.answer.__name__)}
+    for media in operation.media:
+        answers[status]["content"][media] = {"schema": {"type": "string"}}
     if operation.tagged:
         answers[status]["headers"] = {"ETag": {"schema": {"type": "string"}}}
         answers["304"] = {"description": "nothing changed since the answer with this ETag"}

@@ -22,6 +22,8 @@ Problem = dict[str, Any]
 _KINDS: dict[type[VitrineError], tuple[int, str, str]] = {
     errors.UnknownProduct: (404, "unknown-product", "There is no such product"),
     errors.DeletedProduct: (410, "deleted-product", "The product was deleted"),
+    errors.UnknownFinding: (404, "unknown-finding", "There is no such finding"),
+    errors.NotLookedThrough: (503, "not-looked-through", "Nobody has looked for mistakes yet"),
     errors.PictureAbsent: (404, "picture-absent", "The picture cannot be served"),
     errors.IdTaken: (409, "id-taken", "The id is taken"),
     errors.NothingToUndo: (409, "nothing-to-undo", "There is nothing to undo"),

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from indexer.errors import QueryError
+from indexer.quality.findings import KINDS
 from service.queries.options import MAX_OFFSET, Names, SearchOptions
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -134,6 +135,22 @@ class ProjectionQuery(Request):
         "all", description="find the axes from all products, or those shown"
     )
     limit: int = Field(2000, ge=1, le=MAX_POINTS, description="show at most so many products")
+
+
+class QualityQuery(Request):
+    """A page of findings."""
+
+    kind: tuple[Literal[KINDS], ...] = Field((), description="only findings of these kinds")  # type: ignore[valid-type]
+    dismissed: bool = Field(False, description="those that were dismissed instead of those that wait")
+    limit: int = Field(50, ge=1, le=MAX_PAGE, description="how many findings to return")
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="how many to pass over first")
+    format: Literal["json", "csv"] = Field("json", description="csv: a table of all that match")
+
+
+class DismissRequest(Request):
+    """Findings that are no mistakes."""
+
+    keys: Names = Field(min_length=1, max_length=MAX_PAGE, description="keys of findings")
 
 
 class ImageQuery(Request):

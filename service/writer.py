@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from indexer.journal import Change, Journal, Kind, Upload
+from indexer.quality.findings import Finding
 from indexer.table import Product
 from service.errors import DeletedProduct, IdTaken, KeyReused, NothingToUndo, UnknownProduct
 from service.live import LiveView
@@ -22,7 +23,13 @@ Json = dict[str, Any]
 Show = Callable[[list[Product]], Json]
 Work = Callable[[View, Journal], Json]
 
-_OPPOSITE: dict[Kind, Kind] = {"delete": "restore", "restore": "delete", "upload": "delete"}
+_OPPOSITE: dict[Kind, Kind] = {
+    "delete": "restore",
+    "restore": "delete",
+    "upload": "delete",
+    "dismiss": "reopen",
+    "reopen": "dismiss",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +106,21 @@ class Writer:
             ids = [change.id for change in changes]
             undoes = [change.sequence for change in changes]
             opposite = _OPPOSITE[changes[0].kind]
-            journal.append(opposite, ids, actor=by.actor, request=by.request, undoes=undoes)
+            details = [change.details for change in changes]
+            journal.append(opposite, ids, actor=by.actor, request=by.request, undoes=undoes, details=details)
             return show([dataclasses.replace(change, undone=True) for change in changes])
 
         return self._once(by, ("undo",), work)
+
+    def dismiss(self, findings: Sequence[Finding], by: Caller, show: Callable[[list[Change]], Json]) -> Json:
+        """Record that findings are no mistakes, as one batch."""
+
+        def work(_: View, journal: Journal) -> Json:
+            ids = [each.ids[0] for each in findings]
+            details = [{"finding": each.key, "of": each.kind} for each in findings]
+            return show(journal.append("dismiss", ids, actor=by.actor, request=by.request, details=details))
+
+        return self._once(by, ("dismiss", *(each.key for each in findings)), work)
 
     def add(self, product: NewProduct, picture: StoredPicture, by: Caller, show: Show) -> Json:
         """Record an upload whose picture is stored. Raises IdTaken, QueryError, ModelChanged."""

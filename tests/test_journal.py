@@ -1,5 +1,6 @@
 """The journal: order, durability, undo, two processes at once, and files that are not journals."""
 
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -156,3 +157,31 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"this is a text file, not a database" * 100)
     with pytest.raises(SnapshotCorrupt, match="not a journal"):
         Journal(path)
+
+
+def test_a_dismissal_is_remembered_until_it_is_taken_back(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.sqlite") as journal:
+        assert journal.dismissed() == frozenset()
+        details = [{"finding": "k1"}, {"finding": "k2"}]
+        changes = journal.append("dismiss", ["a", "b"], details=details)
+        assert [change.details for change in changes] == details
+        assert journal.dismissed() == {"k1", "k2"}
+        undoes = [change.sequence for change in journal.last_undoable()]
+        journal.append("reopen", ["a", "b"], details=details, undoes=undoes)
+        assert journal.dismissed() == frozenset()
+        assert [change.details for change in journal.since(0)] == details * 2
+        assert all(change.upload is None for change in journal.since(0))
+
+
+def test_a_journal_is_of_the_first_format_until_it_holds_what_that_does_not_know(tmp_path: Path) -> None:
+    def version() -> int:
+        with contextlib.closing(sqlite3.connect(tmp_path / "j.sqlite")) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.append("delete", ["a"])
+        assert version() == 1
+        journal.append("dismiss", ["a"], details=[{"finding": "k"}])
+        assert version() == 2
+    with Journal(tmp_path / "j.sqlite") as journal:
+        assert [change.kind for change in journal.since(0)] == ["delete", "dismiss"]

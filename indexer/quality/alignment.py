@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 Stack = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -20,12 +20,16 @@ _FURTHEST = 0.25
 _STEP_MAX = 0.1
 _DAMPING = 1.6e-7
 _BATCH = 1024
+_BLOCK_PX = 4
+_FAINT = 4.0
 
 
 def compare_aligned(first: Any, second: Any) -> tuple[Stack, Stack]:
-    """Return (P,) correlations of light and (P,) mean differences of colour in 0..255, best aligned.
+    """Return (P,) correlations of light and (P,) how far the worst block of colours is apart, best aligned.
 
-    first, second: (P, T, T, 3) uint8. Of both ways round, the better one counts.
+    first, second: (P, T, T, 3) uint8. Apart: 1 is a difference as great as the slope of the light there plus
+    _FAINT of 255, so that flat parts must agree in colour and edges may slip. Of both ways round, the better
+    one counts.
     """
     parts = [
         _better(_one_way(first[at : at + _BATCH], second[at : at + _BATCH]),
@@ -43,11 +47,11 @@ def _better(one: tuple[Stack, Stack], other: tuple[Stack, Stack]) -> tuple[Stack
 
 
 def _one_way(moved: Any, still: Any) -> tuple[Stack, Stack]:
-    """Return correlation and colour difference with `moved` laid over `still`, the best on the way there."""
+    """Return correlation and distance with `moved` laid over `still`, the best on the way there."""
     colours, target = np.asarray(moved, np.float32), np.asarray(still, np.float32)
     light = gaussian_filter(colours.mean(axis=-1), (0, SMOOTHED_PX, SMOOTHED_PX))
     aim = gaussian_filter(target.mean(axis=-1), (0, SMOOTHED_PX, SMOOTHED_PX))
-    pairs, side = len(light), light.shape[1]
+    pairs = len(light)
     placing = np.zeros((pairs, 4), np.float32)
     best, where = np.full(pairs, -1.0, np.float32), placing.copy()
     for _ in range(STEPS):
@@ -58,9 +62,26 @@ def _one_way(moved: Any, still: Any) -> tuple[Stack, Stack]:
         best, where = np.where(better, likeness, best), np.where(better[:, None], placing, where)
         step = _descend(warped, aim, inside)
         placing = np.clip(placing + np.clip(step, -_STEP_MAX, _STEP_MAX), -_FURTHEST, _FURTHEST)
-    warped, inside = _warp(colours, where)
-    apart = np.abs(warped - target).mean(axis=-1) * inside
-    return best, np.asarray(apart.sum(axis=(1, 2)) / np.maximum(inside.sum(axis=(1, 2)), side), np.float32)
+    warped, inside = _warp(_smoothed(colours), where)
+    apart = np.abs(warped - _smoothed(target)).max(axis=-1) * inside
+    return best, _blocks(apart / (_FAINT + _slopes(aim))).max(axis=(1, 2))
+
+
+def _smoothed(colours: Stack) -> Stack:
+    return np.asarray(gaussian_filter(colours, (0, SMOOTHED_PX, SMOOTHED_PX, 0)), np.float32)
+
+
+def _slopes(light: Stack) -> Stack:
+    """Return (P, T, T): how steep the light is around a pixel, which is what a slip of one pixel costs."""
+    down, right = np.gradient(light, axis=(1, 2))
+    return np.asarray(maximum_filter(np.hypot(down, right), (1, 3, 3)), np.float32)
+
+
+def _blocks(values: Stack) -> Stack:
+    """Return (P, T / B, T / B), means of blocks of B x B pixels."""
+    pairs, side = values.shape[:2]
+    count = side // _BLOCK_PX
+    return np.asarray(values.reshape(pairs, count, _BLOCK_PX, count, _BLOCK_PX).mean(axis=(2, 4)))
 
 
 def _descend(warped: Stack, aim: Stack, inside: Stack) -> Stack:

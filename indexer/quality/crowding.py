@@ -6,6 +6,7 @@ Shape letters: N products, K neighbours.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def crowding(subject: Subject) -> Iterator[Finding]:
         yield Finding("orphan", (subject.ids[place],), strength, _nearest(subject, place), reason)
 
 
-def _hubs(subject: Subject, counts: np.ndarray) -> Iterator[Finding]:  # type: ignore[type-arg]
+def _hubs(subject: Subject, counts: Any) -> Iterator[Finding]:
     least = max(_HUB_LEAST, HUB_TIMES * NEIGHBOURS)
     for place in np.flatnonzero(counts >= least).tolist():
         among = np.flatnonzero((subject.served.places == place).any(axis=1))
@@ -53,7 +54,7 @@ def _hubs(subject: Subject, counts: np.ndarray) -> Iterator[Finding]:  # type: i
         yield Finding("hub", (subject.ids[place],), strength, shown, reason)
 
 
-def _strangeness(subject: Subject) -> np.ndarray:  # type: ignore[type-arg]
+def _strangeness(subject: Subject) -> Any:
     """Return (N,) how many robust standard deviations each is farther from its nearest than is usual."""
     if len(subject) < _OUTLIERS_AMONG:
         return np.zeros(len(subject))

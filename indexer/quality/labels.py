@@ -40,8 +40,8 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 class Verdicts:
     """What looks say of labels.
 
-    doubts: (N,) how probably the given category is wrong, 0 where nothing can be said. votes: (N,) the code of
-    the likeliest other one, -1 for none. wrong_share: of all labels, as the fit sees it.
+    doubts: (N,) how probably the given category is wrong, 0 where nothing can be said. votes: (N,) the code
+    of the likeliest other one, -1 for none. wrong_share: of all labels, as the fit sees it.
     """
 
     doubts: Floats

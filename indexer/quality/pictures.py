@@ -5,6 +5,7 @@ Shape letters: n pictures, T side of the small copy in pixels.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from indexer.errors import PictureError
+from indexer.errors import PictureError, SnapshotError
 from indexer.export.files import whole_file
 from indexer.images import open_picture
 from indexer.progress import Progress
+from indexer.snapshot import storage_errors
 from indexer.table import Rows
 
 SIDE = 32
@@ -134,6 +136,9 @@ class MeasureCache:
         self._save()
 
     def _save(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(self._path) as file:
-            np.savez(file, digests=np.array(list(self._digests)), small=self._small, figures=self._figures)
+        digests = np.array(list(self._digests), dtype=np.str_)
+        with contextlib.suppress(SnapshotError):  # it is measured again where nothing can be kept
+            with storage_errors(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(self._path) as file:
+                np.savez(file, digests=digests, small=self._small, figures=self._figures)

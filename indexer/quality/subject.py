@@ -15,6 +15,7 @@ from indexer.evaluation.subject import Pictures, read_raw
 from indexer.neighbourhood import Question, nearest_to_each
 from indexer.progress import Progress
 from indexer.quality.pictures import MeasureCache, Measures
+from indexer.recipes.scoring import RowMatrix
 from indexer.snapshot import IndexFolder
 from indexer.standing import Standing
 from indexer.table import Codes, Rows
@@ -27,7 +28,7 @@ NEIGHBOURS = 10
 class Neighbourhood:
     """places: (N, K) of the products nearest to each, best first; -1 for none. scores: (N, K)."""
 
-    places: Rows
+    places: RowMatrix
     scores: FloatMatrix
 
 
@@ -44,7 +45,7 @@ class Subject:
     codes: Codes
     groups: Codes
     digests: Sequence[str]
-    sizes_px: Rows
+    sizes_px: RowMatrix
     raw: FloatMatrix
     is_raw: bool
     served: Neighbourhood

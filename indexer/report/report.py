@@ -24,8 +24,9 @@ from indexer.evaluation.subject import Pictures
 from indexer.export.files import whole_file
 from indexer.images import thumbnail
 from indexer.progress import Progress
-from indexer.quality import KINDS, Analysis, Finding, analyse
-from indexer.quality.analysis import keep_analysis
+from indexer.quality.analysis import analyse
+from indexer.quality.findings import KINDS, Finding
+from indexer.quality.kept import Analysis, keep_analysis
 from indexer.report.texts import TEXTS
 from indexer.snapshot import IndexFolder
 from indexer.standing import Standing, read_standing

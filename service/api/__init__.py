@@ -1,6 +1,6 @@
 """The HTTP API: operations as data, one module a subject, and how requests reach them (`routes`)."""
 
-from service.api import images, products, searches, state
+from service.api import images, products, quality, searches, state
 from service.api.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -8,4 +8,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *images.operation.all,
     *searches.operation.all,
     *state.operation.all,
+    *quality.operation.all,
 )

@@ -33,6 +33,7 @@ Handler = Callable[..., Any]
 class Operation:
     """One method of one path.
 
+    media: what else than JSON the answer comes in, on request.
     query, body, form: what it takes, as a model; a form has a file `image` too. answer: None for a picture.
     tagged: the answer depends on nothing but the view and the request, so that its ETag can be. problems:
     statuses besides those of all.
@@ -49,6 +50,7 @@ class Operation:
     writes: bool = False
     tagged: bool = False
     problems: tuple[int, ...] = ()
+    media: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -120,13 +120,14 @@ class ChangeShape(Shape):
     """One entry of the journal."""
 
     sequence: int
-    kind: Literal["delete", "restore", "upload", "purge"]
+    kind: Literal["delete", "restore", "upload", "purge", "dismiss", "reopen"]
     id: str
     at: str
     actor: str
     undone: bool
     undoes: int | None = Field(description="the change that this one took back")
     request: str = Field(description="the id of the request that made it")
+    details: dict[str, Any] = Field(description="what else it says, such as which finding was dismissed")
 
 
 class ChangesShape(Shape):
@@ -201,6 +202,37 @@ class ProjectionShape(Shape):
     points: list[PointShape]
     explained_variance_ratio: list[float]
     sampled: bool = Field(description="whether more products match than are shown")
+
+
+class FindingShape(Shape):
+    """Something that may be wrong with products."""
+
+    key: str = Field(description="names the finding from build to build")
+    kind: str
+    ids: list[str] = Field(description="whom it is about, the one to act on first")
+    strength: float = Field(ge=0, le=1, description="how sure")
+    evidence: list[str] = Field(description="ids to look at beside")
+    reason: dict[str, Any] = Field(description="what was measured")
+    dismissed: bool
+    products: list[ProductShape] = Field(description="the first of `ids`, then those of `evidence`")
+
+
+class QualityShape(Shape):
+    """One page of findings, by kind, the surest first."""
+
+    snapshot: str
+    total: int
+    limit: int
+    offset: int
+    counts: dict[str, int] = Field(description="findings of each kind")
+    missing: list[str] = Field(description="what could not be looked for, and why")
+    findings: list[FindingShape]
+
+
+class DismissedShape(Shape):
+    """What was dismissed, as changes of the journal."""
+
+    changes: list[ChangeShape]
 
 
 class StatusShape(BaseModel):

@@ -1,6 +1,6 @@
 """The gallery: pages for people over the catalogue that the API serves. Everything comes from this host."""
 
-from service.gallery import assets, categories, maps, photos, shop, state
+from service.gallery import assets, categories, maps, photos, quality, shop, state
 from service.gallery.routes import Page, add_gallery
 
 PAGES: tuple[Page, ...] = (
@@ -9,6 +9,7 @@ PAGES: tuple[Page, ...] = (
     *categories.page.all,
     *maps.page.all,
     *state.page.all,
+    *quality.page.all,
     *assets.page.all,
 )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +10,7 @@ from flask import Response, jsonify, render_template, request
 
 from service.answers import Json
 from service.gallery.routes import Pages, Visit
+from service.spreadsheets import csv_reply
 
 page = Pages()
 Order = Literal["likeness", "name", "size"]
@@ -82,14 +81,10 @@ def pairs_part(visit: Visit) -> str:
 def heatmap_csv(visit: Visit) -> Response:
     """Return the heatmap as a table: comma separated, with dots, as programs read it."""
     found = _heatmap(visit, most=10_000)
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(["category", "products", *map(_harmless, found.names)])
-    for name, count, row in zip(found.names, found.counts, found.values, strict=True):
-        cells = ("" if np.isnan(value) else f"{value:.4f}" for value in row)
-        writer.writerow([_harmless(name), count, *cells])
-    headers = {"Content-Disposition": "attachment; filename=vitrine-categories.csv"}
-    return Response("\ufeff" + out.getvalue(), mimetype="text/csv", headers=headers)
+    values = (["" if np.isnan(value) else f"{value:.4f}" for value in row] for row in found.values)
+    lines = zip(found.names, found.counts, values, strict=True)
+    head = ["category", "products", *found.names]
+    return csv_reply("vitrine-categories.csv", [head, *([name, count, *row] for name, count, row in lines)])
 
 
 def _heatmap(visit: Visit, most: int = MOST) -> Heatmap:
@@ -141,8 +136,3 @@ def _pairs(visit: Visit) -> Json:
     if not (a and b):
         return {"a": a, "b": b, "pairs": None}
     return {"a": a, "b": b, "pairs": visit.catalogue.pairs(a=a, b=b, limit=PAIRS)["pairs"]}
-
-
-def _harmless(text: str) -> str:
-    """Return a text that a spreadsheet shows instead of computing it."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text

@@ -77,8 +77,8 @@ def plant(photos: Path, into: Path, seed: int, limit: int | None = None) -> Plan
         _change(row, into, lambda image: image.resize((40, round(40 * image.height / image.width))))
         planted.tiny.add(row.id)
     planted.hubs = {row.id for row in spoilt[4 * BLANKS : 4 * BLANKS + HUBS]}
-    with planted.manifest.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+    with planted.manifest.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
         writer.writerow([each.name for each in dataclasses.fields(Row)])
         writer.writerows(dataclasses.astuple(row) for row in rows)
     return planted

@@ -11,7 +11,8 @@ from pathlib import Path
 from indexer.build import BuildOptions, build
 from indexer.models import resolve
 from indexer.progress import Silent
-from indexer.quality import Analysis, analyse
+from indexer.quality.analysis import analyse
+from indexer.quality.kept import Analysis
 from indexer.snapshot import IndexFolder
 from indexer.standing import read_standing
 from tests.benchmarks.faults import SHARE, Planted, make_hubs, plant

@@ -19,7 +19,7 @@ PAGES = {
     "window": "/", "found": "/?q=tenis&category=Tênis", "nothing": "/?q=zzzzqqqq",
     "product": "/product/tenis_01", "compare": "/compare?a=tenis_01&b=bolsa_01", "photo": "/photo",
     "upload": "/upload", "trash": "/trash", "categories": "/categories?a=Bolsa&b=Boné", "map": "/map",
-    "status": "/status", "embed": "/embed", "unknown": "/product/nothing",
+    "status": "/status", "quality": "/quality?kind=outlier", "embed": "/embed", "unknown": "/product/nothing",
 }  # fmt: skip
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SERIOUS = {"serious", "critical"}

@@ -10,6 +10,7 @@ const MODULES = {
   upload: "./upload.js",
   trash: "./trash.js",
   status: "./status.js",
+  quality: "./quality.js",
   categories: "./categories.js",
   map: "./map.js",
 };

@@ -1,0 +1,100 @@
+"""What may be wrong in the catalogue, as answers: the findings of the snapshot, less what was settled."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from indexer.errors import SnapshotError
+from indexer.progress import Silent
+from indexer.quality.findings import KINDS, Finding
+from indexer.quality.kept import Analysis, keep_analysis, read_analysis
+from indexer.standing import Standing
+from service import answers
+from service.answers import ImageUrl, Json
+from service.errors import NotLookedThrough, UnknownFinding
+from service.live import LiveView
+from service.requests import QualityQuery
+from service.timing import stage
+from service.view import View
+
+# So many products are looked through within seconds; more wait for `vitrine-indexer report`.
+LOOKED_THROUGH_AT_ONCE = 5000
+SHOWN = 6
+
+
+def page(live: LiveView, view: View, asked: QualityQuery, url: ImageUrl) -> Json:
+    """Return one page of the findings that still stand. Raises NotLookedThrough."""
+    with stage("quality"):
+        analysis = _analysis(live, view)
+        dismissed = live.dismissed()
+        standing = [each for each in _standing(view, analysis) if (each.key in dismissed) == asked.dismissed]
+    counts = Counter(each.kind for each in standing)
+    matching = [each for each in standing if not asked.kind or each.kind in asked.kind]
+    shown = matching if asked.format == "csv" else matching[asked.offset : asked.offset + asked.limit]
+    return {
+        "snapshot": view.snapshot.name,
+        "total": len(matching),
+        "limit": asked.limit,
+        "offset": asked.offset,
+        "counts": {kind: counts[kind] for kind in KINDS},
+        "missing": list(analysis.missing),
+        "findings": [_answer(view, each, url, dismissed=asked.dismissed) for each in shown],
+    }
+
+
+def chosen(live: LiveView, view: View, keys: Sequence[str]) -> list[Finding]:
+    """Return the findings with these keys. Raises UnknownFinding, NotLookedThrough."""
+    known = {each.key: each for each in _standing(view, _analysis(live, view))}
+    for key in keys:
+        if key not in known:
+            raise UnknownFinding(key)
+    return [known[key] for key in dict.fromkeys(keys)]
+
+
+def _analysis(live: LiveView, view: View) -> Analysis:
+    return view.cached_for_snapshot("quality", lambda: _looked_through(live, view))
+
+
+def _looked_through(live: LiveView, view: View) -> Analysis:
+    kept = read_analysis(live.folder, view.snapshot.name)
+    if kept is not None:
+        return kept
+    if int(np.count_nonzero(view.live)) > LOOKED_THROUGH_AT_ONCE:
+        raise NotLookedThrough(
+            f"{view.n} products are too many to look through while you wait: "
+            "run `vitrine-indexer report` first"
+        )
+    from indexer.quality.analysis import analyse
+
+    # As published: what was deleted since is left out of every answer, and may come back.
+    analysis = analyse(live.folder, Standing.of(view.snapshot), Silent())
+    with contextlib.suppress(SnapshotError):  # a replica's folder may be for reading only
+        keep_analysis(live.folder, analysis)
+    return analysis
+
+
+def _standing(view: View, analysis: Analysis) -> Iterator[Finding]:
+    """Yield the findings about live products, without those that were deleted since."""
+    for finding in analysis.findings:
+        ids, evidence = _live(view, finding.ids), _live(view, finding.evidence)
+        is_about = bool(ids) and ids[0] == finding.ids[0]
+        if is_about and not (finding.kind.endswith("duplicate") and not evidence):
+            same = ids == finding.ids and evidence == finding.evidence
+            yield finding if same else dataclasses.replace(finding, ids=ids, evidence=evidence)
+
+
+def _live(view: View, ids: Sequence[str]) -> tuple[str, ...]:
+    rows = ((name, view.row_of(name)) for name in ids)
+    return tuple(name for name, row in rows if row is not None and view.live[row])
+
+
+def _answer(view: View, finding: Finding, url: ImageUrl, *, dismissed: bool) -> Json:
+    shown = dict.fromkeys((*finding.ids[:SHOWN], *finding.evidence[:SHOWN]))
+    rows = np.array([view.row_of(name) for name in shown], np.int64)
+    products = answers.page(view, rows, url)
+    return {**finding.as_json(), "dismissed": dismissed, "products": products}
