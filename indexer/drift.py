@@ -170,6 +170,7 @@ def _shifts(old: Standing, new: Standing) -> tuple[tuple[str, float], ...]:
         centroids.append(dict(zip(names, vectors, strict=True)))
     before, after = centroids
     shifts = [
-        (name, round(float(1 - before[name] @ after[name]), 6)) for name in before.keys() & after.keys()
+        (name, round(max(float(1 - before[name] @ after[name]), 0.0), 6))
+        for name in before.keys() & after.keys()
     ]
     return tuple(sorted(shifts, key=lambda each: (-each[1], each[0])))
