@@ -26,6 +26,7 @@ NAMES = ("auto", "none", "centre", "adapt")
 CENTRE_FROM = 100
 MEAN_DRIFT_MAX = 0.02
 _TINY = 1e-12
+_BLOCK_ROWS = 2048
 
 
 def unit(vectors: FloatMatrix) -> FloatMatrix:
@@ -37,7 +38,11 @@ def unit(vectors: FloatMatrix) -> FloatMatrix:
 
 def even_out(vectors: FloatMatrix) -> FloatMatrix:
     """Return unit rows of signed square roots, so that few loud features do not decide alone ("RootSIFT")."""
-    return unit(np.asarray(np.sign(vectors) * np.sqrt(np.abs(vectors)), np.float32))
+    evened = np.empty(vectors.shape, np.float32)
+    for start in range(0, len(vectors), _BLOCK_ROWS):  # so that memory holds one copy, not four
+        block = vectors[start : start + _BLOCK_ROWS]
+        evened[start : start + len(block)] = unit(np.asarray(np.sign(block) * np.sqrt(np.abs(block))))
+    return evened
 
 
 def probabilities_root(logits: FloatMatrix) -> FloatMatrix:

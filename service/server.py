@@ -186,11 +186,15 @@ def _server(config: ServiceConfig, port: int) -> Any:
 
 
 def _granian_log(form: str) -> dict[str, Any]:
-    """Return the settings that send Granian's own log where ours goes."""
+    """Return the settings that send Granian's own log where ours goes.
+
+    Its start warns of the threads that wait for slow bodies, which are counted apart: only errors are shown.
+    """
     handler = {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}
     return {
         "formatters": {"ours": {"()": logs.FORMATTERS[form]}},
         "handlers": {"console": handler, "access": handler},
+        "loggers": {"_granian": {"handlers": ["console"], "level": "ERROR", "propagate": False}},
     }
 
 

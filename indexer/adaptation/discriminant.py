@@ -5,7 +5,9 @@ Shape letters: n products, D dimension, C kinds, L = D - C looks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -13,6 +15,7 @@ from scipy import linalg
 from indexer.evaluation.retrieval import Labels
 from indexer.transform import Adaptation, FloatMatrix, FloatVector
 
+_BLOCK_ROWS = 2048
 WHITEN_UP_TO = 4096  # the eigenvectors of a wider covariance take minutes
 
 
@@ -29,15 +32,24 @@ class Moments:
 
 def measure(vectors: FloatMatrix, kinds: Labels, count: int) -> Moments:
     """Return the moments of (n, D) vectors; those of kind -1 are passed over."""
-    known = kinds >= 0
-    vectors, codes = vectors[known], kinds[known]
-    sizes = np.bincount(codes, minlength=count)
-    order = np.argsort(codes, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    sums = np.add.reduceat(vectors[order], np.minimum(starts, len(order) - 1), axis=0)
-    means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], vectors.mean(axis=0))
-    around = vectors - means[codes]
-    return Moments(means.astype(np.float32), np.asarray(around.T @ around / len(around), np.float32))
+    known = np.flatnonzero(kinds >= 0)
+    sizes = np.bincount(kinds[known], minlength=count)
+    sums = np.zeros((count, vectors.shape[1]), np.float32)
+    for rows in _blocks(known):
+        np.add.at(sums, kinds[rows], vectors[rows])
+    means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], sums.sum(axis=0) / len(known))
+    means = means.astype(np.float32)
+    within = np.zeros((vectors.shape[1], vectors.shape[1]), np.float32)
+    for rows in _blocks(known):
+        around = vectors[rows] - means[kinds[rows]]
+        within += around.T @ around
+    return Moments(means, within / np.float32(len(known)))
+
+
+def _blocks(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the rows a few at a time, so that memory holds no copy of all vectors."""
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        yield rows[start : start + _BLOCK_ROWS]
 
 
 def shrink(covariance: FloatMatrix, share: float) -> FloatMatrix:
@@ -75,8 +87,11 @@ def spectrum_of(vectors: FloatMatrix) -> Spectrum:
     mean, variances = vectors.mean(axis=0), vectors.var(axis=0)
     if vectors.shape[1] > WHITEN_UP_TO:
         return Spectrum(mean, variances, variances, None)
-    centred = vectors - mean
-    values, directions = linalg.eigh(centred.T @ centred / len(centred), check_finite=False, driver="evd")
+    covariance = np.zeros((vectors.shape[1], vectors.shape[1]), np.float32)
+    for rows in _blocks(np.arange(len(vectors))):
+        centred = vectors[rows] - mean
+        covariance += centred.T @ centred / np.float32(len(vectors))
+    values, directions = linalg.eigh(covariance, check_finite=False, driver="evd")
     return Spectrum(mean, variances, values, directions)
 
 

@@ -17,7 +17,8 @@ from indexer.transform import FloatMatrix, even_out
 # A kind is learnt from at least so many products: half of them is the least that a mean can stand on.
 KIND_FROM = 4
 SAMPLE_ROWS_MAX = 32_768
-SAMPLE_VALUES_MAX = 2**26
+# 40 MiB: learning is to take no more memory than embedding did before it.
+SAMPLE_VALUES_MAX = 10 * 2**20
 SEED = 20_240
 
 

@@ -17,7 +17,7 @@ Labels = np.ndarray[tuple[int], np.dtype[np.int32]]
 Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 KS = (1, 5, 10)
 ROUNDING = 1e-5
-_BLOCK_CELLS = 2**24
+_BLOCK_CELLS = 2**20
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,20 @@ def judge_scores(
     scores: FloatMatrix, queries: Labelled, gallery: Labelled, ks: Sequence[int] = KS
 ) -> Retrieval:
     """Judge by scores (Q, N) that are already there; `judge` says how."""
-    own = queries.items[:, None] == gallery.items[None, :]
+    size = max(1, _BLOCK_CELLS // max(len(gallery.labels), 1))
+    blocks = [slice(start, start + size) for start in range(0, len(scores), size)]
+    asked = [(scores[rows], queries.labels[rows], queries.items[rows]) for rows in blocks]
+    return join([_judge_block(*block, gallery, ks) for block in asked], ks)
+
+
+def _judge_block(
+    scores: FloatMatrix, labels: Labels, items: Labels, gallery: Labelled, ks: Sequence[int]
+) -> Retrieval:
+    own = items[:, None] == gallery.items[None, :]
     order = np.argsort(np.where(own, np.inf, -scores), axis=1, kind="stable")
-    hit = (gallery.labels[order] == queries.labels[:, None]) & ~np.take_along_axis(own, order, 1)
+    hit = (gallery.labels[order] == labels[:, None]) & ~np.take_along_axis(own, order, 1)
     relevant = hit.sum(axis=1)
-    judged = (relevant > 0) & (queries.labels >= 0)
+    judged = (relevant > 0) & (labels >= 0)
     order, hit, relevant = order[judged], hit[judged], relevant[judged]
     found = np.cumsum(hit, axis=1)
     places = np.arange(1, hit.shape[1] + 1)
@@ -123,7 +132,7 @@ def judge_scores(
     first = hit.argmax(axis=1) if len(hit) else np.zeros(0, np.int64)
     return Retrieval(
         tuple(ks),
-        queries.labels[judged],
+        labels[judged],
         found[:, cut] / np.array(ks),
         found[:, cut] / np.maximum(relevant, 1)[:, None],
         (found / places * hit).sum(axis=1) / np.maximum(relevant, 1),
