@@ -7,6 +7,7 @@ import decimal
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from indexer.journal import Change
 from indexer.table import Product, Rows, Table
+from indexer.transform import FloatVector
 from service.view import View
 
 Json = dict[str, Any]
@@ -31,6 +33,7 @@ def image_urls(prefix: str) -> ImageUrl:
     """Return what makes the URL of a product's picture. prefix: where the service is mounted."""
     start = f"{prefix}{API}/products/"
 
+    @lru_cache(maxsize=MOST_ROWS_KNOWN)
     def url(product_id: str) -> str:
         quoted = product_id if _PLAIN_ID.fullmatch(product_id) else quote(product_id, safe=":")
         return f"{start}{quoted}/image"
@@ -65,21 +68,26 @@ def full(product: Product, url: ImageUrl) -> Json:
 
 
 def hits(
-    view: View, rows: Rows, scores: Sequence[float], confidences: Sequence[float | None], url: ImageUrl
+    view: View, rows: Rows, scores: FloatVector, confidences: Sequence[float | None], url: ImageUrl
 ) -> list[Json]:
-    """Return the hits at these rows, in their order, with their scores and what those mean."""
+    """Return the hits at these rows, in their order, with their scores, (m,), and what those mean."""
     return [
         {
             "id": found["id"],
             "name": found["name"],
             "category": found["category"],
             "group": found["group"],
-            "score": round(score, 6),
+            "score": score,
             "confidence": confidence,
             "image_url": url(found["id"]),
             "attributes": dict(found["attributes"]),
         }
-        for found, score, confidence in zip(read_rows(view, rows.tolist()), scores, confidences, strict=True)
+        for found, score, confidence in zip(
+            read_rows(view, rows.tolist()),
+            np.round(scores.astype(np.float64), 6).tolist(),
+            confidences,
+            strict=True,
+        )
     ]
 
 

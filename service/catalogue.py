@@ -173,7 +173,7 @@ class Catalogue:
         with stage("search"):
             found = recommend(view, reference, options)
         with stage("table"):
-            page = answers.hits(view, found.rows, found.scores.tolist(), found.levels, self._url)
+            page = answers.hits(view, found.rows, found.scores, found.levels, self._url)
             about = None if row is None else answers.brief(view, row, self._url)
         answer = {
             "snapshot": view.snapshot.name,

@@ -35,9 +35,10 @@ class Costs:
 
     row: to read and score one row. every: to score one row in a pass over all. skip: to pass one row that is
     not allowed while reading codes. code: to score one code. step: of a walk, for one more unit of effort (a
-    place of efSearch, a list). call: of a walk, whatever its effort. bound: to read one sketch in a pass over
-    all; pick: to read that of one allowed row; sift: of either, whatever the number of rows. left: the share
-    of the allowed rows, 0..1, that sketches leave to be read and scored.
+    place of efSearch, a list). call: of a walk, whatever its effort. most: the effort a walk can take at all,
+    such as all lists. bound: to read one sketch in a pass over all; pick: to read that of one allowed row;
+    sift: of either, whatever the number of rows. left: the share of the allowed rows, 0..1, that sketches
+    leave to be read and scored.
     """
 
     row: float
@@ -50,6 +51,7 @@ class Costs:
     pick: float = math.inf
     sift: float = 0.0
     left: float = 1.0
+    most: float = math.inf
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Costs:
@@ -71,7 +73,8 @@ class Costs:
         ways["codes"] = rows * self.skip + allowed * self.code + candidates * self.row
         if effort is not None:
             width = walk_width(rows, allowed, candidates)
-            ways["walk"] = self.call + width * effort * self.step + candidates * self.row
+            steps = min(width * effort, self.most)
+            ways["walk"] = self.call + steps * self.step + candidates * self.row
         return min(ways, key=lambda way: ways[way])
 
     def cheapest_exact(self, rows: int, allowed: int, queries: int, k: int) -> ExactWay:
@@ -123,15 +126,16 @@ def measure_costs(
     steps = [_least(partial(engine.walk, query, width, int(width * effort) + 1)) for width in (near, far)]
     step = max(steps[1] - steps[0], 0.01) / ((far - near) * effort)
     call = max(steps[0] - near * effort * step, 0.0)
+    most = float(engine.lists or math.inf)
     if not engine.selects:
-        return replace(costs, step=step, call=call)
+        return replace(costs, step=step, call=call, most=most)
     few, half = random.random(count) < 0.01, random.random(count) < 0.5
     few[0] = half[0] = True
     reads = [_least(partial(engine.read_codes, query, 1, mask)) for mask in (few, half)]
     more = max(int(half.sum()) - int(few.sum()), 1)
     code = min(max(reads[1] - reads[0], 0.001) / more, row)
     skip = max(reads[0] - int(few.sum()) * code, 0.001) / count
-    return replace(costs, skip=skip, code=code, step=step, call=call)
+    return replace(costs, skip=skip, code=code, step=step, call=call, most=most)
 
 
 def _with_sketch(costs: Costs, sketch: Sketch, vectors: Vectors, queries: FloatMatrix) -> Costs:

@@ -8,7 +8,10 @@ D dimension, n asked rows.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,7 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 ROUNDING = 1e-5
 _BLOCK_NUMBERS = 2**22
 _DECODED_NUMBERS = 2**18
-_SCORED_ROWS = 512
+_SCORED_ROWS = 256
 _SMALL_NUMBERS = 2**22
 _HALF_MAGNITUDE = np.int32(0x8FFFFFFF - 2**32)
 _HALF_SCALE = np.float32(2.0**112)
@@ -76,11 +79,19 @@ def score_rows(vectors: FloatMatrix, query: FloatVector) -> FloatVector:
 
 
 def score_some(vectors: Vectors, rows: Rows, query: FloatVector) -> FloatVector:
-    """Return the scores of the rows named, (n,), a few hundred at a time so that they stay in cache."""
+    """Return the scores of the rows named, (n,), a few hundred at a time so that they stay in cache.
+
+    Many rows are shared out among threads: reading them from where they lie is most of the work.
+    """
     if len(rows) <= _SCORED_ROWS:
         return score_rows(to_float32(vectors[rows]), query)
     parts = [rows[start : start + _SCORED_ROWS] for start in range(0, len(rows), _SCORED_ROWS)]
-    return np.concatenate([score_rows(to_float32(vectors[part]), query) for part in parts])
+    return np.concatenate(list(_scorers().map(lambda part: score_some(vectors, part, query), parts)))
+
+
+@cache
+def _scorers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="scorer")
 
 
 def best_of(rows: Rows, scores: FloatVector, k: int, ties: Rows | None = None) -> tuple[Rows, FloatVector]:
