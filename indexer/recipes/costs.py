@@ -27,6 +27,7 @@ _REPEATS = 7
 _MEASURED_ROWS = 16_384
 _FEW = 64
 _NEAREST = 16
+_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,11 @@ class Costs:
     """Microseconds, one query at a time, on the machine that built the index.
 
     row: to read and score one row. every: to score one row in a pass over all. skip: to pass one row that is
-    not allowed while reading codes. code: to score one code. step: of a walk, for one more unit of effort (a
-    place of efSearch, a list). call: of a walk, whatever its effort. most: the effort a walk can take at all,
-    such as all lists. bound: to read one sketch in a pass over all; pick: to read that of one allowed row;
-    sift: of either, whatever the number of rows. left: the share of the allowed rows, 0..1, that sketches
-    leave to be read and scored.
+    not allowed while reading codes. code: to score one code; keep: to rank one of those proposed. step: of a
+    walk, for one more unit of effort (a place of efSearch, a list). call: of a walk, whatever its effort.
+    most: the effort a walk can take at all, such as all lists. bound: to read one sketch in a pass over all;
+    pick: to read that of one allowed row; sift: of either, whatever the number of rows. left: the share of
+    the allowed rows, 0..1, that sketches leave to be read and scored.
     """
 
     row: float
@@ -52,6 +53,7 @@ class Costs:
     sift: float = 0.0
     left: float = 1.0
     most: float = math.inf
+    keep: float = 0.0
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Costs:
@@ -70,7 +72,7 @@ class Costs:
         effort: of a walk, for each row it proposes; None where no walk may be tried.
         """
         ways: dict[Way, float] = dict(self._exact_ways(rows, allowed, 1, candidates).items())
-        ways["codes"] = rows * self.skip + allowed * self.code + candidates * self.row
+        ways["codes"] = rows * self.skip + allowed * self.code + candidates * (self.keep + self.row)
         if effort is not None:
             width = walk_width(rows, allowed, candidates)
             steps = min(width * effort, self.most)
@@ -135,7 +137,9 @@ def measure_costs(
     more = max(int(half.sum()) - int(few.sum()), 1)
     code = min(max(reads[1] - reads[0], 0.001) / more, row)
     skip = max(reads[0] - int(few.sum()) * code, 0.001) / count
-    return replace(costs, skip=skip, code=code, step=step, call=call, most=most)
+    kept = max(min(_KEPT, int(half.sum()) // 2), 1)
+    keep = max(_least(partial(engine.read_codes, query, kept, half)) - reads[1], 0.0) / kept
+    return replace(costs, skip=skip, code=code, keep=keep, step=step, call=call, most=most)
 
 
 def _with_sketch(costs: Costs, sketch: Sketch, vectors: Vectors, queries: FloatMatrix) -> Costs:
