@@ -62,16 +62,16 @@ class SecondPhotos:
 
 
 class CrossValidation:
-    """Held-out figures of every way of comparing that is considered."""
+    """Held-out figures of every way of comparing that is considered. sample: what they are taken on."""
 
     def __init__(self, sample: Sample) -> None:
         """Take at most TUNED_ROWS_MAX of the products, in a fixed random order, and halve them."""
         order = np.random.default_rng(SEED).permutation(len(sample.raw.labels))[:TUNED_ROWS_MAX]
-        self._sample = sample.take(order)
-        half = deal(self._sample.raw.labels, self._sample.raw.items, 2)
+        self.sample = sample.take(order)
+        half = deal(self.sample.raw.labels, self.sample.raw.items, 2)
         self._taught = np.flatnonzero(half == 0)
         self._searched = np.flatnonzero(half == 1)[:GALLERY_MAX]
-        self._gallery = self._sample.raw.take(self._searched)
+        self._gallery = self.sample.raw.take(self._searched)
         self._queries = np.arange(min(len(self._searched), QUERIES_MAX))
 
     def judge_plain(self) -> Retrieval:
@@ -80,7 +80,7 @@ class CrossValidation:
 
     def judge_centred(self) -> Retrieval:
         """Judge vectors less the mean of the other half."""
-        mean = self._sample.raw.vectors[self._taught].mean(axis=0)
+        mean = self.sample.raw.vectors[self._taught].mean(axis=0)
         centred = self._gallery.with_vectors(unit(self._gallery.vectors - mean))
         return judge(centred.take(self._queries), centred)
 
@@ -89,14 +89,14 @@ class CrossValidation:
 
         deadline: time.monotonic() after which nothing further is tried.
         """
-        kinds = HeldOutKinds(self._sample)
+        kinds = HeldOutKinds(self.sample)
         loss, shrinkage, sharpness = kinds.tune(deadline)
-        logits = kinds.logits(self._sample.even.vectors[self._searched], self._searched)
-        spectrum = spectrum_of(self._sample.even.vectors[self._taught])
+        logits = kinds.logits(self.sample.even.vectors[self._searched], self._searched)
+        spectrum = spectrum_of(self.sample.even.vectors[self._taught])
         wide = len(spectrum.mean) > WHITEN_UP_TO
         photos, trials = None, []
         for look_shrinkage in (1.0,) if wide else LOOK_SHRINKAGES:
-            looks = looks_only(spectrum, self._sample.kinds, look_shrinkage)
+            looks = looks_only(spectrum, self.sample.kinds, look_shrinkage)
             photos = photos or self._second_photos(looks, kinds)
             for sharper in (sharpness * more for more in SHARPENED):
                 for weight, retrieval, found in self._trials(looks, sharper * logits, sharper, photos):
