@@ -107,10 +107,13 @@ function beginCamera() {
       complain(new Error(say("noCamera", { reason: error.message })));
       return;
     }
+    const snap = document.getElementById("snap");
     video.srcObject = stream;
+    snap.disabled = true; // until there is a frame to take
     show("camera-view");
     await video.play();
-    document.getElementById("snap").focus();
+    snap.disabled = false;
+    snap.focus();
   });
   document.getElementById("camera-off").addEventListener("click", off);
   document.getElementById("snap").addEventListener("click", () => {
