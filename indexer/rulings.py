@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from indexer.errors import QueryError, RulesError
-from indexer.ranking import Hits, Ruled
+from indexer.ranking import NOT_RULED, Hits, Ruled
 from indexer.rules import Pin, Rules, Selector
 from indexer.table import Codes, Mask, Rows, Table
 from indexer.where import matching_rows
@@ -111,6 +111,8 @@ class Rulings:
 
         A product of two pins is the first one's.
         """
+        if not found:
+            return Ruled(apart=self.apart) if self.apart else NOT_RULED
         rows: list[int] = []
         scores, places, names = [], [], []
         for pin, hits in found:

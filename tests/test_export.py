@@ -158,7 +158,8 @@ limit = 2
 
 [[pin]]
 name = "new"
-show = {id = ["p09", "p11"]}
+show = {id = ["p03", "p09", "p11"]}
+place = 4
 
 [[ban]]
 name = "sold out"
@@ -189,6 +190,14 @@ def test_lists_under_rules_are_those_that_the_service_answers(
         for product in lists:
             for hit in catalogue.similar(product, limit=5, exact=True, **options)["hits"]:
                 assert rules[product, hit["id"]] == hit["rule"]
+
+
+def test_a_pin_past_the_end_of_a_list_leaves_no_gap_in_it(small_index: Path, tmp_path: Path) -> None:
+    late = "[[pin]]\nname = 'late'\nshow = {where = {price = {gte = 0}}}\nplace = 9\nlimit = 1\n"
+    (small_index / "rules.toml").write_text(late)
+    lists = exported(small_index, tmp_path / "lists.parquet", "--top", "2")
+    with Catalogue.open(small_index) as catalogue:
+        assert_same(lists, answered(catalogue, 2))
 
 
 def test_since_a_state_under_other_rules_every_list_is_written(small_index: Path, tmp_path: Path) -> None:

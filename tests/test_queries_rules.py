@@ -16,7 +16,17 @@ from service.queries.nearest import vector_reference as by_vector
 from service.queries.options import SearchOptions
 from service.view import View
 from tests.queries_view import ArrayView, product, view_of
-from tests.test_queries_nearest import LIVE, OPTIONS, PRODUCTS, VECTORS, N, level_of, options, plain_mmr
+from tests.test_queries_nearest import (
+    LIVE,
+    OPTIONS,
+    PRODUCTS,
+    VECTORS,
+    N,
+    level_of,
+    options,
+    plain_drops,
+    plain_mmr,
+)
 from tests.test_queries_nearest import view as unruled
 
 SELECTORS = st.sampled_from(
@@ -98,7 +108,8 @@ def plain_answer(rules: Rules, reference: Reference, asked: SearchOptions) -> li
         if in_force(pin.when, reference):
             free = [row for row in rows if chosen(pin.show, row) and row not in pins]
             pins |= dict.fromkeys(free[: pin.limit], pin)
-    kept = plain_drops([*pins, *(row for row in rows if row not in pins)], rules, asked)
+    kept = plain_drops([*pins, *(row for row in rows if row not in pins)], asked)
+    kept = plain_apart(kept, rules)
     others = [row for row in kept if row not in pins]
     if asked.diversity:
         others = plain_mmr(others, scores, asked.diversity)
@@ -111,19 +122,7 @@ def plain_answer(rules: Rules, reference: Reference, asked: SearchOptions) -> li
     return [(row, pins[row].name if row in pins else None) for row in page]
 
 
-def plain_drops(rows: list[int], rules: Rules, asked: SearchOptions) -> list[int]:
-    if asked.one_per_group:
-        best: dict[str, int] = {}
-        for row in rows:
-            best.setdefault(PRODUCTS[row].group or f"alone {row}", row)
-        rows = list(best.values())
-    if asked.collapse_duplicates is not None:
-        kept: list[int] = []
-        for row in rows:
-            alike = [float(score_rows(VECTORS[other : other + 1], VECTORS[row])[0]) for other in kept]
-            if not any(score >= asked.collapse_duplicates - 1e-6 for score in alike):
-                kept.append(row)
-        rows = kept
+def plain_apart(rows: list[int], rules: Rules) -> list[int]:
     stands: list[int] = []
     for row in rows:
         clashes = [
