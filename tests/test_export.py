@@ -232,6 +232,20 @@ def test_rules_that_cannot_be_obeyed_stop_an_export_with_their_name(
     assert not (tmp_path / "lists.jsonl").exists()
 
 
+def test_verify_checks_the_rules_and_tells_which_choose_nothing(small_index: Path) -> None:
+    def verified() -> Result:
+        return CliRunner().invoke(main, ["verify", "--index", str(small_index), "--json"])
+
+    assert json.loads(verified().stdout)["rules"] == 0
+    (small_index / "rules.toml").write_text(RULES + "[[ban]]\nname = 'typo'\nhide = {id = 'p99'}\n", "utf-8")
+    answer = json.loads(verified().stdout)
+    assert (answer["rules"], answer["idle_rules"]) == (5, ["typo"])
+    (small_index / "rules.toml").write_text("[[ban]]\nname = 'no reds'\nhide = {where = {colour = 'red'}}\n")
+    broken = verified()
+    assert (broken.exit_code, broken.stdout) == (2, "")
+    assert "rule 'no reds'" in broken.stderr
+
+
 def test_a_file_tells_what_it_holds(small_index: Path, tmp_path: Path) -> None:
     output = tmp_path / "lists.parquet"
     report = json.loads(run(small_index, "--output", output, "--top", "2", "--json").stdout)
