@@ -165,10 +165,17 @@ def status(folder: IndexFolder, snapshot: str | None, as_json: bool) -> None:
 @click.option("--snapshot", help="Another snapshot than the live one.")
 @common
 def verify(folder: IndexFolder, snapshot: str | None, as_json: bool) -> None:
-    """Read every byte of a snapshot and check it against its manifest."""
+    """Read every byte of a snapshot, check it against its manifest, and the rules of the shop against it."""
+    from indexer.rules import read_rules
+    from indexer.rulings import Rowed, Rulings
+    from indexer.standing import read_standing
+
     opened = folder.open(snapshot, full_check=True)
     total = sum(record.bytes for record in opened.manifest.files.values())
     answer = {"snapshot": opened.name, "ok": True, "files": len(opened.manifest.files), "bytes": total}
+    standing, rules = read_standing(folder, snapshot), read_rules(folder.layout.rules)
+    rowed = Rowed(standing.segments.tables, standing.categories, standing.category_codes)
+    answer |= {"rules": len(rules.names), "idle_rules": list(Rulings.of(rules, rowed).idle)}
     show(answer, as_json=as_json)
 
 

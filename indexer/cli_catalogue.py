@@ -42,7 +42,7 @@ def query_filters(command: Command) -> Command:
 @click.option("--top", type=click.IntRange(1, MAX_TOP), default=10, show_default=True,
               help="How many recommendations a product.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path), required=True, metavar="FILE.parquet|.jsonl",
-              help="Where to; columns product, rank, hit, score.")  # fmt: skip
+              help="Where to; columns product, rank, hit, score, rule.")  # fmt: skip
 @click.option("--since", metavar="SNAPSHOT[@SEQUENCE]",
               help="Only products whose list changed since this state (other hits, another order, or a score "
                    "by 0.001), all of its rows; rank 0 without a hit: no list any more.")  # fmt: skip

@@ -37,6 +37,11 @@ class Layout:
         return self.root / "journal.sqlite"
 
     @property
+    def rules(self) -> Path:
+        """TOML file of the shop's rules, written by people."""
+        return self.root / "rules.toml"
+
+    @property
     def cache(self) -> Path:
         """Embeddings by content, shared by all builds."""
         return self.root / "cache"

@@ -3,6 +3,7 @@
 VitrineError
 ├── InputError              the caller's input is wrong                  exit 2
 │   ├── SourceError         a folder or manifest cannot be indexed       (file, row)
+│   ├── RulesError          rules.toml says something that cannot be obeyed (rule)
 │   ├── PictureError        one picture cannot be used                   (reason)
 │   └── QueryError          a query is malformed or impossible           (field)
 ├── SnapshotError           the index folder cannot be used              exit 3
@@ -33,6 +34,10 @@ class InputError(VitrineError):
 
 class SourceError(InputError):
     """A source cannot be read or breaks a rule; names the file and, where known, the row."""
+
+
+class RulesError(InputError):
+    """The rules of the shop cannot be read or obeyed; names the rule."""
 
 
 class PictureError(InputError):

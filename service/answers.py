@@ -15,7 +15,7 @@ import numpy as np
 
 from indexer.journal import Change
 from indexer.table import Product, Rows, Table
-from indexer.transform import FloatVector
+from service.queries.nearest import Answer
 from service.view import View
 
 Json = dict[str, Any]
@@ -67,25 +67,25 @@ def full(product: Product, url: ImageUrl) -> Json:
     }
 
 
-def hits(
-    view: View, rows: Rows, scores: FloatVector, confidences: Sequence[float | None], url: ImageUrl
-) -> list[Json]:
-    """Return the hits at these rows, in their order, with their scores, (m,), and what those mean."""
+def hits(view: View, found: Answer, url: ImageUrl) -> list[Json]:
+    """Return the hits of an answer, in their order, with their scores and what those mean."""
     return [
         {
-            "id": found["id"],
-            "name": found["name"],
-            "category": found["category"],
-            "group": found["group"],
+            "id": fields["id"],
+            "name": fields["name"],
+            "category": fields["category"],
+            "group": fields["group"],
             "score": score,
             "confidence": confidence,
-            "image_url": url(found["id"]),
-            "attributes": dict(found["attributes"]),
+            "rule": rule,
+            "image_url": url(fields["id"]),
+            "attributes": dict(fields["attributes"]),
         }
-        for found, score, confidence in zip(
-            read_rows(view, rows.tolist()),
-            np.round(scores.astype(np.float64), 6).tolist(),
-            confidences,
+        for fields, score, confidence, rule in zip(
+            read_rows(view, found.rows.tolist()),
+            np.round(found.scores.astype(np.float64), 6).tolist(),
+            found.levels,
+            found.rules,
             strict=True,
         )
     ]

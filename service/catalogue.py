@@ -75,7 +75,8 @@ class Catalogue:
         """Open an index folder, default $VITRINE_INDEX. A folder without a snapshot is waited for.
 
         embedder: turns photos into vectors, default the snapshot's own network, loaded at the first photo.
-        Raises SnapshotMissing when there is no such folder, SnapshotError when its snapshot does not open.
+        Raises SnapshotMissing when there is no such folder, SnapshotError when its snapshot does not open,
+        RulesError when the rules of the shop cannot be obeyed.
         """
         config = config or ServiceConfig()
         folder = IndexFolder(index_folder(index).absolute())
@@ -173,7 +174,7 @@ class Catalogue:
         with stage("search"):
             found = recommend(view, reference, options)
         with stage("table"):
-            page = answers.hits(view, found.rows, found.scores, found.levels, self._url)
+            page = answers.hits(view, found, self._url)
             about = None if row is None else answers.brief(view, row, self._url)
         answer = {
             "snapshot": view.snapshot.name,

@@ -18,7 +18,9 @@ from typing import TypeVar
 
 from indexer.errors import SnapshotError, SnapshotMissing
 from indexer.journal import Journal
+from indexer.rules import Rules
 from indexer.snapshot import IndexFolder
+from service.rules_file import RulesFile
 from service.stores import Store
 from service.stores.embedded import EmbeddedStore
 from service.view import View
@@ -46,12 +48,13 @@ class LiveView:
         """Open the live snapshot and the journal; without a snapshot, wait for one.
 
         store: where vectors are searched, default in the snapshot itself. Raises SnapshotMissing when there
-        is no such folder, SnapshotError when its snapshot does not open, StoreUnavailable.
+        is no such folder, SnapshotError when its snapshot does not open, RulesError, StoreUnavailable.
         """
         if not folder.root.is_dir():
             folder.current()
         self.folder = folder
         self.store = store or EmbeddedStore()
+        self.rules = RulesFile(folder.layout.rules)
         self.broken: Broken | None = None
         self.swaps = 0
         self.store_problem = ""
@@ -144,8 +147,12 @@ class LiveView:
     def follow(self) -> bool:
         """Open the snapshot that `current` names, if it is not the one in use; return whether it is new.
 
-        One that does not open is logged and kept in `broken`; the old one stays.
+        One that does not open is logged and kept in `broken`; the old one stays. So do rules, where the file
+        cannot be obeyed.
         """
+        if self.rules.is_changed:
+            with self._opening:
+                self.rules.follow(self._obey)
         try:
             name = self.store.live_name(self.folder)
         except SnapshotError as error:
@@ -163,6 +170,12 @@ class LiveView:
                 return False
         return True
 
+    def _obey(self, rules: Rules) -> None:
+        with self._swapping:
+            if self._view is not None:
+                self._view = self._view.under(rules)
+        self.broken = None  # the new snapshot may have been refused for the old rules
+
     def keep_up(self) -> None:
         """Bring new changes into the store. While it is away they wait; answers hold them all the same."""
         view = self.view_or_none()
@@ -177,9 +190,13 @@ class LiveView:
             self.store_problem = str(error)
 
     def reload(self) -> View:
-        """Open what `current` names now, tried again if it would not open before. Raises SnapshotError."""
+        """Open what `current` names now, tried again if it would not open before. Raises SnapshotError.
+
+        Rules that could not be obeyed are tried again too; `rules.problem` says whether they are now.
+        """
         self.view_or_none()
         self.broken = None
+        self.rules.retry()
         self.follow()
         if self.broken is not None:
             raise SnapshotError(f"the snapshot {self.broken.name} does not open: {self.broken.problem}")
@@ -212,6 +229,7 @@ class LiveView:
                 if self.store.live_name(self.folder) == name:
                     raise
         view = View.of(snapshot, self._reads.since(snapshot.manifest.uploads_sequence), searcher)
+        view = view.under(self.rules.rules)
         warm_view(view)
         return view
 
@@ -221,6 +239,7 @@ class LiveView:
             self._view = view.after(self._reads.since(view.sequence))
             self._version = version
             self.broken = None
+            self.rules.retry()
             self.swaps += 1
         log.info("snapshot %s is live with %d products", view.snapshot.name, int(view.live.sum()))
 

@@ -45,6 +45,12 @@ def status(live: LiveView) -> Json:
             "recipe": {name: manifest.recipe.get(name) for name in ("factory", "why", "memory_bytes", "how")},
             "transform": manifest.transform,
         },
+        "rules": {
+            "digest": view.rules.digest or None,
+            "names": list(view.rules.names),
+            "idle": list(view.rulings.idle),
+            "problem": live.rules.problem,
+        },
         "problem": None if live.broken is None else f"{live.broken.name}: {live.broken.problem}",
     }
 

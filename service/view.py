@@ -14,6 +14,8 @@ import numpy as np
 from indexer.confidence import Confidence
 from indexer.journal import Change
 from indexer.recipes import Neighbours
+from indexer.rules import NO_RULES, Rules
+from indexer.rulings import NO_RULINGS, Rowed, Rulings
 from indexer.snapshot import Snapshot
 from indexer.standing import Standing
 from indexer.table import Codes, Mask, Product, Table
@@ -30,7 +32,13 @@ Made = TypeVar("Made")
 class View:
     """The rows of a catalogue and which of them are live. Thread-safe: nothing changes after construction."""
 
-    def __init__(self, standing: Standing, searcher: Searcher, snapshot_memo: Memo | None = None) -> None:
+    def __init__(
+        self,
+        standing: Standing,
+        searcher: Searcher,
+        snapshot_memo: Memo | None = None,
+        rules: Rules = NO_RULES,
+    ) -> None:
         """searcher: of the snapshot's vectors. snapshot_memo: of an earlier view of the same snapshot."""
         self.standing = standing
         self.segments = standing.segments
@@ -38,6 +46,7 @@ class View:
         self.live = standing.live
         self.changed = standing.changed
         self.searcher = searcher
+        self.rules = rules
         self._memo = Memo()
         self._snapshot_memo = snapshot_memo or Memo()
 
@@ -49,7 +58,15 @@ class View:
     def after(self, changes: Iterable[Change]) -> View:
         """Return the view after more changes, oldest first. Replaying a change again alters nothing."""
         standing = self.standing.after(changes)
-        return self if standing is self.standing else View(standing, self.searcher, self._snapshot_memo)
+        if standing is self.standing:
+            return self
+        return View(standing, self.searcher, self._snapshot_memo, self.rules)
+
+    def under(self, rules: Rules) -> View:
+        """Return the same state under other rules. Raises RulesError for rules that do not fit it."""
+        view = View(self.standing, self.searcher, self._snapshot_memo, rules)
+        _ = view.rulings
+        return view
 
     @property
     def snapshot(self) -> Snapshot:
@@ -64,7 +81,18 @@ class View:
     @property
     def tag(self) -> str:
         """A short text that changes whenever an answer could."""
-        return f"{self.snapshot.name}-{self.sequence}"
+        rules = f"-{self.rules.digest}" if self.rules.digest else ""
+        return f"{self.snapshot.name}-{self.sequence}{rules}"
+
+    @property
+    def rulings(self) -> Rulings:
+        """What the rules of the shop say of the rows."""
+        if not self.rules.names:
+            return NO_RULINGS
+        return self.cached(
+            "rulings",
+            lambda: Rulings.of(self.rules, Rowed(self.tables, self.categories, self.category_codes)),
+        )
 
     @property
     def dimension(self) -> int:

@@ -11,6 +11,8 @@ import numpy as np
 
 from indexer.confidence import Confidence
 from indexer.recipes import Neighbours
+from indexer.rules import NO_RULES, Rules
+from indexer.rulings import Rowed, Rulings
 from indexer.table import Product, Table
 from indexer.text_index import TextIndex
 from service.view import View
@@ -44,6 +46,7 @@ class ArrayView:
         self.memo: dict[Hashable, Any] = {}
         self.snapshot_memo: dict[Hashable, Any] = {}
         self.searches = 0
+        self.rules: Rules = NO_RULES
 
     def changed(self, live: Any) -> ArrayView:
         """Return a later view of the same snapshot."""
@@ -51,6 +54,10 @@ class ArrayView:
         later = ArrayView(self.all, self.matrix, live, self.base, born_dead)
         later.snapshot_memo = self.snapshot_memo
         return later
+
+    @property
+    def rulings(self) -> Rulings:
+        return Rulings.of(self.rules, Rowed(self.tables, self.categories, self.category_codes))
 
     def row_of(self, product_id: str) -> int | None:
         return next((row for row, product in enumerate(self.all) if product.id == product_id), None)

@@ -148,6 +148,104 @@ def test_since_another_snapshot_new_products_and_emptied_lists_are_written(
     assert emptied == {}
 
 
+RULES = """
+[[pin]]
+name = "house brand"
+when = {category = ["bolsa", "relógio"]}
+show = {where = {brand = "acme"}}
+place = 2
+limit = 2
+
+[[pin]]
+name = "new"
+show = {id = ["p03", "p09", "p11"]}
+place = 4
+
+[[ban]]
+name = "sold out"
+when = {category = "tênis"}
+hide = {where = {in_stock = false}}
+
+[[never_together]]
+name = "rivals"
+one = {group = "g0"}
+other = {category = "relógio"}
+"""
+
+
+@pytest.mark.parametrize(("arguments", "options"), QUERIES)
+def test_lists_under_rules_are_those_that_the_service_answers(
+    small_index: Path, tmp_path: Path, arguments: list[str], options: dict[str, Any]
+) -> None:
+    (small_index / "rules.toml").write_text(RULES, encoding="utf-8")
+    with Catalogue.open(small_index) as catalogue:
+        catalogue.delete("p07")
+        for top in (2, 5):
+            lists = exported(small_index, tmp_path / "lists.parquet", "--top", str(top), *arguments)
+            assert_same(lists, answered(catalogue, top, **options))
+        rules = {
+            (row["product"], row["hit"]): row["rule"]
+            for row in pq.read_table(tmp_path / "lists.parquet").to_pylist()
+        }
+        for product in lists:
+            for hit in catalogue.similar(product, limit=5, exact=True, **options)["hits"]:
+                assert rules[product, hit["id"]] == hit["rule"]
+
+
+def test_a_pin_past_the_end_of_a_list_leaves_no_gap_in_it(small_index: Path, tmp_path: Path) -> None:
+    late = "[[pin]]\nname = 'late'\nshow = {where = {price = {gte = 0}}}\nplace = 9\nlimit = 1\n"
+    (small_index / "rules.toml").write_text(late)
+    lists = exported(small_index, tmp_path / "lists.parquet", "--top", "2")
+    with Catalogue.open(small_index) as catalogue:
+        assert_same(lists, answered(catalogue, 2))
+
+
+def test_since_a_state_under_other_rules_every_list_is_written(small_index: Path, tmp_path: Path) -> None:
+    def state(name: str, *arguments: str) -> str:
+        result = run(small_index, "--output", tmp_path / name, "--json", *arguments)
+        assert result.exit_code == 0, result.output
+        told: str = json.loads(result.stdout)["state"]
+        return told
+
+    before = state("a.parquet")
+    (small_index / "rules.toml").write_text(
+        "[[ban]]\nname = 'all but two'\nhide = {where = {price = {gte = 20}}}\n"
+    )
+    after = state("b.parquet")
+    assert after.partition("+")[0] == before
+    assert "+" in after
+    lists = exported(small_index, tmp_path / "c.parquet", "--since", before)
+    assert sorted(lists) == [f"p{number:02d}" for number in range(12)]
+    assert [hit for hit, _ in lists["p00"]] == ["p01"]
+    assert exported(small_index, tmp_path / "d.parquet", "--since", after) == {}
+    (small_index / "rules.toml").write_text("[[ban]]\nname = 'all'\nhide = {where = {price = {gte = 0}}}\n")
+    assert set(map(tuple, exported(small_index, tmp_path / "e.parquet", "--since", after).values())) == {()}
+
+
+def test_rules_that_cannot_be_obeyed_stop_an_export_with_their_name(
+    small_index: Path, tmp_path: Path
+) -> None:
+    (small_index / "rules.toml").write_text("[[ban]]\nname = 'no reds'\nhide = {where = {colour = 'red'}}\n")
+    result = run(small_index, "--output", tmp_path / "lists.jsonl")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "rule 'no reds': where: no product has an attribute 'colour'" in result.stderr
+    assert not (tmp_path / "lists.jsonl").exists()
+
+
+def test_verify_checks_the_rules_and_tells_which_choose_nothing(small_index: Path) -> None:
+    def verified() -> Result:
+        return CliRunner().invoke(main, ["verify", "--index", str(small_index), "--json"])
+
+    assert json.loads(verified().stdout)["rules"] == 0
+    (small_index / "rules.toml").write_text(RULES + "[[ban]]\nname = 'typo'\nhide = {id = 'p99'}\n", "utf-8")
+    answer = json.loads(verified().stdout)
+    assert (answer["rules"], answer["idle_rules"]) == (5, ["typo"])
+    (small_index / "rules.toml").write_text("[[ban]]\nname = 'no reds'\nhide = {where = {colour = 'red'}}\n")
+    broken = verified()
+    assert (broken.exit_code, broken.stdout) == (2, "")
+    assert "rule 'no reds'" in broken.stderr
+
+
 def test_a_file_tells_what_it_holds(small_index: Path, tmp_path: Path) -> None:
     output = tmp_path / "lists.parquet"
     report = json.loads(run(small_index, "--output", output, "--top", "2", "--json").stdout)

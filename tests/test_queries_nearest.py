@@ -68,7 +68,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.clip(a.astype(np.float64) @ b.astype(np.float64), -1, 1))
 
 
-def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:  # noqa: C901
+def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:
     """The specification as loops over Python lists."""
     scores = np.clip(np.vecdot(VECTORS, reference.vector), -1, 1)
     rows = [row for row in range(N) if LIVE[row] and row not in reference.rows]
@@ -84,6 +84,13 @@ def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:  # no
         rows = [row for row in rows if float(scores[row]) >= asked.min_score]
     if asked.min_confidence is not None:
         rows = [row for row in rows if level_of(scores[row], reference) >= asked.min_confidence]
+    rows = plain_drops(rows, asked)
+    if asked.diversity:
+        rows = plain_mmr(rows, scores, asked.diversity)
+    return rows[asked.offset : asked.offset + asked.limit]
+
+
+def plain_drops(rows: list[int], asked: SearchOptions) -> list[int]:
     if asked.one_per_group:
         best: dict[str, int] = {}
         for row in rows:
@@ -96,9 +103,7 @@ def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:  # no
             if not any(score >= asked.collapse_duplicates - 1e-6 for score in alike):
                 kept.append(row)
         rows = kept
-    if asked.diversity:
-        rows = plain_mmr(rows, scores, asked.diversity)
-    return rows[asked.offset : asked.offset + asked.limit]
+    return rows
 
 
 def level_of(score: Any, reference: Reference) -> float:

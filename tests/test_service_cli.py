@@ -156,6 +156,13 @@ def test_a_broken_snapshot_ends_with_exit_3(small_index: Path) -> None:
     assert "vectors.npy" in done.stderr
 
 
+def test_rules_that_cannot_be_obeyed_end_with_exit_2(small_index: Path) -> None:
+    (small_index / "rules.toml").write_text("[[ban]]\nname = 'no reds'\nhide = {where = {colour = 'red'}}\n")
+    done = run("--index", str(small_index), "--port", "0")
+    assert done.returncode == 2, done.stderr
+    assert "rules.toml: rule 'no reds': where: no product has an attribute" in done.stderr.splitlines()[-1]
+
+
 def test_the_first_answer_comes_within_two_seconds_without_tensorflow(small_index: Path) -> None:
     began = time.monotonic()
     with running(small_index) as started:

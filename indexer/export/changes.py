@@ -15,15 +15,24 @@ SCORE_CHANGE = 1e-3
 
 
 class EarlierLists:
-    """The lists of an earlier state, K hits and scores a product, to hold later ones against."""
+    """The lists of an earlier state, K hits and scores a product, to hold later ones against.
 
-    def __init__(self, standing: Standing, filters: Filters, top: int) -> None:
+    Under other rules of the shop, which nobody knows any more, every list is taken to differ.
+    """
+
+    def __init__(self, standing: Standing, filters: Filters, top: int, *, same_rules: bool = True) -> None:
         """Compute them all: 12 bytes a hit are kept."""
         self._standing = standing
+        self._same_rules = same_rules
+        if not same_rules:
+            self._lists: dict[int, Hits] = {}
+            return
         self._lists = {row: hits for row, hits in product_lists(standing, filters, top) if len(hits)}
 
     def differs(self, standing: Standing, row: int, hits: Hits) -> bool:
         """Return whether the list of a row of another state has other hits, another order or other scores."""
+        if not self._same_rules:
+            return True
         earlier = self._of(standing.segments.id_at(row))
         if earlier is None or len(earlier) != len(hits):
             return len(hits) > 0 or earlier is not None
@@ -36,7 +45,7 @@ class EarlierLists:
         for row in self._standing.live_rows.tolist():
             product_id = self._standing.segments.id_at(row)
             now = standing.segments.row_of(product_id)
-            if row in self._lists and (now is None or not standing.live[now]):
+            if (row in self._lists or not self._same_rules) and (now is None or not standing.live[now]):
                 yield product_id
 
     def _of(self, product_id: str) -> Hits | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from indexer.export.changes import EarlierLists
 from indexer.export.files import BATCH_ROWS, ExportRows, checked_output, rows_file
 from indexer.export.lists import Filters, product_lists
 from indexer.progress import Progress
+from indexer.rules import read_rules
 from indexer.snapshot import IndexFolder
 from indexer.standing import Standing, read_standing
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What to export. since: NAME or NAME@SEQUENCE, a state; only what changed since is written."""
+    """What to export. since: NAME or NAME@SEQUENCE or NAME@SEQUENCE+RULES, a state that was exported; only
+    what changed since is written.
+    """
 
     output: Path
     top: int
@@ -48,18 +51,17 @@ class ExportReport:
 def export(folder: IndexFolder, options: ExportOptions, progress: Progress) -> ExportReport:
     """Write the recommendations of every live product, exact, journal included; see ExportOptions.
 
-    products: whose list is in the file. Raises InputError, QueryError, SnapshotError, StorageFull; the file
-    is there afterwards whole or not at all.
+    The rules of the shop are obeyed, and their digest is part of the state. Raises InputError, QueryError,
+    SnapshotError, StorageFull; the file is there afterwards whole or not at all.
     """
     started = time.monotonic()
     output = checked_output(options.output)
     standing = read_standing(folder)
-    earlier = None
-    if options.since is not None:
-        before = read_standing(folder, options.since)
-        progress.note(f"recommendations of {before.tag}, to compare with")
-        earlier = EarlierLists(before, options.filters, options.top)
-    about = {"state": standing.tag, "since": options.since, "top": options.top}
+    rules = read_rules(folder.layout.rules)
+    options = replace(options, filters=replace(options.filters, rules=rules))
+    state = f"{standing.tag}+{rules.digest}" if rules.digest else standing.tag
+    earlier = _earlier(folder, options, progress)
+    about = {"state": state, "since": options.since, "top": options.top}
     products = rows = emptied = 0
     progress.start(len(standing.live_rows), "products")
     with rows_file(output, about) as file:
@@ -71,7 +73,7 @@ def export(folder: IndexFolder, options: ExportOptions, progress: Progress) -> E
     progress.done()
     return ExportReport(
         snapshot=standing.snapshot.name,
-        state=standing.tag,
+        state=state,
         since=options.since,
         output=str(output),
         products=products,
@@ -79,6 +81,18 @@ def export(folder: IndexFolder, options: ExportOptions, progress: Progress) -> E
         emptied=emptied,
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _earlier(folder: IndexFolder, options: ExportOptions, progress: Progress) -> EarlierLists | None:
+    """Return the lists of the state `since`, None where every list is to be written."""
+    if options.since is None:
+        return None
+    state, _, digest = options.since.partition("+")
+    before = read_standing(folder, state)
+    same_rules = digest == options.filters.rules.digest
+    compared = "to compare with" if same_rules else "under other rules: every list is written"
+    progress.note(f"recommendations of {before.tag}, {compared}")
+    return EarlierLists(before, options.filters, options.top, same_rules=same_rules)
 
 
 def _batches(
@@ -89,7 +103,8 @@ def _batches(
     for row, hits in product_lists(standing, options.filters, options.top):
         progress.advance(1)
         if len(hits) if earlier is None else earlier.differs(standing, row, hits):
-            batch.add(standing.segments.id_at(row), standing.ids(hits.rows), hits.scores.tolist())
+            names = None if hits.rules is None else hits.rules.tolist()
+            batch.add(standing.segments.id_at(row), standing.ids(hits.rows), hits.scores.tolist(), names)
         if len(batch) >= BATCH_ROWS:
             yield batch
             batch = ExportRows()

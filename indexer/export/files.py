@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         pa.field("rank", pa.int32(), nullable=False),
         pa.field("hit", pa.string()),
         pa.field("score", pa.float32()),
+        pa.field("rule", pa.string()),
     ]
 )
 BATCH_ROWS = 65_536
@@ -31,23 +32,30 @@ _METADATA_KEY = b"vitrine"
 
 @dataclass
 class ExportRows:
-    """Columns of some rows. rank: 1 the best hit; 0, with no hit, says that the product has no list now."""
+    """Columns of some rows. rank: 1 the best hit; 0, with no hit, says that the product has no list now.
+
+    rule: the rule of the shop that put the hit there, if one did.
+    """
 
     product: list[str] = field(default_factory=list)
     rank: list[int] = field(default_factory=list)
     hit: list[str | None] = field(default_factory=list)
     score: list[float | None] = field(default_factory=list)
+    rule: list[str | None] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return how many rows there are."""
         return len(self.product)
 
-    def add(self, product: str, hits: list[str], scores: list[float]) -> None:
+    def add(
+        self, product: str, hits: list[str], scores: list[float], rules: list[str | None] | None = None
+    ) -> None:
         """Add the list of one product; an empty one as a row of rank 0."""
         self.product += [product] * max(len(hits), 1)
         self.rank += range(1, len(hits) + 1) if hits else [0]
         self.hit += hits or [None]
         self.score += scores or [None]
+        self.rule += rules or [None] * max(len(hits), 1)
 
 
 class RowsFile(Protocol):
@@ -79,9 +87,9 @@ class _JsonLines:
 
     def write(self, rows: ExportRows) -> None:
         lines = [
-            json.dumps({"product": product, "rank": rank, "hit": hit, "score": score}, ensure_ascii=False)
-            for product, rank, hit, score in zip(
-                rows.product, rows.rank, rows.hit, map(_shortest, rows.score), strict=True
+            json.dumps(dict(zip(SCHEMA.names, row, strict=True)), ensure_ascii=False)
+            for row in zip(
+                rows.product, rows.rank, rows.hit, map(_shortest, rows.score), rows.rule, strict=True
             )
         ]
         self._file.write("".join(f"{line}\n" for line in lines).encode())

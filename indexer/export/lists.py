@@ -5,7 +5,7 @@ Shape letters: n rows, K hits, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from indexer.neighbourhood import BLOCK_ROWS, Question, nearest_to_each
-from indexer.ranking import Hits, Stages
+from indexer.ranking import Hits, Ruled, Stages
+from indexer.rules import NO_RULES, Pin, Rules
+from indexer.rulings import Rowed, Rulings
 from indexer.standing import Standing
-from indexer.table import Rows
+from indexer.table import Mask, Rows
 from indexer.where import matching_rows
 
 _WIDER = 4
+_NOT_FOUND = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Filters:
     where: Mapping[str, Any] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
     stages: Stages = field(default_factory=Stages)
+    rules: Rules = NO_RULES
 
     def findable(self, standing: Standing) -> Rows:
         """Return the live rows that may be hits, in order of id. Raises QueryError for a bad condition."""
@@ -50,34 +54,80 @@ def product_lists(
 ) -> Iterator[tuple[int, Hits]]:
     """Yield every live row with its best hits, at most `top`, scores descending, then id; never itself.
 
-    In order of category with `same_category`, and those that may be found before the others.
+    In order of category with `same_category`; those that the same rules of the shop hold for together, and
+    those that may be found before the others. Raises QueryError, RulesError.
     """
+    rowed = Rowed(standing.segments.tables, standing.categories, standing.category_codes)
+    rulings = Rulings.of(filters.rules, rowed)
+    for asking, findable in _parts(standing, filters):
+        for rows in rulings.alike(asking):
+            yield from _lists(standing, filters.stages, top, _Part.of(rulings, rows, findable), block_rows)
+
+
+def _parts(standing: Standing, filters: Filters) -> Iterator[tuple[Rows, Rows]]:
+    """Yield the rows that ask with the rows that they may find."""
     findable = filters.findable(standing)
     if not filters.same_category:
-        yield from _lists(standing, filters, top, standing.live_rows, findable, block_rows)
+        yield standing.live_rows, findable
         return
     codes = standing.category_codes
     for code in np.unique(codes[standing.live_rows]).tolist():
         asking = standing.live_rows[codes[standing.live_rows] == code]
-        yield from _lists(standing, filters, top, asking, findable[codes[findable] == code], block_rows)
+        yield asking, findable[codes[findable] == code]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows that ask, what they may find, and the pins that are in force for them all."""
+
+    asking: Rows
+    findable: Rows
+    rulings: Rulings
+    pins: tuple[tuple[Pin, Mask, int], ...]
+
+    @classmethod
+    def of(cls, rulings: Rulings, asking: Rows, findable: Rows) -> _Part:
+        """Take rows for which the same rules hold."""
+        looked_at = asking[:1].tolist()
+        banned = rulings.banned(looked_at)
+        findable = findable if banned is None else findable[~banned[findable]]
+        return cls(asking, findable, rulings, tuple(rulings.pins_for(looked_at)))
+
+    @property
+    def most_pins(self) -> int:
+        """How many hits may be pinned in one list."""
+        return sum(pin.limit for pin, _, _ in self.pins)
+
+    def ruled(self, standing: Standing, stages: Stages, block_rows: int) -> Callable[[int], Ruled]:
+        """Return what says, of the list of an asking row, what the rules do."""
+        found: list[tuple[Pin, dict[int, Hits]]] = []
+        for pin, rows, k in self.pins:
+            may = self.findable[rows[self.findable]]
+            question = Question(self.asking, may, k, standing.id_rank, stages.min_score)
+            near = nearest_to_each(standing.segments.vectors, question, block_rows=block_rows)
+            found.append((pin, {row: stages.sure(hits, None) for row, hits in near} if len(may) else {}))
+        return lambda row: self.rulings.ruled([(pin, by_row.get(row, _NOT_FOUND)) for pin, by_row in found])
 
 
 def _lists(
-    standing: Standing, filters: Filters, top: int, asking: Rows, findable: Rows, block_rows: int
+    standing: Standing, stages: Stages, top: int, part: _Part, block_rows: int
 ) -> Iterator[tuple[int, Hits]]:
     """Search for all; for those that the stages leave too few hits, wider and wider."""
-    stages, segments = filters.stages, standing.segments
-    wanted = stages.reach(top)
-    k = min(wanted, len(findable))
+    segments, findable = standing.segments, part.findable
+    ruled_of = part.ruled(standing, stages, block_rows)
+    drop_some = stages.drop_some or bool(part.rulings.apart)
+    k = min(stages.reach(top) + part.most_pins, len(findable))
 
     def answers(rows: Rows, k: int) -> Iterator[tuple[int, Hits, bool]]:
         question = Question(rows, findable, max(k, 1), standing.id_rank, stages.min_score)
         for row, found in nearest_to_each(segments.vectors, question, block_rows=block_rows):
-            hits, _ = stages.applied(found, segments.group_codes, segments.vectors, wanted)
-            is_short = stages.drop_some and len(hits) < wanted and len(found) == k < len(findable)
+            ruled = ruled_of(row)
+            wanted = stages.reach(top) + len(ruled.pins)
+            hits, _ = stages.applied(found, segments.group_codes, segments.vectors, wanted, None, ruled)
+            is_short = drop_some and len(hits) < wanted and len(found) == k < len(findable)
             yield row, hits.take(np.arange(min(top, len(hits)))), is_short
 
-    first = answers(asking, k)
+    first = answers(part.asking, k)
     while block := list(islice(first, block_rows)):
         width, wider = k, {row: hits for row, hits, _ in block}
         short = [row for row, _, is_short in block if is_short]

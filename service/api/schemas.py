@@ -50,6 +50,7 @@ class HitShape(Shape):
         description="share of the category's products whose nearest neighbour is no nearer; null for a "
         "snapshot of before this was measured",
     )
+    rule: str | None = Field(description="the rule of the shop that put it at its place, null where none did")
     image_url: str
     attributes: dict[str, Any]
 
@@ -235,6 +236,15 @@ class DismissedShape(Shape):
     changes: list[ChangeShape]
 
 
+class RulesShape(Shape):
+    """The rules of the shop in force."""
+
+    digest: str | None = Field(description="changes with the file; null without rules")
+    names: list[str]
+    idle: list[str] = Field(description="those that no product is chosen by")
+    problem: str | None = Field(description="why the file as it is now is not obeyed, if so")
+
+
 class StatusShape(BaseModel):
     """What is being served."""
 
@@ -253,6 +263,7 @@ class StatusShape(BaseModel):
     built_at: str
     journal_sequence: int
     store: str
+    rules: RulesShape
     problem: str | None = Field(description="why the newest snapshot is not the one served, if so")
 
 

@@ -1,8 +1,9 @@
 """The one search: whatever was asked with becomes a vector, and stages take the live products down to one
 page.
 
-filter → search → least score and confidence → groups → duplicates → diversity → page. Every stage but the
-filter looks at better hits only, so that what stands at place 3 does not depend on how many are asked for.
+filter, bans → search → least score and confidence → pins first → groups → duplicates → never together →
+diversity → pins at their places → page. Every stage but the filter looks at better hits only, so that what
+stands at place 3 does not depend on how many are asked for.
 Shape letters: n rows of the view, m hits, D dimension.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from indexer.confidence import Floats
 from indexer.errors import QueryError
-from indexer.ranking import Hits, Stages
+from indexer.ranking import Hits, Names, Ruled, Stages
 from indexer.table import Mask, Rows
 from indexer.transform import FloatVector
 from indexer.where import matching_rows
@@ -33,12 +34,14 @@ class Reference:
     """What hits are compared with.
 
     vector: (D,) float32, unit. rows: the products it was made of, which are never hits. categories: theirs,
-    for `same_category` and for what scores mean; empty for a vector or a photo.
+    for `same_category` and for what scores mean; empty for a vector or a photo. liked: of the rows, those
+    that hits should be like, which the rules of the shop look at.
     """
 
     vector: FloatVector
     rows: tuple[int, ...] = ()
     categories: tuple[str, ...] = ()
+    liked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Answer:
     """rows, scores: the hits of one page, in order. reason: why they are fewer than `requested`, or None.
 
     confidences: (m,) of the scores, None where the snapshot was not calibrated. trace: (stage, candidates
-    left after it), in order.
+    left after it), in order. rules: (m,) names of the rules that put hits there, None where none did.
     """
 
     rows: Rows
@@ -55,6 +58,7 @@ class Answer:
     requested: int
     reason: str | None
     trace: tuple[tuple[str, int], ...]
+    rules: tuple[str | None, ...]
 
     @property
     def hits(self) -> list[tuple[int, float]]:
@@ -97,7 +101,7 @@ def products_reference(view: View, like: Sequence[int], unlike: Sequence[int] = 
     categories = dict.fromkeys(view.categories[view.category_codes[row]] for row in like)
     if len(like) > 1 or unlike:
         vector = _unit(vector, "the liked and the unliked products cancel out", "products")
-    return Reference(vector, (*like, *unlike), tuple(categories))
+    return Reference(vector, (*like, *unlike), tuple(categories), tuple(like))
 
 
 def vector_reference(view: View, values: Any, field: str = "vector") -> Reference:
@@ -121,8 +125,8 @@ def vector_reference(view: View, values: Any, field: str = "vector") -> Referenc
 def recommend(view: View, reference: Reference, options: SearchOptions) -> Answer:
     """Return one page of the most similar live products that the options admit.
 
-    Order: score descending, then id; with `diversity`, by maximal marginal relevance. Raises QueryError for
-    an option that cannot be obeyed.
+    Order: score descending, then id; with `diversity`, by maximal marginal relevance; what the rules of the
+    shop pin stands at its place. Raises QueryError for an option that cannot be obeyed.
     """
     if options.min_confidence is not None and view.confidence is None:
         raise QueryError(
@@ -133,11 +137,11 @@ def recommend(view: View, reference: Reference, options: SearchOptions) -> Answe
     hits, after = _search(view, reference, options, allowed, wanted)
     trace += after
     page = slice(options.offset, wanted)
-    rows, scores = hits.rows[page], hits.scores[page]
+    rows, scores, rules = hits.rows[page], hits.scores[page], _listed(hits.rules, len(hits))[page]
     trace.append(("page", len(rows)))
     reason = _reason(options, trace) if len(rows) < options.limit else None
     confidences = confidence_of(view, reference, scores)
-    return Answer(rows, scores, confidences, options.limit, reason, tuple(trace))
+    return Answer(rows, scores, confidences, options.limit, reason, tuple(trace), tuple(rules))
 
 
 def confidence_of(view: View, reference: Reference, scores: FloatVector) -> Floats | None:
@@ -177,6 +181,9 @@ def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[M
         rows = [view.row_of(product_id) for product_id in options.exclude]
         allowed[[row for row in rows if row is not None]] = False
         note("exclude")
+    if (banned := view.rulings.banned(reference.liked)) is not None:
+        allowed &= ~banned
+        note("bans")
     return allowed, trace
 
 
@@ -204,7 +211,8 @@ def _search(
         options.collapse_duplicates,
         options.diversity,
     )
-    wanted = stages.reach(wanted)
+    ruled = _ruled(view, reference, options, allowed, stages)
+    wanted = stages.reach(wanted) + len(ruled.pins)
     available = int(np.count_nonzero(allowed))
     filters = _told(reference, options)
     k = min(wanted, available)
@@ -212,10 +220,28 @@ def _search(
         found = view.search(reference.vector[None], k, allowed=allowed, exact=options.exact, filters=filters)
         ranked = Hits(found.rows[0], found.scores[0])
         levels = None if options.min_confidence is None else confidence_of(view, reference, ranked.scores)
-        hits, trace = stages.applied(ranked, view.group_codes, view.vectors, wanted, levels)
+        hits, trace = stages.applied(ranked, view.group_codes, view.vectors, wanted, levels, ruled)
         if len(hits) >= wanted or k >= available or not stages.passes(ranked, levels):
             return hits, trace
         k = min(4 * k, available)
+
+
+def _ruled(view: View, reference: Reference, options: SearchOptions, allowed: Mask, stages: Stages) -> Ruled:
+    """Return what the rules say of this list; a pin shows only what the query admits."""
+    rulings, filters, found = view.rulings, _told(reference, options), []
+    for pin, rows, k in rulings.pins_for(reference.liked):
+        may = rows & allowed
+        k = min(k, int(np.count_nonzero(may)))
+        if k:
+            near = view.search(reference.vector[None], k, allowed=may, exact=options.exact, filters=filters)
+            hits = Hits(near.rows[0], near.scores[0])
+            levels = None if options.min_confidence is None else confidence_of(view, reference, hits.scores)
+            found.append((pin, stages.sure(hits, levels)))
+    return rulings.ruled(found)
+
+
+def _listed(rules: Names | None, count: int) -> list[str | None]:
+    return [None] * count if rules is None else rules.tolist()
 
 
 def _unit(vector: Any, problem: str, field: str) -> FloatVector:
@@ -233,10 +259,12 @@ _WHY = {
     "category": "{left} in the categories asked for",
     "where": "{left} satisfy the conditions",
     "exclude": "{left} are not excluded",
+    "bans": "{left} may be shown by the rules of the shop",
     "min_score": "{left} reach the least score",
     "min_confidence": "{left} reach the least confidence",
     "one_per_group": "{left} groups",
     "collapse_duplicates": "{left} are not near-duplicates of a better hit",
+    "never_together": "{left} may stand together by the rules of the shop",
     "page": "{before} hits in all, before the offset asked for",
 }
 
