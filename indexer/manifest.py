@@ -39,6 +39,11 @@ class ModelRecord:
     preprocessing: str
     dimension: int
 
+    @property
+    def key(self) -> str:
+        """What vectors of this network are cached under, as `indexer.models.ModelSource.key`."""
+        return f"{self.name}|{self.digest}|{self.preprocessing}"
+
 
 @dataclass(frozen=True)
 class Manifest:

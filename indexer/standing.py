@@ -134,8 +134,7 @@ def read_standing(folder: IndexFolder, state: str | None = None) -> Standing:
 def _with_uploads(segments: Segments, changes: Iterable[Change]) -> Segments:
     """Add what was uploaded. A product that the snapshot holds already is the snapshot's to tell."""
     snapshot, uploads = segments.snapshot, segments.uploads
-    model = snapshot.manifest.model
-    key = f"{model.name}|{model.digest}|{model.preprocessing}"
+    key = snapshot.manifest.model.key
     for change in changes:
         if change.upload is None or segments.snapshot.table.row_of(change.id) is not None:
             continue

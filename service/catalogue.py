@@ -23,7 +23,7 @@ from service.config import ServiceConfig
 from service.embedder import BatchingEmbedder
 from service.errors import IdTaken
 from service.live import LiveView
-from service.photos import Image, PhotoEmbedder, Photos, model_key, read_image
+from service.photos import Image, PhotoEmbedder, Photos, read_image
 from service.pictures import Picture, PictureFiles
 from service.problems import problem_of
 from service.queries.nearest import Reference, product_reference, recommend
@@ -290,7 +290,7 @@ class Catalogue:
                 photo = self.photos.embed(data, view, keep=True)
             with stage("store"):
                 sha256, path = self.pictures.keep_upload(data)
-            picture = StoredPicture(sha256, path, model_key(view), photo)
+            picture = StoredPicture(sha256, path, view.snapshot.manifest.model.key, photo)
             with stage("journal"), contextlib.suppress(ModelChanged):
                 return self._writer.add(product, picture, by, self._show_one)
 

@@ -77,7 +77,7 @@ class Photos:
 
         Raises PictureError, ModelError, TooManyRequests.
         """
-        key, sha256 = model_key(view), hashlib.sha256(data).digest()
+        key, sha256 = view.snapshot.manifest.model.key, hashlib.sha256(data).digest()
         known = self._known(key, sha256)
         if known is not None:
             self.cache_hits += 1
@@ -134,12 +134,6 @@ def read_image(image: Image) -> bytes:
         raise PictureError(str(error), kind="too-large") from error
     except (OSError, ValueError) as error:
         raise PictureError(f"{image!s} cannot be read: {error}", kind="missing") from error
-
-
-def model_key(view: View) -> str:
-    """Return the key of the model whose vectors a view holds (indexer.models.ModelSource.key)."""
-    model = view.snapshot.manifest.model
-    return f"{model.name}|{model.digest}|{model.preprocessing}"
 
 
 def cropped(data: bytes, crop: Sequence[float] | str) -> bytes:

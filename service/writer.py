@@ -15,7 +15,7 @@ from indexer.quality.findings import Finding
 from indexer.table import Product
 from service.errors import DeletedProduct, IdTaken, KeyReused, NothingToUndo, UnknownProduct
 from service.live import LiveView
-from service.photos import Photo, model_key
+from service.photos import Photo
 from service.uploads import NewProduct, free_id, request_digest
 from service.view import View
 
@@ -126,7 +126,7 @@ class Writer:
         """Record an upload whose picture is stored. Raises IdTaken, QueryError, ModelChanged."""
 
         def work(view: View, journal: Journal) -> Json:
-            if model_key(view) != picture.model_key:
+            if view.snapshot.manifest.model.key != picture.model_key:
                 raise ModelChanged
             checked = product.checked(view)
             product_id = checked.id or free_id(

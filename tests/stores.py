@@ -118,7 +118,7 @@ def upload_of(product: Product, vector: np.ndarray) -> Upload:
     fields = {each.name: getattr(product, each.name) for each in dataclasses.fields(product)}
     del fields["deleted_at"]
     fields["attributes"] = {key: value for key, value in product.attributes.items() if key != "since"}
-    return Upload(fields, f"{MODEL.name}|{MODEL.digest}|{MODEL.preprocessing}", vector)
+    return Upload(fields, MODEL.key, vector)
 
 
 def needs(*packages: str) -> None:

@@ -151,10 +151,9 @@ def prepare(folder: Path) -> tuple[Path, list[bytes]]:
     )
     pictures = [jpeg(40, 40, 500 + number) for number in range(UPLOADS)]
     vectors = np.random.default_rng(0).normal(size=(UPLOADS, DIMENSION)).astype(np.float32)
-    key = f"{MODEL.name}|{MODEL.digest}|{MODEL.preprocessing}"
     with EmbeddingCache.open(folder / "index" / "cache") as cache:
         cache.put(
-            key,
+            MODEL.key,
             [
                 CacheEntry(hashlib.sha256(picture).digest(), 40, 40, vector / np.linalg.norm(vector))
                 for picture, vector in zip(pictures, vectors, strict=True)

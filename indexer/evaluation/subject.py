@@ -94,17 +94,16 @@ def read_raw(folder: IndexFolder, snapshot: Snapshot, rows: Rows) -> FloatMatrix
     if not folder.layout.cache.is_dir():
         return None
     model = snapshot.manifest.model
-    key = f"{model.name}|{model.digest}|{model.preprocessing}"
     column = snapshot.table.column("sha256")
     digests = [bytes.fromhex(column[row]) for row in rows.tolist()]
     with EmbeddingCache.open(folder.layout.cache) as cache:
-        if len(cache.known(key, digests)) < len(set(digests)):
+        if len(cache.known(model.key, digests)) < len(set(digests)):
             return None
         raw = np.empty((len(rows), model.dimension), np.float32)
         try:
             for start in range(0, len(rows), _BLOCK_ROWS):
                 part = digests[start : start + _BLOCK_ROWS]
-                raw[start : start + len(part)] = cache.vectors(key, part)
+                raw[start : start + len(part)] = cache.vectors(model.key, part)
         except SnapshotCorrupt:
             return None
     return raw
