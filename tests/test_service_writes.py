@@ -17,7 +17,6 @@ from indexer.cache import EmbeddingCache
 from indexer.errors import StorageFull, VitrineError
 from indexer.journal import Journal
 from service import Caller, Catalogue, ServiceConfig, create_app
-from service.photos import model_key
 from tests.http_client import assert_problem, client_of
 from tests.indexes import GridEmbedder, Made
 from tests.pictures import jpeg
@@ -141,7 +140,7 @@ def test_an_upload_is_stored_under_its_digest_and_cached(
     assert embedder.calls == 1
     assert catalogue.photos.cache_hits == 1
     with EmbeddingCache.open(small_index / "cache") as cache:
-        assert cache.known(model_key(catalogue.view()), [bytes.fromhex(stored.stem)])
+        assert cache.known(catalogue.view().snapshot.manifest.model.key, [bytes.fromhex(stored.stem)])
 
 
 def test_a_query_photo_is_not_kept(catalogue: Catalogue, small_index: Path, embedder: GridEmbedder) -> None:
