@@ -82,7 +82,8 @@ function heat(matrix) {
   return make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": say("heatmap") }, table);
 }
 
-const colour = (place, count) => `oklch(${matchMedia("(prefers-color-scheme: dark)").matches ? ".76" : ".58"} .15 ${(360 * place / count + 40 * (place % 2)) % 360})`;
+// The golden angle keeps neighbours in the list, and any few of them, apart.
+const colour = (place) => `oklch(${matchMedia("(prefers-color-scheme: dark)").matches ? ".76" : ".58"} .15 ${(137.508 * place) % 360})`;
 
 function map(points) {
   const names = [...new Set(points.ids.map((id) => data.products[id]?.[1] ?? ""))].sort();
@@ -101,7 +102,7 @@ function map(points) {
     places = points.ids.map((id, i) => [edge + (points.x[i] - left) / (right - left || 1) * (width - 2 * edge), height - edge - (points.y[i] - low) / (high - low || 1) * (height - 2 * edge)]);
     places.forEach(([x, y], i) => {
       pen.globalAlpha = .8;
-      pen.fillStyle = colour(names.indexOf(data.products[points.ids[i]]?.[1] ?? ""), names.length);
+      pen.fillStyle = colour(names.indexOf(data.products[points.ids[i]]?.[1] ?? ""));
       pen.beginPath(); pen.arc(x, y, points.ids.length > 3000 ? 2 : 4, 0, 7); pen.fill();
     });
   };
@@ -118,7 +119,7 @@ function map(points) {
   plot.addEventListener("pointermove", point); plot.addEventListener("pointerdown", point);
   plot.addEventListener("pointerleave", () => { hover.hidden = true; });
   new ResizeObserver(draw).observe(plot);
-  return [plot, make("ul", { class: "legend" }, ...names.map((name, i) => make("li", {}, make("i", { style: `background:${colour(i, names.length)}` }), category(name))))];
+  return [plot, make("ul", { class: "legend" }, ...names.map((name, i) => make("li", {}, make("i", { style: `background:${colour(i)}` }), category(name))))];
 }
 
 function changed(entry) {

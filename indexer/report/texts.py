@@ -21,7 +21,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "more": "Mostrar mais ({count})",
         "surest": "Aqui estão os {count} mais certos.",
         "heatmap": "Semelhança entre categorias",
-        "about:heatmap": "Cosseno entre as médias das categorias: quanto mais escuro, mais parecidas.",
+        "about:heatmap": "Cosseno entre as médias das categorias: quanto mais forte a cor, mais parecidas.",
         "map": "Mapa do catálogo",
         "about:map": "Cada ponto é um produto; pontos próximos se parecem. Duas componentes principais, {share} da "
         "variância.",
@@ -98,7 +98,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "more": "Show more ({count})",
         "surest": "These are the {count} surest.",
         "heatmap": "Likeness of categories",
-        "about:heatmap": "Cosine of the categories' means: the darker, the more alike.",
+        "about:heatmap": "Cosine of the categories' means: the stronger the colour, the more alike.",
         "map": "Map of the catalogue",
         "about:map": "Each point is a product; points that are close look alike. Two principal components, {share} of the "
         "variance.",
