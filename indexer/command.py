@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,39 +10,23 @@ import click
 
 from indexer.config import index_folder
 from indexer.console import show_error
-from indexer.errors import VitrineError
+from indexer.one_line import OneLineErrors
 from indexer.snapshot import IndexFolder
 
 Command = Callable[..., Any]
 
 
-class Group(click.Group):
-    """A group whose errors are one line on stderr and an exit code; --debug shows the traceback."""
+class Group(OneLineErrors, click.Group):
+    """A group whose commands are told apart in the hint of a usage error."""
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the command line; exit 2 for a usage error, 3 for a snapshot, 4 for a model."""
-        kwargs["standalone_mode"] = False
-        try:
-            raise SystemExit(super().main(*args, **kwargs) or 0)
-        except click.exceptions.Abort:
-            raise SystemExit(130) from None
-        except click.ClickException as error:
-            show_error(Exception(error.format_message() + _usage_hint(error)))
-            raise SystemExit(error.exit_code) from None
-        except VitrineError as error:
-            if _wants_traceback():
-                raise
-            show_error(error)
-            raise SystemExit(error.exit_code) from None
+    def tell(self, message: str) -> None:
+        """Write the line."""
+        show_error(Exception(message))
 
-
-def _usage_hint(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    return f" (see `{context.command_path} --help`)" if context else ""
-
-
-def _wants_traceback() -> bool:
-    return "--debug" in sys.argv
+    def hint(self, error: click.ClickException) -> str:
+        """Return where the help of the command at fault is."""
+        context = getattr(error, "ctx", None)
+        return f" (see `{context.command_path} --help`)" if context else ""
 
 
 def common(command: Command) -> Command:

@@ -6,13 +6,12 @@ Imports nothing heavy: the processes that answer do that for themselves.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from indexer.errors import VitrineError
+from indexer.one_line import OneLineErrors
 from service.config import ServiceConfig, parsed_setting, variable
 
 Command = Callable[..., Any]
@@ -48,28 +47,10 @@ def _metavar(each: dataclasses.Field[Any]) -> str:
     return "A,B,…" if isinstance(each.default, tuple) else "TEXT"
 
 
-class _Command(click.Command):
-    """A command whose errors are one line on stderr; --debug shows the traceback."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run: exit 2 for wrong input, 3 for a snapshot or store, 4 for a model."""
-        kwargs["standalone_mode"] = False
-        try:
-            raise SystemExit(super().main(*args, **kwargs) or 0)
-        except click.exceptions.Abort:
-            raise SystemExit(130) from None
-        except click.ClickException as error:
-            click.echo(f"vitrine-service: {error.format_message()} (see vitrine-service --help)", err=True)
-            raise SystemExit(error.exit_code) from None
-        except VitrineError as error:
-            if "--debug" in sys.argv:
-                raise
-            click.echo(f"vitrine-service: {error}", err=True)
-            raise SystemExit(error.exit_code) from None
-
-
 @click.command(
-    cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    "vitrine-service",
+    cls=OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="vitrine", prog_name="vitrine-service")
 @_settings
