@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from indexer.cache import CacheEntry, EmbeddingCache
-from indexer.candidate import plan_candidate, write_candidate
-from indexer.embedding import EmbeddingRun
+from indexer.cache import EmbeddingCache
 from indexer.live_state import LiveState
 from indexer.models import ModelSource
-from indexer.progress import Silent
-from indexer.recipes import RecipeRequest
-from indexer.snapshot import IndexFolder, Snapshot
+from indexer.snapshot import IndexFolder
 from tests.benchmarks.embedding import DEMO, PHOTOS
 from tests.benchmarks.report import Row, Section
-from tests.benchmarks.scale import BLOCK_ROWS, Features, make_source
+from tests.benchmarks.scale import feature_model, fill_cache, publish_vectors
 
 MODEL = "efficientnet-lite2"
 NOTHING_DELETED = LiveState(0, {}, {}, frozenset())
@@ -122,20 +114,11 @@ def _memory(folder: Path, few: int, many: int) -> list[Row]:
 
 
 def _one_per_cent(folder: Path, products: int, dimension: int) -> list[Row]:
-    """Build from vectors in the cache, then with one per cent more products, then with as many fewer."""
-    index = IndexFolder(folder / "more")
-    spec = "decode|resize(4,4)|value_range(0,1)"
-    model = ModelSource("features", "features", "bit", folder, "sha256:0", spec, dimension, "")
+    """Build from vectors in the cache, then with one per cent more products."""
+    index, model = IndexFolder(folder / "more"), feature_model(folder, dimension)
     total = products + products // 100
-    digests = np.empty((total, 32), np.uint8)
     with EmbeddingCache(index.layout.cache) as cache:
-        features = Features(dimension)
-        for start in range(0, total, BLOCK_ROWS):
-            block = features.block(start, min(BLOCK_ROWS, total - start))
-            shas = [hashlib.sha256(b"%d" % row).digest() for row in range(start, start + len(block))]
-            digests[start : start + len(block)] = np.frombuffer(b"".join(shas), np.uint8).reshape(-1, 32)
-            entries = [CacheEntry(sha, 640, 480, row) for sha, row in zip(shas, block, strict=True)]
-            cache.put(model.key, entries)
+        digests = fill_cache(cache, model, total)
         full_s, full = _publish(index, model, digests[:products], cache)
         more_s, more = _publish(index, model, digests, cache)
     share = more_s / full_s
@@ -154,23 +137,6 @@ def _publish(
     index: IndexFolder, model: ModelSource, digests: Any, cache: EmbeddingCache
 ) -> tuple[float, str]:
     """Publish the first rows as a snapshot that extends the live one; return seconds and how."""
-    size = len(digests)
-    source = make_source(size, index.root)
-    sizes_px = np.tile(np.array([640, 480], np.int32), (size, 1))
-    run = EmbeddingRun(digests, sizes_px, np.ones(size, np.bool_), dimension=model.dimension, from_cache=size)
     began = time.perf_counter()
-    previous: Snapshot | None = None
-    if (name := index.current_or_none()) is not None:
-        previous = index.open(name)
-    with index.publishing(), index.staging() as staged:
-        candidate = plan_candidate(source, model, run, cache, previous)
-        manifest = write_candidate(
-            staged,
-            candidate,
-            NOTHING_DELETED,
-            transform_name="auto",
-            recipe=RecipeRequest(),
-            progress=Silent(),
-        )
-        index.publish(staged, replace(manifest, snapshot=index.name_of(staged)))
+    manifest = publish_vectors(index, model, digests, cache, NOTHING_DELETED)
     return time.perf_counter() - began, f"{manifest.recipe['factory']}, {manifest.recipe['how']}"

@@ -28,6 +28,7 @@ from indexer.cache import CacheEntry, EmbeddingCache
 from indexer.candidate import plan_candidate, write_candidate
 from indexer.embedding import EmbeddingRun
 from indexer.live_state import LiveState
+from indexer.manifest import Manifest
 from indexer.models import ModelSource
 from indexer.places import LocalPlace
 from indexer.progress import Silent
@@ -180,30 +181,16 @@ class Memory:
 def measure(size: int, dimension: int, folder: Path) -> Point:
     """Fill a cache, build, open and ask, all in this process."""
     index = IndexFolder(folder / "index")
-    model = ModelSource(
-        "features",
-        "features",
-        "bit",
-        folder,
-        "sha256:0",
-        "decode|resize(4,4)|value_range(0,1)",
-        dimension,
-        "",
-    )
+    model = feature_model(folder, dimension)
+    # A tenth is deleted.
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    state = LiveState(0, {f"p{row:07d}": at for row in range(0, size, 10)}, {}, frozenset())
     began = time.perf_counter()
     with EmbeddingCache(index.layout.cache) as cache:
-        digests = np.empty((size, 32), np.uint8)
-        features = Features(dimension)
-        for start in range(0, size, BLOCK_ROWS):
-            block = features.block(start, min(BLOCK_ROWS, size - start))
-            shas = [hashlib.sha256(b"%d" % row).digest() for row in range(start, start + len(block))]
-            digests[start : start + len(block)] = np.frombuffer(b"".join(shas), np.uint8).reshape(-1, 32)
-            cache.put(
-                model.key, [CacheEntry(sha, 640, 480, row) for sha, row in zip(shas, block, strict=True)]
-            )
+        digests = fill_cache(cache, model, size)
         filled = time.perf_counter()
         memory = Memory()
-        _build(index, make_source(size, folder), model, digests, cache)
+        publish_vectors(index, model, digests, cache, state)
         built = time.perf_counter()
     live = LiveView(index)
     opened = time.perf_counter()
@@ -238,20 +225,41 @@ def make_source(size: int, folder: Path) -> Source:
     return Source("made for a measurement", "csv", pa.table(columns), LocalPlace(str(folder)))
 
 
-def _build(
-    index: IndexFolder, source: Source, model: ModelSource, digests: Any, cache: EmbeddingCache
-) -> None:
-    size = len(source)
+def feature_model(folder: Path, dimension: int) -> ModelSource:
+    """Return what stands for the network that said the features; nothing can be embedded with it."""
+    spec = "decode|resize(4,4)|value_range(0,1)"
+    return ModelSource("features", "features", "bit", folder, "sha256:0", spec, dimension, "")
+
+
+def fill_cache(cache: EmbeddingCache, model: ModelSource, size: int) -> Any:
+    """Put so many features into the cache; return the digests, (size, 32) uint8, that they are found by."""
+    assert model.dimension is not None
+    digests = np.empty((size, 32), np.uint8)
+    features = Features(model.dimension)
+    for start in range(0, size, BLOCK_ROWS):
+        block = features.block(start, min(BLOCK_ROWS, size - start))
+        shas = [hashlib.sha256(b"%d" % row).digest() for row in range(start, start + len(block))]
+        digests[start : start + len(block)] = np.frombuffer(b"".join(shas), np.uint8).reshape(-1, 32)
+        cache.put(model.key, [CacheEntry(sha, 640, 480, row) for sha, row in zip(shas, block, strict=True)])
+    return digests
+
+
+def publish_vectors(
+    index: IndexFolder, model: ModelSource, digests: Any, cache: EmbeddingCache, state: LiveState
+) -> Manifest:
+    """Publish features from the cache as a snapshot that extends the live one, where there is one."""
+    size = len(digests)
     sizes_px = np.tile(np.array([640, 480], np.int32), (size, 1))
     run = EmbeddingRun(digests, sizes_px, np.ones(size, np.bool_), dimension=model.dimension, from_cache=size)
-    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    state = LiveState(0, {f"p{row:07d}": at for row in range(0, size, 10)}, {}, frozenset())
+    live = index.current_or_none()
+    previous = None if live is None else index.open(live)
     with index.publishing(), index.staging() as staged:
-        candidate = plan_candidate(source, model, run, cache, None)
+        candidate = plan_candidate(make_source(size, index.root), model, run, cache, previous)
         manifest = write_candidate(
             staged, candidate, state, transform_name="auto", recipe=RecipeRequest(), progress=Silent()
         )
         index.publish(staged, replace(manifest, snapshot=index.name_of(staged)))
+    return manifest
 
 
 def _asked(live: LiveView, size: int, dimension: int) -> Point:
