@@ -15,7 +15,7 @@ from indexer.errors import QueryError, RulesError
 from indexer.ranking import NOT_RULED, Hits, Ruled
 from indexer.rules import Pin, Rules, Selector
 from indexer.table import Codes, Mask, Rows, Table
-from indexer.where import matching_rows
+from indexer.where import matching_rows, rows_of_categories
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,7 @@ class Rowed:
         if wanted.groups:
             found &= np.concatenate([_of_groups(table, wanted.groups) for _, table in self.tables])
         if wanted.categories:
-            chosen = set(wanted.categories)
-            found &= np.array([name in chosen for name in self.categories], bool)[self.category_codes]
+            found &= rows_of_categories(wanted.categories, self.categories, self.category_codes)
         if wanted.where:
             found &= matching_rows(self.tables, wanted.where)
         return found

@@ -1,15 +1,24 @@
-"""Conditions on attributes: {"price": {"lt": 50}, "brand": ["a", "b"], "in_stock": true}. All must hold."""
+"""Conditions on attributes: {"price": {"lt": 50}, "brand": ["a", "b"], "in_stock": true}, all of which must
+hold; and on categories.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from indexer.conditions import OPERATORS, rows_matching
 from indexer.errors import QueryError
-from indexer.table import Mask, Table
+from indexer.table import Codes, Mask, Table
+
+
+def rows_of_categories(wanted: Collection[str], categories: Sequence[str], codes: Codes) -> Mask:
+    """Return (n,) bool: the rows of these categories. categories: (C,) names; codes: (n,) index of a name."""
+    names = set(wanted)
+    mask: Mask = np.array([name in names for name in categories], bool)[codes]
+    return mask
 
 
 def matching_rows(tables: Iterable[tuple[int, Table]], where: Mapping[str, Any]) -> Mask:

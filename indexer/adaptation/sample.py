@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.evaluation.retrieval import Labelled, Labels
+from indexer.evaluation.retrieval import Labelled, Labels, labels_of
 from indexer.transform import FloatMatrix, even_out
 
 # A kind is learnt from at least so many products: half of them is the least that a mean can stand on.
@@ -47,8 +47,7 @@ class Catalogue:
     @property
     def labels(self) -> Labels:
         """(N,) the codes, -1 where a product has no category."""
-        blank = [code for code, name in enumerate(self.categories) if not name.strip()]
-        return np.where(np.isin(self.codes, blank), -1, self.codes).astype(np.int32)
+        return labels_of(self.categories, self.codes)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ ROUNDING = 1e-5
 _BLOCK_CELLS = 2**20
 
 
+def labels_of(categories: Sequence[str], codes: Labels) -> Labels:
+    """Return (n,) the codes of categories, -1 where the name is blank: no category. codes: (n,)."""
+    blank = [code for code, name in enumerate(categories) if not name.strip()]
+    return np.where(np.isin(codes, blank), -1, codes).astype(np.int32)
+
+
 @dataclass(frozen=True)
 class Labelled:
     """Vectors (N, D) with the label of each, -1 for none, and the item it shows.

@@ -15,7 +15,7 @@ import numpy as np
 from indexer.cache import EmbeddingCache
 from indexer.errors import InputError, PictureError, SnapshotCorrupt
 from indexer.evaluation.colours import DIMENSION, colour_histogram
-from indexer.evaluation.retrieval import Labelled, Labels
+from indexer.evaluation.retrieval import Labelled, Labels, labels_of
 from indexer.images import MAX_BYTES
 from indexer.places import UrlReader, is_url, local_path, read_local
 from indexer.progress import Progress
@@ -68,9 +68,7 @@ def load_subject(folder: IndexFolder, snapshot: Snapshot, labels: Mapping[str, s
 
 def _labels(table: Table, rows: Rows, given: Mapping[str, str] | None) -> tuple[tuple[str, ...], Labels]:
     if given is None:
-        blank = [code for code, name in enumerate(table.categories) if not name.strip()]
-        codes = table.category_codes[rows]
-        return table.categories, np.where(np.isin(codes, blank), -1, codes).astype(np.int32)
+        return table.categories, labels_of(table.categories, table.category_codes[rows])
     names = tuple(sorted(set(given.values())))
     number = {name: code for code, name in enumerate(names)}
     codes = np.array([number.get(given.get(product, ""), -1) for product in table.ids(rows)], np.int32)

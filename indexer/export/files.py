@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.errors import InputError
-from indexer.snapshot import storage_errors
+from indexer.whole_file import whole_file
 
 SCHEMA = pa.schema(
     [
@@ -129,18 +127,3 @@ def rows_file(path: Path, about: Mapping[str, Any]) -> Iterator[RowsFile]:
         opened = _KINDS[path.suffix.lower()](file, about)
         yield opened
         opened.close()
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears under its name only when it is complete and on disk."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with storage_errors(path):
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from indexer.rules import NO_RULES, Pin, Rules
 from indexer.rulings import Rowed, Rulings
 from indexer.standing import Standing
 from indexer.table import Mask, Rows
-from indexer.where import matching_rows
+from indexer.where import matching_rows, rows_of_categories
 
 _WIDER = 4
 _NOT_FOUND = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
@@ -39,8 +39,7 @@ class Filters:
         """Return the live rows that may be hits, in order of id. Raises QueryError for a bad condition."""
         allowed = standing.live.copy()
         if self.category:
-            wanted = np.isin(np.array(standing.categories, object), np.array(self.category, object))
-            allowed &= wanted[standing.category_codes]
+            allowed &= rows_of_categories(self.category, standing.categories, standing.category_codes)
         if self.where:
             allowed &= matching_rows(standing.segments.tables, self.where)
         excluded = [standing.segments.row_of(product_id) for product_id in self.exclude]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.export.files import whole_file
 from indexer.quality.findings import KINDS, Finding
 from indexer.snapshot import IndexFolder, storage_errors
+from indexer.whole_file import whole_file
 
 VERSION = 1
 

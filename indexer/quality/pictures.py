@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 
 from indexer.errors import PictureError, SnapshotError
-from indexer.export.files import whole_file
 from indexer.images import open_picture
 from indexer.progress import Progress
 from indexer.snapshot import storage_errors
 from indexer.table import Rows
+from indexer.whole_file import whole_file
 
 SIDE = 32
 # Sharpness is compared at one size, so that a large picture is not taken for a blurred one.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer.evaluation.retrieval import labels_of
 from indexer.evaluation.subject import Pictures, read_raw
 from indexer.neighbourhood import Question, nearest_to_each
 from indexer.progress import Progress
@@ -65,14 +66,12 @@ def read_subject(folder: IndexFolder, standing: Standing, progress: Progress) ->
     read = read_raw(folder, snapshot, rows)
     raw = served if read is None else read
     near = neighbours_of(served)
-    blank = [code for code, name in enumerate(standing.categories) if not name.strip()]
-    codes = standing.category_codes[rows]
     digests, widths, heights = table.columns(("sha256", "width", "height"), rows)
     cache = MeasureCache(folder.layout.cache)
     return Subject(
         ids=table.ids(rows),
         categories=standing.categories,
-        codes=np.where(np.isin(codes, blank), -1, codes).astype(np.int32),
+        codes=labels_of(standing.categories, standing.category_codes[rows]),
         groups=standing.segments.group_codes[rows],
         digests=digests,
         sizes_px=np.array([widths, heights], np.int64).T.reshape(-1, 2),

@@ -133,7 +133,7 @@ class VectorIndex:
         if way == "rows":
             rows = np.arange(len(self._vectors)) if mask is None else np.flatnonzero(mask)
             return search_rows(self._vectors, rows, queries, k, ties)
-        if way == "all" or self._sketch is None or not k:
+        if way == "all" or not k:
             return search_all(self._vectors, queries, k, mask, ties)
         found = []
         for query in queries:

@@ -21,7 +21,6 @@ import numpy as np
 
 from indexer.errors import InputError, PictureError
 from indexer.evaluation.subject import Pictures
-from indexer.export.files import whole_file
 from indexer.images import thumbnail
 from indexer.progress import Progress
 from indexer.quality.analysis import analyse
@@ -32,6 +31,7 @@ from indexer.snapshot import IndexFolder
 from indexer.standing import Standing, read_standing
 from indexer.table import Rows
 from indexer.transform import unit
+from indexer.whole_file import whole_file
 
 THUMBNAIL_PX = 160
 # All thumbnails together: with the text around them base64 makes a third more of it.

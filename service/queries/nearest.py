@@ -9,7 +9,7 @@ Shape letters: n rows of the view, m hits, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,13 +19,16 @@ import numpy as np
 from indexer.confidence import Floats
 from indexer.errors import QueryError
 from indexer.ranking import Hits, Names, Ruled, Stages
+from indexer.rulings import Rulings
 from indexer.table import Mask, Rows
 from indexer.transform import FloatVector
-from indexer.where import matching_rows
+from indexer.where import matching_rows, rows_of_categories
 from service.queries.filters import Filters
 from service.queries.options import SearchOptions
 from service.view import View
 
+# The k best of the rows allowed, with the confidence of each, or None where nobody asked.
+Best = Callable[[int, Mask], tuple[Hits, Floats | None]]
 UNLIKE_WEIGHT = 0.5
 
 
@@ -169,10 +172,10 @@ def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[M
     if options.same_category:
         if not reference.categories:
             raise QueryError("same_category needs a product as the reference", field="same_category")
-        allowed &= _in_categories(view, reference.categories)
+        allowed &= rows_of_categories(reference.categories, view.categories, view.category_codes)
         note("same_category")
     if options.category:
-        allowed &= _in_categories(view, options.category)
+        allowed &= rows_of_categories(options.category, view.categories, view.category_codes)
         note("category")
     if options.where:
         allowed &= matching_rows(view.tables, options.where)
@@ -194,12 +197,6 @@ def _told(reference: Reference, options: SearchOptions) -> Filters:
     return Filters(tuple(categories), options.where or {})
 
 
-def _in_categories(view: View, names: Sequence[str]) -> Mask:
-    wanted = np.isin(np.array(view.categories, object), np.array(names, object))
-    mask: Mask = wanted[view.category_codes]
-    return mask
-
-
 def _search(
     view: View, reference: Reference, options: SearchOptions, allowed: Mask, wanted: int
 ) -> tuple[Hits, list[tuple[str, int]]]:
@@ -211,32 +208,33 @@ def _search(
         options.collapse_duplicates,
         options.diversity,
     )
-    ruled = _ruled(view, reference, options, allowed, stages)
+    filters = _told(reference, options)
+
+    def best(k: int, rows: Mask) -> tuple[Hits, Floats | None]:
+        """Return the k best of some rows, and their confidences where they matter."""
+        found = view.search(reference.vector[None], k, allowed=rows, exact=options.exact, filters=filters)
+        hits = Hits(found.rows[0], found.scores[0])
+        return hits, None if options.min_confidence is None else confidence_of(view, reference, hits.scores)
+
+    ruled = _ruled(view.rulings, reference.liked, allowed, best, stages)
     wanted = stages.reach(wanted) + len(ruled.pins)
     available = int(np.count_nonzero(allowed))
-    filters = _told(reference, options)
     k = min(wanted, available)
     while True:
-        found = view.search(reference.vector[None], k, allowed=allowed, exact=options.exact, filters=filters)
-        ranked = Hits(found.rows[0], found.scores[0])
-        levels = None if options.min_confidence is None else confidence_of(view, reference, ranked.scores)
+        ranked, levels = best(k, allowed)
         hits, trace = stages.applied(ranked, view.group_codes, view.vectors, wanted, levels, ruled)
         if len(hits) >= wanted or k >= available or not stages.passes(ranked, levels):
             return hits, trace
         k = min(4 * k, available)
 
 
-def _ruled(view: View, reference: Reference, options: SearchOptions, allowed: Mask, stages: Stages) -> Ruled:
+def _ruled(rulings: Rulings, liked: Sequence[int], allowed: Mask, best: Best, stages: Stages) -> Ruled:
     """Return what the rules say of this list; a pin shows only what the query admits."""
-    rulings, filters, found = view.rulings, _told(reference, options), []
-    for pin, rows, k in rulings.pins_for(reference.liked):
+    found = []
+    for pin, rows, k in rulings.pins_for(liked):
         may = rows & allowed
-        k = min(k, int(np.count_nonzero(may)))
-        if k:
-            near = view.search(reference.vector[None], k, allowed=may, exact=options.exact, filters=filters)
-            hits = Hits(near.rows[0], near.scores[0])
-            levels = None if options.min_confidence is None else confidence_of(view, reference, hits.scores)
-            found.append((pin, stages.sure(hits, levels)))
+        if k := min(k, int(np.count_nonzero(may))):
+            found.append((pin, stages.sure(*best(k, may))))
     return rulings.ruled(found)
 
 

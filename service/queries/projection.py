@@ -15,6 +15,7 @@ import numpy as np
 from indexer.errors import QueryError
 from indexer.table import Codes, Mask, Rows
 from indexer.transform import FloatMatrix
+from indexer.where import rows_of_categories
 from service.queries.components import Blocks, Components, fit_components
 from service.queries.recent import recent_answers
 from service.view import View
@@ -87,8 +88,7 @@ def _shown(view: View, categories: Sequence[str]) -> Mask:
     for name in categories:
         if name not in view.categories:
             raise QueryError(f"there is no category {name!r}", field="category")
-    wanted = np.array([name in categories for name in view.categories], bool)
-    shown: Mask = view.live & wanted[view.category_codes]
+    shown: Mask = view.live & rows_of_categories(categories, view.categories, view.category_codes)
     return shown
 
 

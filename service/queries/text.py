@@ -16,6 +16,7 @@ from rapidfuzz.distance import OSA
 from indexer.errors import QueryError
 from indexer.table import Mask, Rows
 from indexer.text_index import NAME, TextIndex, fold, words_of
+from indexer.where import rows_of_categories
 from service.view import View
 
 MAX_TEXT = 300
@@ -58,8 +59,8 @@ def find_products(
     counts = np.bincount(view.category_codes[levels < NOT], minlength=len(view.categories))
     facets = {name: int(count) for name, count in zip(view.categories, counts, strict=True) if count}
     if categories:
-        wanted = np.array([name in set(categories) for name in view.categories], bool)
-        levels = np.where(wanted[view.category_codes], levels, np.uint8(NOT))
+        wanted = rows_of_categories(categories, view.categories, view.category_codes)
+        levels = np.where(wanted, levels, np.uint8(NOT))
     total = int(np.count_nonzero(levels < NOT))
     return Found(total, _best(view, levels, offset + limit)[offset:], facets)
 
