@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from indexer.space import is_full
 # A file stays of the first version until something is written that programs of that version do not know.
 FORMAT_VERSIONS = (1, 2)
 BUSY_TIMEOUT_S = 20.0
+_BUSY_PAUSE_S = 0.01
 
 Kind = Literal["delete", "restore", "upload", "purge", "dismiss", "reopen"]
 _NEW_KINDS = frozenset({"dismiss", "reopen"})
@@ -103,9 +105,22 @@ class Journal:
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._keep_log()
             self._connection.execute("PRAGMA synchronous=FULL")
             self._create()
+
+    def _keep_log(self) -> None:
+        """Turn WAL on. While others open the same file, SQLite says busy at once, whatever the timeout."""
+        latest = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # The low byte is the kind: recovery of the log by another process is busy as well.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= latest:
+                    raise
+            time.sleep(_BUSY_PAUSE_S)
 
     def _create(self) -> None:
         if self._format_version() == 0:

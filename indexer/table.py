@@ -76,7 +76,8 @@ class Table:
     def read(cls, path: Path) -> Table:
         """Open a table.parquet. Raises SnapshotCorrupt when it is not one."""
         try:
-            return cls(pq.read_table(path, memory_map=True))
+            with pq.ParquetFile(path, memory_map=True) as file:  # pq.read_table would import pandas, if there
+                return cls(file.read())
         except (pa.ArrowException, OSError) as error:
             raise SnapshotCorrupt(f"{path} is not a readable Parquet table: {error}") from error
 

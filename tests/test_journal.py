@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,19 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     with Journal(path) as journal:
         assert {change.id for change in journal.since(0)} >= {str(n + 1) for n in range(acknowledged)}
         journal.append("delete", ["after"])
+
+
+def test_many_may_begin_one_journal_at_once(tmp_path: Path) -> None:
+    def begin(path: Path) -> None:
+        start.wait()
+        for _ in range(3):
+            with Journal(path) as journal:
+                assert journal.last_sequence() == 0
+
+    start = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            list(pool.map(begin, [tmp_path / f"{number}.sqlite"] * 8))
 
 
 def test_a_file_of_another_format_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         try:
-            for _ in range(200):
+            for _ in range(1200):  # a minute
                 self.wfile.write(b"x")
                 self.wfile.flush()
                 time.sleep(0.05)
@@ -137,7 +137,7 @@ def test_a_slow_drip_is_given_up_in_time(server: str) -> None:
         RemotePlace(server).read("drip/a.jpg")
     while any(thread.name == places.READER_THREAD for thread in threading.enumerate()):
         time.sleep(0.05)
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 30
 
 
 @pytest.mark.usefixtures("impatient")
