@@ -95,7 +95,7 @@ def build(location: str, folder: IndexFolder, options: BuildOptions, progress: P
         previous = _previous_snapshot(folder, progress)
         with folder.journal() as journal:
             state = fold_journal(journal, previous.table if previous else None)
-        source = with_uploads(source.without(state.purged), state.uploads, folder.root)
+        source = with_uploads(source.without(state.purged), state.uploads, folder.root).moved(state.moves)
         run = _embed(source, model, cache, options, progress)
         if not run.ok.any():
             raise SourceError(_nothing_left(location, run))

@@ -1,6 +1,7 @@
-"""Compaction: the journal's tombstones go into a new snapshot's table. Embeds nothing, copies no vector.
+"""Compaction: the journal's tombstones and moves go into a new snapshot's table. Embeds nothing, copies no
+vector.
 
-Files that do not change are hard-linked, so a compaction costs one table.
+Files that do not change are hard-linked, so a compaction costs one table and, after moves, its words.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.live_state import fold_changes
-from indexer.snapshot import TABLE, IndexFolder, Snapshot
+from indexer.live_state import LiveState, fold_changes
+from indexer.snapshot import TABLE, TEXT, IndexFolder, Snapshot
+from indexer.table import Table
+from indexer.text_index import TextIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class CompactReport:
 
 
 def compact(folder: IndexFolder, *, keep: int) -> CompactReport:
-    """Write what the journal says is deleted into a new live snapshot.
+    """Write what the journal says is deleted or moved into a new live snapshot.
 
     Uploads stay in the journal until the next build gives them a row; the manifest says from where.
     Raises SnapshotError; the earlier snapshot stays live then.
@@ -51,14 +54,12 @@ def compact(folder: IndexFolder, *, keep: int) -> CompactReport:
         if not new:
             manifest = live.manifest
             return CompactReport(live.name, manifest.products, manifest.deleted, 0, len(waiting), [])
-        stamps = live.table.tombstones()
-        changed = {product_id for product_id in stamps.keys() | state.deleted_at.keys()
-                   if stamps.get(product_id) != state.deleted_at.get(product_id)}  # fmt: skip
-        rows = {live.table.row_of(product_id): state.deleted_at.get(product_id) for product_id in changed}
-        table = live.table.with_deletions({row: at for row, at in rows.items() if row is not None})
+        table = _compacted(live.table, state)
         with folder.staging() as staged:
-            link_unchanged(live, staged, changed=(TABLE,))
+            link_unchanged(live, staged, changed=(TABLE, TEXT) if state.moves else (TABLE,))
             table.write(staged / TABLE)
+            if state.moves:
+                TextIndex.build(table).save(staged / TEXT)
             manifest = dataclasses.replace(
                 live.manifest,
                 snapshot=folder.name_of(staged),
@@ -66,6 +67,7 @@ def compact(folder: IndexFolder, *, keep: int) -> CompactReport:
                 kind="compact",
                 parent=live.name,
                 deleted=int(table.deleted.sum()),
+                categories=len(table.categories),
                 journal_sequence=sequence,
                 uploads_sequence=live.manifest.uploads_sequence if waiting else sequence,
             )
@@ -74,6 +76,18 @@ def compact(folder: IndexFolder, *, keep: int) -> CompactReport:
     return CompactReport(
         snapshot.name, snapshot.manifest.products, snapshot.manifest.deleted, new, len(waiting), pruned
     )
+
+
+def _compacted(table: Table, state: LiveState) -> Table:
+    """Return the table as the journal leaves it."""
+    stamps = table.tombstones()
+    changed = {product_id for product_id in stamps.keys() | state.deleted_at.keys()
+               if stamps.get(product_id) != state.deleted_at.get(product_id)}  # fmt: skip
+    deleted_at = {table.row_of(product_id): state.deleted_at.get(product_id) for product_id in changed}
+    moved = {table.row_of(product_id): category for product_id, (_, category) in state.moves.items()}
+    return table.with_deletions(
+        {row: at for row, at in deleted_at.items() if row is not None}
+    ).with_categories({row: name for row, name in moved.items() if row is not None})
 
 
 def link_unchanged(snapshot: Snapshot, staged: Path, *, changed: tuple[str, ...]) -> None:

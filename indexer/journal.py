@@ -28,8 +28,8 @@ FORMAT_VERSIONS = (1, 2)
 BUSY_TIMEOUT_S = 20.0
 _BUSY_PAUSE_S = 0.01
 
-Kind = Literal["delete", "restore", "upload", "purge", "dismiss", "reopen"]
-_NEW_KINDS = frozenset({"dismiss", "reopen"})
+Kind = Literal["delete", "restore", "upload", "purge", "move", "dismiss", "reopen"]
+_NEW_KINDS = frozenset({"move", "dismiss", "reopen"})
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 _COLUMNS = "batch, kind, id, at, actor, request, product, model, vector, undoes"
@@ -74,7 +74,8 @@ class Upload:
 class Change:
     """One entry. `undoes` is the sequence it takes back; `undone` says that it was taken back.
 
-    details: what a change other than an upload says besides its kind, such as {"finding": KEY}.
+    details: what a change other than an upload says besides its kind, such as {"finding": KEY}, or for a move
+    {"category": NAME, "from": NAME}.
     """
 
     sequence: int
@@ -88,6 +89,11 @@ class Change:
     undoes: int | None = None
     undone: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def category(self) -> str:
+        """Where a move puts the product; "" is no category."""
+        return str(self.details.get("category", ""))
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""What live changes mean for the next snapshot: which ids are deleted, uploaded, or purged for good."""
+"""What live changes mean for the next snapshot: which ids are deleted, uploaded, moved or purged."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from indexer.table import Table
 
 @dataclass(frozen=True)
 class LiveState:
-    """What the journal says up to `sequence`, over what the previous snapshot's table said."""
+    """What the journal says up to `sequence`, over what the previous snapshot's table said.
+
+    moves: by id, the category that the product had before anybody moved it, and the one it has now.
+    """
 
     sequence: int
     deleted_at: dict[str, dt.datetime]
     uploads: dict[str, Upload]
     purged: frozenset[str]
+    moves: dict[str, tuple[str, str]]
 
 
 def fold_journal(journal: Journal, previous: Table | None) -> LiveState:
-    """Return the tombstones by id and the uploads in force now.
+    """Return the tombstones by id, the uploads and the moves in force now.
 
     The whole journal is read, not only what is newer than the previous snapshot: a product that was deleted,
     left the source and comes back is still deleted. Tombstones that only the previous table knows are kept.
@@ -35,6 +39,7 @@ def fold_changes(changes: Sequence[Change], sequence: int, previous: Table | Non
     deleted_at = {} if previous is None else previous.tombstones()
     uploads: dict[str, Upload] = {}
     purged: set[str] = set()
+    moves: dict[str, tuple[str, str]] = {}
     for change in changes:
         if change.kind == "delete":
             deleted_at[change.id] = change.at
@@ -44,8 +49,13 @@ def fold_changes(changes: Sequence[Change], sequence: int, previous: Table | Non
             purged.add(change.id)
             deleted_at.pop(change.id, None)
             uploads.pop(change.id, None)
+            moves.pop(change.id, None)
+        elif change.kind == "move":
+            before, _ = moves.get(change.id, (str(change.details.get("from", "")), ""))
+            moves[change.id] = before, change.category
         elif change.upload is not None:
             uploads[change.id] = change.upload
             purged.discard(change.id)
             deleted_at.pop(change.id, None)
-    return LiveState(sequence, deleted_at, uploads, frozenset(purged))
+            moves.pop(change.id, None)
+    return LiveState(sequence, deleted_at, uploads, frozenset(purged), moves)

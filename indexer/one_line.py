@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -11,7 +12,10 @@ from indexer.errors import VitrineError
 
 
 class OneLineErrors(click.Command):
-    """A command whose errors are one line on stderr and an exit code; --debug shows the traceback."""
+    """A command whose errors are one line on stderr and an exit code.
+
+    --debug or VITRINE_DEBUG shows the traceback.
+    """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run: exit 2 for a usage error or wrong input, 3 for a snapshot or store, 4 for a model."""
@@ -24,7 +28,7 @@ class OneLineErrors(click.Command):
             self.tell(f"{error.format_message()}{self.hint(error)}")
             raise SystemExit(error.exit_code) from None
         except VitrineError as error:
-            if "--debug" in sys.argv:
+            if "--debug" in sys.argv or _is_on(os.environ.get("VITRINE_DEBUG", "")):
                 raise
             self.tell(str(error))
             raise SystemExit(error.exit_code) from None
@@ -36,3 +40,7 @@ class OneLineErrors(click.Command):
     def hint(self, error: click.ClickException) -> str:  # noqa: ARG002 (for those that look at it)
         """Return where help is, to stand behind a usage error."""
         return f" (see {self.name} --help)"
+
+
+def _is_on(value: str) -> bool:
+    return value.strip().lower() in {"1", "true", "yes", "on"}

@@ -69,6 +69,8 @@ def purge(folder: IndexFolder, ids: Sequence[str]) -> PurgeReport:
             contents |= _contents(folder, name, ids)
         journal.append("purge", ids)
         snapshot = _rewrite(folder, live, rows[rows >= 0], ids)
+        if snapshot is live and any(change.upload for change in uploaded):
+            snapshot = _republish(folder, live)
         gone = sorted(contents - set(snapshot.table.column("sha256")) - {""})
         forgotten = cache.forget([bytes.fromhex(digest) for digest in gone])
         MeasureCache(folder.layout.cache).forget(gone)
@@ -125,6 +127,20 @@ def _rewrite(folder: IndexFolder, live: Snapshot, rows: Rows, ids: Sequence[str]
             recipe=dataclasses.asdict(index),
             recall_at_10=index.recall_at_10,
             latency={"p50_ms": index.p50_ms, "p95_ms": index.p95_ms},
+        )
+        return folder.publish(staged, manifest)
+
+
+def _republish(folder: IndexFolder, live: Snapshot) -> Snapshot:
+    """Publish the live snapshot again: with a new one, services forget what they have read of uploads."""
+    with folder.staging() as staged:
+        link_unchanged(live, staged, changed=())
+        manifest = dataclasses.replace(
+            live.manifest,
+            snapshot=folder.name_of(staged),
+            built_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            kind="purge",
+            parent=live.name,
         )
         return folder.publish(staged, manifest)
 

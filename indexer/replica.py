@@ -1,7 +1,8 @@
 """Copies of an index folder: a writer pushes its live snapshot to a place, replicas pull it from there.
 
 A place is a folder or any fsspec URL. What is there looks like an index folder without a journal: snapshots
-never change, and the one object `current`, written last, names the live one. Replicas serve for reading.
+never change, and the one object `current`, written last, names the live one. The rules of the shop go along.
+Replicas serve for reading.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from indexer.manifest import NAME, FileRecord, Manifest
 from indexer.places import clients_as_os_errors
 from indexer.progress import Progress
 from indexer.snapshot import IndexFolder, open_snapshot
+from indexer.whole_file import whole_file
 
 KEEP_SNAPSHOTS = 3
 _BLOCK_BYTES = 2**22
 _CURRENT = "current"
+_RULES = "rules.toml"
 _SNAPSHOT = re.compile(r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{4}")
 
 
@@ -86,13 +89,28 @@ class Place:
 
     def make_current(self, name: str) -> None:
         """Let `current` name a snapshot, in one step."""
+        self._write(_CURRENT, f"{name}\n".encode())
+
+    def rules(self) -> bytes | None:
+        """Return the rules of the shop that are there; b"" are none any more, None were never pushed."""
+        with self.errors():
+            self._files.invalidate_cache()
+            if not self._files.exists(self.path(_RULES)):
+                return None
+            return bytes(self._files.cat_file(self.path(_RULES)))
+
+    def write_rules(self, rules: bytes) -> None:
+        """Replace the rules of the shop, in one step."""
+        self._write(_RULES, rules)
+
+    def _write(self, name: str, data: bytes) -> None:
         with self.errors():
             if isinstance(self._files, fsspec.implementations.local.LocalFileSystem):
-                temporary = Path(self.path(f".{_CURRENT}-{os.getpid()}"))
-                temporary.write_text(name + "\n", encoding="utf-8")
-                temporary.replace(self.path(_CURRENT))
+                temporary = Path(self.path(f".{name}-{os.getpid()}"))
+                temporary.write_bytes(data)
+                temporary.replace(self.path(name))
             else:  # an object appears whole or not at all
-                self._files.pipe_file(self.path(_CURRENT), f"{name}\n".encode())
+                self._files.pipe_file(self.path(name), data)
 
     def upload(self, source: Path, *parts: str) -> None:
         """Copy a file to the place."""
@@ -133,7 +151,7 @@ class Place:
 
 
 def push(folder: IndexFolder, place: Place, progress: Progress, *, keep: int = KEEP_SNAPSHOTS) -> CopyReport:
-    """Copy the live snapshot to a place and make it current there; older ones beyond `keep` are removed.
+    """Copy the live snapshot and the rules to a place and make it current there; older ones beyond `keep` go.
 
     The manifest goes after the files and `current` after the manifest, so that a push that is cut off
     changes nothing for those who pull. Raises SnapshotError.
@@ -150,6 +168,8 @@ def push(folder: IndexFolder, place: Place, progress: Progress, *, keep: int = K
             progress.advance(1)
         place.upload(path / NAME, "snapshots", name, NAME)
         progress.done()
+    if (rules := _rules_of(folder)) != (place.rules() or b""):
+        place.write_rules(rules)
     if place.current() != name:
         place.make_current(name)
     others = [each for each in place.names() if each != name]
@@ -159,7 +179,7 @@ def push(folder: IndexFolder, place: Place, progress: Progress, *, keep: int = K
 
 
 def pull(place: Place, folder: IndexFolder, progress: Progress, *, keep: int = KEEP_SNAPSHOTS) -> CopyReport:
-    """Copy the place's live snapshot into an index folder and make it live; services notice by themselves.
+    """Copy the place's live snapshot and rules into an index folder; services notice by themselves.
 
     Every file is checked against the manifest while it comes, and the whole is opened as a reader would
     before it is renamed into place: a pull that is cut off changes nothing. Files that an older snapshot has,
@@ -180,6 +200,10 @@ def pull(place: Place, folder: IndexFolder, progress: Progress, *, keep: int = K
                 folder.adopt(staged, name)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
+        rules = place.rules()
+        if rules is not None and rules != _rules_of(folder):
+            with whole_file(folder.layout.rules) as file:
+                file.write(rules)
         if folder.current_or_none() != name:
             folder.make_live(name)
         folder.prune(keep)
@@ -190,7 +214,8 @@ def follow(place: Place, folder: IndexFolder, progress: Progress, every_s: float
     """Pull again and again, for ever; what fails is noted and tried again."""
     while True:
         try:
-            if place.current() != folder.current_or_none():
+            rules = place.rules()
+            if rules not in (None, _rules_of(folder)) or place.current() != folder.current_or_none():
                 report = pull(place, folder, progress)
                 progress.note(
                     f"snapshot {report.snapshot} is live, {report.bytes:,} bytes in {report.seconds} s"
@@ -198,6 +223,10 @@ def follow(place: Place, folder: IndexFolder, progress: Progress, every_s: float
         except VitrineError as error:
             progress.note(f"tried again in {every_s:g} s: {error}")
         time.sleep(every_s)
+
+
+def _rules_of(folder: IndexFolder) -> bytes:
+    return folder.layout.rules.read_bytes() if folder.layout.rules.exists() else b""
 
 
 def _fill(

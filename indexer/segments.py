@@ -6,15 +6,16 @@ C categories, G groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from indexer.snapshot import Snapshot
-from indexer.table import Codes, Product, Table
+from indexer.table import Codes, Product, Rows, Table
 from indexer.text_index import TextIndex
 from indexer.transform import FloatMatrix
 
@@ -45,10 +46,14 @@ class Uploads:
 
 @dataclass(frozen=True)
 class Segments:
-    """A snapshot and the uploads beside it, read as one list of rows."""
+    """A snapshot and the uploads beside it, read as one list of rows.
+
+    moved: the category of each row that has another one than its table says.
+    """
 
     snapshot: Snapshot
     uploads: Uploads
+    moved: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def dimension(self) -> int:
@@ -77,6 +82,13 @@ class Segments:
         base = ((0, self.snapshot.text),)
         return (*base, (self.base_rows, self.uploads.text)) if self.uploads.products else base
 
+    @cached_property
+    def moved_text(self) -> tuple[Rows, TextIndex]:
+        """The rows that were moved, and the words they have now; `texts` has their words of before."""
+        rows = sorted(self.moved)
+        products = [dataclasses.replace(self.product(row), attributes={}) for row in rows]
+        return np.array(rows, np.int64), TextIndex.build(Table.from_products(products))
+
     def row_of(self, product_id: str) -> int | None:
         """Return the row of an id; None for an unknown id."""
         row = self.snapshot.table.row_of(product_id)
@@ -92,14 +104,20 @@ class Segments:
 
     def product(self, row: int) -> Product:
         """Return one row as an object, its tombstone as its table has it."""
+        product = self.as_stored(row)
+        return dataclasses.replace(product, category=self.moved[row]) if row in self.moved else product
+
+    def as_stored(self, row: int) -> Product:
+        """Return one row as its table has it."""
         if row >= self.base_rows:
             return self.uploads.products[row - self.base_rows]
         return self.snapshot.table.product(row)
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted."""
-        return tuple(sorted({name for _, table in self.tables for name in table.categories}))
+        """(C,) names, sorted; also of categories whose products are all deleted, or moved away."""
+        named = {name for _, table in self.tables for name in table.categories}
+        return tuple(sorted(named.union(self.moved.values())))
 
     @cached_property
     def category_codes(self) -> Codes:
@@ -109,7 +127,10 @@ class Segments:
         for _, table in self.tables:
             translate = np.array([number[name] for name in table.categories], np.int32)
             parts.append(translate[table.category_codes])
-        return np.concatenate(parts)
+        codes = np.concatenate(parts)
+        for row, name in self.moved.items():
+            codes[row] = number[name]
+        return codes
 
     @cached_property
     def groups(self) -> tuple[str, ...]:

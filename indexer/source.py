@@ -7,6 +7,7 @@ here, once, when the source is opened; what is wrong with a single picture shows
 # os.path on strings, not Path: a folder may hold a million pictures.
 # ruff: noqa: PTH100, PTH110, PTH112, PTH118, PTH120, PTH122
 
+import copy
 import logging
 import os
 from collections.abc import Collection, Mapping
@@ -64,6 +65,23 @@ class Source:
             return self
         unwanted = pc.is_in(self.products["id"], value_set=pa.array(sorted(ids), pa.string()))
         return Source(self.location, self.kind, self.products.filter(pc.invert(unwanted)), self._place)
+
+    def moved(self, moves: Mapping[str, tuple[str, str]]) -> "Source":
+        """Return the source with products in other categories. moves: by id, (from, to).
+
+        A product that the source itself has put elsewhere since stays where the source says.
+        """
+        if not moves:
+            return self
+        names = self.products["category"].to_pylist()
+        for row, product_id in enumerate(self.products["id"].to_pylist()):
+            before, now = moves.get(product_id, ("", ""))
+            if names[row] == before:
+                names[row] = now
+        moved = copy.copy(self)
+        place = self.products.column_names.index("category")
+        moved.products = self.products.set_column(place, "category", pa.array(names, pa.string()))
+        return moved
 
     def read(self, row: int) -> bytes:
         """Return the bytes of a product's picture; safe to call from several threads.

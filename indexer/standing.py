@@ -21,7 +21,7 @@ from indexer.snapshot import IndexFolder, Snapshot
 from indexer.table import Codes, Mask, Product, Rows
 
 # What other changes tell, such as that a finding was dismissed, is nothing about a row.
-_ABOUT_ROWS = frozenset({"delete", "restore", "upload", "purge"})
+_ABOUT_ROWS = frozenset({"delete", "restore", "upload", "purge", "move"})
 log = logging.getLogger(__name__)
 
 
@@ -56,15 +56,25 @@ class Standing:
         segments = _with_uploads(self.segments, changes)
         live = np.ones(segments.n, bool)
         live[: len(self.live)] = self.live
-        tombstones, changed = dict(self.tombstones), dict(self.changed)
+        tombstones, changed, moved = dict(self.tombstones), dict(self.changed), dict(segments.moved)
         for change in changes:
             row = segments.row_of(change.id)
             if row is None or change.kind not in _ABOUT_ROWS:
                 continue
             changed[row] = change.sequence
-            if change.kind != "upload":
+            if change.kind == "move":
+                moved[row] = change.category
+                if segments.as_stored(row).category == change.category:
+                    del moved[row]
+            elif change.kind != "upload":
                 live[row] = change.kind == "restore"
                 tombstones[row] = None if live[row] else change.at
+            elif row >= segments.base_rows:  # perhaps again, after it was purged
+                live[row] = True
+                tombstones.pop(row, None)
+                moved.pop(row, None)
+        if moved != segments.moved:
+            segments = dataclasses.replace(segments, moved=moved)
         return Standing(segments, max(self.sequence, changes[-1].sequence), live, tombstones, changed)
 
     @property
@@ -79,7 +89,7 @@ class Standing:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted."""
+        """(C,) names, sorted; also of categories whose products are all deleted, or moved away."""
         return self.segments.categories
 
     @property
@@ -145,4 +155,4 @@ def _with_uploads(segments: Segments, changes: Iterable[Change]) -> Segments:
             continue
         vector = snapshot.transform.apply(change.upload.vector[np.newaxis])
         uploads = uploads.with_product(Product(**change.upload.product), vector)
-    return segments if uploads is segments.uploads else Segments(snapshot, uploads)
+    return segments if uploads is segments.uploads else dataclasses.replace(segments, uploads=uploads)

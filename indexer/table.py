@@ -233,8 +233,19 @@ class Table:
         stamps = self._columns["deleted_at"].to_pylist()
         for row, at in deleted_at.items():
             stamps[row] = at
-        position = self.arrow.column_names.index("deleted_at")
-        return Table(self.arrow.set_column(position, "deleted_at", pa.array(stamps, TIMESTAMP)))
+        return self._with_column("deleted_at", stamps)
+
+    def with_categories(self, categories: Mapping[int, str]) -> Table:
+        """Return a copy in which the named rows have these categories."""
+        names = self._columns["category"].to_pylist()
+        for row, name in categories.items():
+            names[row] = name
+        return self._with_column("category", names)
+
+    def _with_column(self, name: str, values: list[Any]) -> Table:
+        position = self.arrow.column_names.index(name)
+        column = CORE_SCHEMA.field(name)
+        return Table(self.arrow.set_column(position, column, pa.array(values, column.type)))
 
 
 class _TextBytes:

@@ -116,9 +116,15 @@ def read_rows(view: View, rows: Sequence[int]) -> list[Json]:
     """
     known: dict[int, Json] = view.cached_for_snapshot("rows read", dict)
     try:
-        return [known[row] for row in rows]
+        found = [known[row] for row in rows]
     except KeyError:
-        return _read_more(view, rows, known)
+        found = _read_more(view, rows, known)
+    if moved := view.moved:
+        return [
+            each if row not in moved else {**each, "category": moved[row]}
+            for row, each in zip(rows, found, strict=True)
+        ]
+    return found
 
 
 def _read_more(view: View, rows: Sequence[int], known: dict[int, Json]) -> list[Json]:

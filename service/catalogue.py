@@ -306,6 +306,15 @@ class Catalogue:
             return self._writer.restore([id], by, self._show_one)
         return self._writer.restore(list(id), by, self._show_several)
 
+    def move(self, id: str | Sequence[str], category: str, *, by: Caller = ANYBODY) -> Json:
+        """Put a product, or several as one change, into a category, which may be new; "" is none.
+
+        Raises UnknownProduct, DeletedProduct, QueryError.
+        """
+        if isinstance(id, str):
+            return self._writer.move([id], category, by, self._show_one)
+        return self._writer.move(list(id), category, by, self._show_several)
+
     def undo(self, *, by: Caller = ANYBODY) -> Json:
         """Take back the last change not yet undone, a batch as a whole. Raises NothingToUndo."""
         return self._writer.undo(by, answers.undone)

@@ -82,10 +82,18 @@ def _standing(view: View, analysis: Analysis) -> Iterator[Finding]:
     """Yield the findings about live products, without those that were deleted since."""
     for finding in analysis.findings:
         ids, evidence = _live(view, finding.ids), _live(view, finding.evidence)
-        is_about = bool(ids) and ids[0] == finding.ids[0]
+        is_about = bool(ids) and ids[0] == finding.ids[0] and not _is_settled(view, finding)
         if is_about and not (finding.kind.endswith("duplicate") and not evidence):
             same = ids == finding.ids and evidence == finding.evidence
             yield finding if same else dataclasses.replace(finding, ids=ids, evidence=evidence)
+
+
+def _is_settled(view: View, finding: Finding) -> bool:
+    """Whether the product was moved since."""
+    row = view.row_of(finding.ids[0])
+    if finding.kind != "wrong-category" or row is None:
+        return False
+    return bool(view.categories[view.category_codes[row]] != finding.reason["category"])
 
 
 def _live(view: View, ids: Sequence[str]) -> tuple[str, ...]:

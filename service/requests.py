@@ -215,3 +215,9 @@ class IdsRequest(Request):
     """Products to delete or restore together, as one change to undo."""
 
     ids: Names = Field(min_length=1, max_length=MAX_PAGE, description="ids of products")
+
+
+class MoveRequest(IdsRequest):
+    """Products to put into a category together, as one change to undo."""
+
+    category: str = Field(description="the category, which may be a new one; empty for none")

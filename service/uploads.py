@@ -45,6 +45,11 @@ class NewProduct:
         )
 
 
+def checked_category(name: str) -> str:
+    """Return the name of a category, stripped; "" is no category. Raises QueryError."""
+    return _text("category", name) if name.strip() else ""
+
+
 def free_id(product: NewProduct, sha256: str, is_taken: Callable[[str], bool]) -> str:
     """Return an id made from the name and the picture's digest that no product has."""
     words = re.sub(r"[^a-z0-9]+", "-", fold(product.name)).strip("-") or "product"

@@ -6,7 +6,7 @@ Q queries, K results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +18,7 @@ from indexer.rules import NO_RULES, Rules
 from indexer.rulings import NO_RULINGS, Rowed, Rulings
 from indexer.snapshot import Snapshot
 from indexer.standing import Standing
-from indexer.table import Codes, Mask, Product, Table
+from indexer.table import Codes, Mask, Product, Rows, Table
 from indexer.text_index import TextIndex
 from indexer.transform import FloatMatrix
 from service.memo import Memo
@@ -116,7 +116,7 @@ class View:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted."""
+        """(C,) names, sorted; also of categories whose products are all deleted, or moved away."""
         return self.standing.categories
 
     @property
@@ -128,6 +128,16 @@ class View:
     def group_codes(self) -> Codes:
         """(n,) number of each row's group, -1 where a product has none."""
         return self.segments.group_codes
+
+    @property
+    def moved(self) -> Mapping[int, str]:
+        """The category of each row that has another one than its table says."""
+        return self.segments.moved
+
+    @property
+    def moved_text(self) -> tuple[Rows, TextIndex]:
+        """The rows that were moved, and the words they have now; `texts` has their words of before."""
+        return self.segments.moved_text
 
     def row_of(self, product_id: str) -> int | None:
         """Return the row of an id, deleted or not; None for an unknown id."""

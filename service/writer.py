@@ -6,7 +6,7 @@ Nothing is kept in memory: a write is over when it is durable, and every view is
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from indexer.table import Product
 from service.errors import DeletedProduct, IdTaken, KeyReused, NothingToUndo, UnknownProduct
 from service.live import LiveView
 from service.photos import Photo
-from service.uploads import NewProduct, free_id, request_digest
+from service.uploads import NewProduct, checked_category, free_id, request_digest
 from service.view import View
 
 Json = dict[str, Any]
@@ -27,6 +27,7 @@ _OPPOSITE: dict[Kind, Kind] = {
     "delete": "restore",
     "restore": "delete",
     "upload": "delete",
+    "move": "move",
     "dismiss": "reopen",
     "reopen": "dismiss",
 }
@@ -96,6 +97,24 @@ class Writer:
 
         return self._once(by, ("restore", *ids), work)
 
+    def move(self, ids: Sequence[str], category: str, by: Caller, show: Show) -> Json:
+        """Put live products into a category as one batch; those in it stay as they are.
+
+        Raises UnknownProduct, DeletedProduct, QueryError for a text that is no name of a category.
+        """
+        name = checked_category(category)
+
+        def work(view: View, journal: Journal) -> Json:
+            products = [view.product(_live_row(view, product_id)) for product_id in dict.fromkeys(ids)]
+            elsewhere = [product for product in products if product.category != name]
+            if elsewhere:
+                details = [{"category": name, "from": product.category} for product in elsewhere]
+                moved = [product.id for product in elsewhere]
+                journal.append("move", moved, actor=by.actor, request=by.request, details=details)
+            return show([dataclasses.replace(product, category=name) for product in products])
+
+        return self._once(by, ("move", name, *ids), work)
+
     def undo(self, by: Caller, show: Callable[[list[Change]], Json]) -> Json:
         """Take back the newest batch that still stands. Raises NothingToUndo."""
 
@@ -106,7 +125,7 @@ class Writer:
             ids = [change.id for change in changes]
             undoes = [change.sequence for change in changes]
             opposite = _OPPOSITE[changes[0].kind]
-            details = [change.details for change in changes]
+            details = [_taking_back(change) for change in changes]
             journal.append(opposite, ids, actor=by.actor, request=by.request, undoes=undoes, details=details)
             return show([dataclasses.replace(change, undone=True) for change in changes])
 
@@ -158,6 +177,20 @@ def _row(view: View, product_id: str) -> int:
     if row is None:
         raise UnknownProduct(product_id)
     return row
+
+
+def _live_row(view: View, product_id: str) -> int:
+    row = _row(view, product_id)
+    if not view.live[row]:
+        raise DeletedProduct(product_id, view.product(row).deleted_at)
+    return row
+
+
+def _taking_back(change: Change) -> Mapping[str, Any]:
+    """Return the details of the change that takes another back."""
+    if change.kind != "move":
+        return change.details
+    return {"category": change.details.get("from", ""), "from": change.category}
 
 
 def _append(journal: Journal, kind: Kind, ids: Sequence[str], by: Caller) -> list[Change]:

@@ -108,6 +108,13 @@ class Oracle:
     def set_live(self, product_id: str, is_live: bool) -> None:
         self.live[[product.id for product in self.products].index(product_id)] = is_live
 
+    def move(self, product_id: str, category: str) -> str:
+        """Return the category of before."""
+        row = [product.id for product in self.products].index(product_id)
+        before = self.products[row].category
+        self.products[row] = dataclasses.replace(self.products[row], category=category)
+        return before
+
     def add(self, product: Product, vector: np.ndarray) -> None:
         self.products.append(product)
         self.vectors = np.concatenate([self.vectors, vector[None]])

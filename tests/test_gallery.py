@@ -94,6 +94,15 @@ def test_a_product_page_answers_what_the_api_answers(client: Client) -> None:
     assert odd.text.count('class="card"') == 1
 
 
+def test_a_recommendation_that_a_rule_moved_says_so(small_index: Path) -> None:
+    rule = "[[pin]]\nname = '<b>Natal</b>'\nshow = {id = 'p11'}\nplace = 1\n"
+    (small_index / "rules.toml").write_text(rule)
+    with Catalogue.open(small_index) as catalogue:
+        page = client_of(create_app(catalogue, ServiceConfig())).get("/product/p00", headers=PORTUGUESE).text
+    assert page.count("Aqui pela regra") == 1
+    assert "“&lt;b&gt;Natal&lt;/b&gt;”" in page
+
+
 def test_unknown_and_deleted_products_have_pages_of_their_own(client: Client) -> None:
     unknown = client.get("/product/nobody", headers=ENGLISH)
     assert unknown.status_code == 404

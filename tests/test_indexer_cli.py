@@ -1,6 +1,7 @@
 """The command `vitrine-indexer`: what it prints, its exit codes, and errors that fit one line."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,10 @@ def test_debug_shows_the_traceback_and_otherwise_there_is_none(tmp_path: Path) -
     debug = subprocess.run([*command, "--debug"], capture_output=True, text=True, check=False)
     assert (plain.returncode, "Traceback" in plain.stderr) == (3, False)
     assert "Traceback" in debug.stderr
+    for value, is_shown in (("1", True), ("0", False)):
+        environment = {**os.environ, "VITRINE_DEBUG": value}
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert ("Traceback" in asked.stderr) == is_shown
 
 
 def test_help_stands_on_every_command() -> None:

@@ -1,8 +1,10 @@
 """Purging: nothing of a product is left below the index folder, and a kill in between is made good."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from indexer import purge as module
@@ -10,6 +12,7 @@ from indexer.cache import EmbeddingCache
 from indexer.errors import InputError
 from indexer.purge import purge
 from indexer.snapshot import IndexFolder
+from service import Catalogue
 from tests.catalogues import build_folder, write_folder
 from tests.pictures import jpeg
 from tests.test_build import upload
@@ -85,6 +88,28 @@ def test_an_upload_is_purged_from_the_journal_and_the_disk(folder: IndexFolder) 
             ("purge", None),
         ]
         assert journal.last_undoable()[0].kind == "upload"
+
+
+def test_the_id_of_a_purged_upload_can_be_used_again(folder: IndexFolder) -> None:
+    def add(name: str) -> None:
+        record = upload(folder.root, name, jpeg(seed=70))
+        record.product.update(id="novo", name=name)
+        key = folder.open().manifest.model.key
+        with folder.journal() as journal:
+            journal.append("upload", ["novo"], upload=dataclasses.replace(record, model=key, vector=vector))
+
+    vector = np.array(folder.open().vectors[0], np.float32)
+    add("Segredo")
+    with Catalogue.open(folder.root) as running:
+        running.delete("novo")
+        running.move("c0:p1", "c1")
+        purge(folder, ["novo"])
+        running.reload()
+        add("Outro")
+        with Catalogue.open(folder.root) as later:
+            for each in (running, later):
+                assert each.product("novo")["name"] == "Outro"
+                assert each.product("c0:p1")["category"] == "c1"
 
 
 def test_unknown_ids_and_the_last_product_are_refused(folder: IndexFolder) -> None:

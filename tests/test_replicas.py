@@ -66,6 +66,25 @@ def test_a_compaction_sends_what_it_changed(writer: IndexFolder, place: Place, r
         assert catalogue.status()["deleted"] == 1
 
 
+def test_the_rules_of_the_shop_go_along(writer: IndexFolder, place: Place, replica: IndexFolder) -> None:
+    push(writer, place, Silent())
+    replica.root.mkdir()
+    own = b"[[ban]]\nname = 'own'\nhide = {id = 'p01'}\n"
+    replica.layout.rules.write_bytes(own)
+    pull(place, replica, Silent())
+    assert replica.layout.rules.read_bytes() == own  # nobody has ever pushed any
+    writer.layout.rules.write_bytes(b"[[ban]]\nname = 'all'\nhide = {id = 'p02'}\n")
+    push(writer, place, Silent())
+    pull(place, replica, Silent())
+    with Catalogue.open(replica.root) as catalogue:
+        assert catalogue.status()["rules"]["names"] == ["all"]
+    writer.layout.rules.unlink()
+    push(writer, place, Silent())
+    pull(place, replica, Silent())
+    with Catalogue.open(replica.root) as catalogue:
+        assert catalogue.status()["rules"]["names"] == []
+
+
 def test_a_damaged_file_is_never_served(writer: IndexFolder, place: Place, replica: IndexFolder) -> None:
     push(writer, place, Silent())
     pull(place, replica, Silent())

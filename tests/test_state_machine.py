@@ -62,6 +62,14 @@ class Item:
     price: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """The products of a snapshot, and how many moves had been made when they were read."""
+
+    items: dict[str, Item]
+    moves: int
+
+
 class Life(RuleBasedStateMachine):
     """Rules do to the oracle what they do to the catalogue; the invariants ask both."""
 
@@ -80,8 +88,10 @@ class Life(RuleBasedStateMachine):
             )
         self.source: dict[str, Item] = {f"p{n}": Item(CATEGORIES[n % 3], n, n) for n in range(6)}
         self.deleted: set[str] = set()
-        self.undoable: list[tuple[str, list[str]]] = []
-        self.published: dict[str, dict[str, Item]] = {}
+        self.undoable: list[tuple[str, list[str], dict[str, str]]] = []
+        self.published: dict[str, Published] = {}
+        self.moves: list[tuple[str, str]] = []
+        self.moved: dict[str, tuple[str, str]] = {}
         self.build()
         self.catalogue = Catalogue.open(self.root / "index")
 
@@ -92,7 +102,11 @@ class Life(RuleBasedStateMachine):
             shutil.rmtree(self.root)
 
     def sync(self, name: str) -> None:
-        self.live = dict(self.published[name])
+        published = self.published[name]
+        self.live = {each: dataclasses.replace(item) for each, item in published.items.items()}
+        for product_id, category in self.moves[published.moves :]:
+            if product_id in self.live:
+                self.live[product_id].category = category
         if hasattr(self, "catalogue"):
             self.catalogue.reload()
         self.published = {each: self.published[each] for each in self.folder.names()}
@@ -115,9 +129,11 @@ class Life(RuleBasedStateMachine):
         )
         report = build(str(self.write_source()), self.folder, options, Silent())
         assert (report.embedded, report.products) == (0, len(self.source))
-        self.published[report.snapshot] = {
-            name: dataclasses.replace(item) for name, item in self.source.items()
-        }
+        items = {name: dataclasses.replace(item) for name, item in self.source.items()}
+        for name, (before, now) in self.moved.items():
+            if name in items and items[name].category == before:
+                items[name].category = now
+        self.published[report.snapshot] = Published(items, len(self.moves))
         self.sync(report.snapshot)
 
     @rule(
@@ -143,7 +159,7 @@ class Life(RuleBasedStateMachine):
         else:
             self.catalogue.delete(product_id)
             self.deleted.add(product_id)
-            self.undoable.append(("delete", [product_id]))
+            self.undoable.append(("delete", [product_id], {}))
 
     @rule(data=st.data())
     def delete_several(self, data: st.DataObject) -> None:
@@ -152,7 +168,7 @@ class Life(RuleBasedStateMachine):
             chosen = data.draw(st.lists(st.sampled_from(left), min_size=2, max_size=3, unique=True))
             self.catalogue.delete(chosen)
             self.deleted |= set(chosen)
-            self.undoable.append(("delete", chosen))
+            self.undoable.append(("delete", chosen, {}))
 
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
@@ -160,7 +176,26 @@ class Life(RuleBasedStateMachine):
         self.catalogue.restore(product_id)
         if product_id in self.deleted:
             self.deleted.discard(product_id)
-            self.undoable.append(("restore", [product_id]))
+            self.undoable.append(("restore", [product_id], {}))
+
+    @rule(data=st.data(), category=st.sampled_from((*CATEGORIES, "chapéu")))
+    def move(self, data: st.DataObject, category: str) -> None:
+        left = sorted(set(self.live) - self.deleted)
+        if not left:
+            return
+        chosen = data.draw(st.lists(st.sampled_from(left), min_size=1, max_size=3, unique=True))
+        before = {name: self.live[name].category for name in chosen if self.live[name].category != category}
+        self.catalogue.move(chosen, category)
+        if before:
+            self.undoable.append(("move", list(before), before))
+        for name in before:
+            self.note_move(name, category)
+
+    def note_move(self, name: str, category: str) -> None:
+        first = self.moved[name][0] if name in self.moved else self.live[name].category
+        self.moved[name] = first, category
+        self.moves.append((name, category))
+        self.live[name].category = category
 
     @rule()
     def undo(self) -> None:
@@ -168,11 +203,15 @@ class Life(RuleBasedStateMachine):
             with pytest.raises(NothingToUndo):
                 self.catalogue.undo()
             return
-        kind, ids = self.undoable[-1]
+        kind, ids, before = self.undoable[-1]
         if not set(ids) <= set(self.live):
             return  # the products are not in the live snapshot; what then is answered has a test of its own
         self.catalogue.undo()
         self.undoable.pop()
+        for name, category in before.items():
+            self.note_move(name, category)
+        if kind == "move":
+            return
         self.deleted = self.deleted - set(ids) if kind == "delete" else self.deleted | set(ids)
 
     @rule()

@@ -199,8 +199,8 @@ def test_changes_are_in_the_next_answer(
     products, vectors = make_catalogue()
     oracle, random = Oracle(products, vectors), np.random.default_rng(3)
     more, more_vectors = make_catalogue(seed=9, count=240)
-    for step in range(24):
-        kind = step % 4
+    for step in range(25):
+        kind = step % 5
         with live.writing() as (view, journal):
             row = int(random.integers(view.n))
             if kind == 3:
@@ -211,14 +211,21 @@ def test_changes_are_in_the_next_answer(
                 vector = more_vectors[step] if step % 8 else vectors[step]
                 journal.append("upload", [product.id], upload=upload_of(product, vector))
                 oracle.add(product, vector)
+            elif kind == 4:
+                category = ("new", *CATEGORIES)[step // 5]
+                before = oracle.move(view.id_at(row), category)
+                details = {"category": category, "from": before}
+                journal.append("move", [view.id_at(row)], details=[details])
             else:
                 is_restore = not view.live[row]
                 journal.append("restore" if is_restore else "delete", [view.id_at(row)])
                 oracle.set_live(view.id_at(row), is_restore)
         options = SearchOptions.parse({"limit": 30, "where": WHERE[step % 12]})
         answers_alike(live.view(), oracle, options, None)
+        in_category = SearchOptions.parse({"limit": 300, "category": [("new", *CATEGORIES)[step // 5]]})
+        answers_alike(live.view(), oracle, in_category, None)
         answers_alike(live.view(), oracle, SearchOptions.parse({"limit": 300}), int(np.argmax(oracle.live)))
-        if step % 5 == 4:
+        if step % 4 == 3:
             live.keep_up()
     assert not live.store_problem
     with_nothing_in_memory = stored.open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.answers import Json
 from service.api.operations import Call, Operations
 from service.api.schemas import ProductShape, ProductsShape, SeveralShape
-from service.requests import IdsRequest, ProductForm, ProductsQuery
+from service.requests import IdsRequest, MoveRequest, ProductForm, ProductsQuery
 
 operation = Operations()
 
@@ -59,3 +59,9 @@ def delete_products(call: Call) -> Json:
 def restore_products(call: Call) -> Json:
     """Bring several products back as one change."""
     return call.catalogue.restore(call.asked.ids, by=call.caller)
+
+
+@operation("POST /products/move", SeveralShape, body=MoveRequest, writes=True, problems=(404, 410, 422, 507))
+def move_products(call: Call) -> Json:
+    """Put several products into a category as one change; builds keep them there."""
+    return call.catalogue.move(call.asked.ids, call.asked.category, by=call.caller)

@@ -121,7 +121,7 @@ class ChangeShape(Shape):
     """One entry of the journal."""
 
     sequence: int
-    kind: Literal["delete", "restore", "upload", "purge", "dismiss", "reopen"]
+    kind: Literal["delete", "restore", "upload", "purge", "move", "dismiss", "reopen"]
     id: str
     at: str
     actor: str

@@ -16,6 +16,7 @@ def script_messages() -> dict[str, str]:
         "copyFailed": _("The browser did not allow copying."),
         "confirmDelete": _("Delete “{name}”?"),
         "deleted": _("“{name}” was deleted."),
+        "moved": _("“{name}” is in {category} now."),
         "dismissed": _("The finding about “{name}” was dismissed."),
         "undo": _("Undo"),
         "undone": _("“{name}” is back."),

@@ -89,7 +89,7 @@ def category_matrix(
 
 
 def category_sums(view: View) -> CategorySums:
-    """Return the sums over live products: the snapshot's, mended for what was deleted or added since."""
+    """Return the sums over live products: the snapshot's, mended for what changed since."""
     return view.cached("category sums", lambda: _mended_sums(view))
 
 
@@ -98,14 +98,17 @@ def _mended_sums(view: View) -> CategorySums:
     base = view.cached_for_snapshot(
         "category sums", lambda: _sums(view, ~table.deleted, table.category_codes, len(table.categories))
     )
+    place = np.array([view.categories.index(name) for name in table.categories], np.int32)
     sums = np.zeros((len(view.categories), view.dimension))
-    sums[[view.categories.index(name) for name in table.categories]] = base.sums
-    was = np.zeros(view.n, bool)
-    was[: len(table)] = ~table.deleted
-    for rows, sign in ((np.flatnonzero(view.live & ~was), 1.0), (np.flatnonzero(was & ~view.live), -1.0)):
+    sums[place] = base.sums
+    now = np.where(view.live, view.category_codes, -1)
+    was = np.full(view.n, -1, now.dtype)
+    was[: len(table)] = np.where(table.deleted, -1, place[table.category_codes])
+    for codes, sign in ((now, 1.0), (was, -1.0)):
+        rows = np.flatnonzero((now != was) & (codes >= 0))
         for start in range(0, len(rows), _BLOCK_ROWS):
             part = rows[start : start + _BLOCK_ROWS]
-            sums += sign * _by_category(view.vectors(part), view.category_codes[part], len(sums))
+            sums += sign * _by_category(view.vectors(part), codes[part], len(sums))
     counts: Any = np.bincount(view.category_codes[view.live], minlength=len(sums))
     return CategorySums(sums, counts)
 

@@ -6,7 +6,7 @@ Shape letters: n rows of the view, N rows of one of its tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,20 +78,28 @@ def match(view: View, text: str) -> Levels:
     if len(text) > MAX_TEXT:
         raise QueryError(f"a text has at most {MAX_TEXT} characters, not {len(text)}", field="q")
     words = list(dict.fromkeys(words_of(text)))[:MAX_WORDS]
-    indexes = [index for _, index in view.texts]
     levels = np.full(view.n, SAME if not words else NAMED, np.uint8)
     for word in words:
-        parts = [_levels_of_word(index, word) for index in indexes]
-        if all((part == NOT).all() for part in parts):
-            parts = [_levels_of_typos(index, word) for index in indexes]
-        np.maximum(levels, np.concatenate(parts), out=levels)
+        of_word = _levels(view, word, _levels_of_word)
+        if (of_word == NOT).all():
+            of_word = _levels(view, word, _levels_of_typos)
+        np.maximum(levels, of_word, out=levels)
     if text.strip() and not words:
         levels[:] = NOT
-    name_words = np.concatenate([index.name_words for index in indexes])
+    name_words = np.concatenate([index.name_words for _, index in view.texts])
     levels[(levels == NAMED) & (name_words == len(words))] = SAME
     row = view.row_of(text.strip())
     if row is not None:
         levels[row] = SAME
+    return levels
+
+
+def _levels(view: View, word: str, of_index: Callable[[TextIndex, str], Levels]) -> Levels:
+    """Return (n,) how well each row matches one word, moved rows by the words they have now."""
+    levels = np.concatenate([of_index(index, word) for _, index in view.texts])
+    if view.moved:
+        rows, index = view.moved_text
+        levels[rows] = of_index(index, word)
     return levels
 
 

@@ -20,7 +20,7 @@ from tests.benchmarks.report import Row, Section
 from tests.benchmarks.scale import feature_model, fill_cache, publish_vectors
 
 MODEL = "efficientnet-lite2"
-NOTHING_DELETED = LiveState(0, {}, {}, frozenset())
+NOTHING_DELETED = LiveState(0, {}, {}, frozenset(), {})
 
 
 def run(quick: bool) -> Section:

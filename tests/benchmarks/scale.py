@@ -184,7 +184,7 @@ def measure(size: int, dimension: int, folder: Path) -> Point:
     model = feature_model(folder, dimension)
     # A tenth is deleted.
     at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    state = LiveState(0, {f"p{row:07d}": at for row in range(0, size, 10)}, {}, frozenset())
+    state = LiveState(0, {f"p{row:07d}": at for row in range(0, size, 10)}, {}, frozenset(), {})
     began = time.perf_counter()
     with EmbeddingCache(index.layout.cache) as cache:
         digests = fill_cache(cache, model, size)

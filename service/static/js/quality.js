@@ -1,15 +1,36 @@
-// The queue of findings: delete the product, or say that it is no mistake; each can be taken back.
+// The queue of findings: delete the product, move it, or say that it is no mistake; each can be taken back.
 import { restore } from "./changes.js";
 import { announce, api, complain, notify, say } from "./core.js";
 
+const DECISIONS = {
+  delete: {
+    key: "d",
+    take: ({ product }) => api("DELETE", `/products/${encodeURIComponent(product)}`),
+    takeBack: ({ product }) => restore(product),
+    said: (about) => say("deleted", about),
+  },
+  move: {
+    key: "m",
+    take: ({ product, vote }) => moveTo(product, vote),
+    takeBack: ({ product, category }) => moveTo(product, category),
+    said: (about) => say("moved", about),
+  },
+  dismiss: {
+    key: "x",
+    take: ({ finding }) => api("POST", "/quality/dismiss", { keys: [finding] }),
+    takeBack: () => api("POST", "/undo"),
+    said: (about) => say("dismissed", about),
+  },
+};
+const moveTo = (product, category) => api("POST", "/products/move", { ids: [product], category });
 const queue = () => [...document.querySelectorAll(".finding:not([hidden])")];
 let undo = null;
 
 /** Begin. */
 export function begin() {
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-accept], [data-dismiss]");
-    if (button) settle(button.closest(".finding"), "accept" in button.dataset);
+    const button = event.target.closest("[data-decision]");
+    if (button) settle(button.closest(".finding"), button.dataset.decision);
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea, dialog")) return;
@@ -17,8 +38,11 @@ export function begin() {
     const current = document.activeElement?.closest(".finding");
     if (key === "j" || key === "k") move(current, key === "j" ? 1 : -1);
     else if (key === "u" && undo) undo();
-    else if (current && (key === "d" || key === "x") && current.querySelector(key === "d" ? "[data-accept]" : "[data-dismiss]")) settle(current, key === "d");
-    else return;
+    else {
+      const decision = Object.keys(DECISIONS).find((name) => DECISIONS[name].key === key);
+      if (!decision || !current?.querySelector(`[data-decision="${decision}"]`)) return;
+      settle(current, decision);
+    }
     event.preventDefault();
   });
 }
@@ -29,13 +53,13 @@ function move(from, step) {
   all[Math.max(0, Math.min(place, all.length - 1))]?.focus();
 }
 
-async function settle(card, isDeleted) {
+async function settle(card, decision) {
   if (card.hasAttribute("aria-busy")) return;
   card.setAttribute("aria-busy", "true");
-  const { finding, product, name } = card.dataset;
+  const { take, takeBack, said } = DECISIONS[decision];
+  const about = { name: card.dataset.name, category: card.dataset.vote };
   try {
-    if (isDeleted) await api("DELETE", `/products/${encodeURIComponent(product)}`);
-    else await api("POST", "/quality/dismiss", { keys: [finding] });
+    await take(card.dataset);
   } catch (error) {
     complain(error);
     return;
@@ -47,15 +71,15 @@ async function settle(card, isDeleted) {
   const bringBack = async () => {
     undo = null;
     try {
-      await (isDeleted ? restore(product) : api("POST", "/undo"));
+      await takeBack(card.dataset);
       card.hidden = false;
       card.focus();
-      announce(say("undone", { name }));
+      announce(say("undone", about));
     } catch (error) {
       complain(error);
     }
   };
-  const close = notify(isDeleted ? say("deleted", { name }) : say("dismissed", { name }), { action: say("undo"), run: bringBack });
+  const close = notify(said(about), { action: say("undo"), run: bringBack });
   undo = () => { close(); bringBack(); };
   if (next) next.focus();
   else document.getElementById("main").focus();
