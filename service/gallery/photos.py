@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -33,8 +33,7 @@ _CAMERA_NAMES = re.compile(
 def photo(visit: Visit) -> str:
     """Show the page to search by photo; with a photo, what is like it too."""
     found = _by_photo(visit) if request.method == "POST" else {"answer": None}
-    names = [each["name"] for each in visit.catalogue.categories()["categories"] if each["live"]]
-    return render_template("vitrine/photo.html", page="photo", categories=names, **found)
+    return render_template("vitrine/photo.html", page="photo", categories=visit.live_categories(), **found)
 
 
 @page("/photo/hits", "POST")
@@ -54,9 +53,9 @@ def _by_photo(visit: Visit) -> Json:
 @page("/upload")
 def upload(visit: Visit) -> str:
     """Show the page to add products."""
-    view = visit.catalogue.view()
+    fields = _fields(visit.catalogue.view())
     return render_template(
-        "vitrine/upload.html", page="upload", categories=_live_categories(view), fields=_fields(view)
+        "vitrine/upload.html", page="upload", categories=visit.live_categories(), fields=fields
     )
 
 
@@ -125,10 +124,6 @@ def _kind(column: str) -> str:
     if column.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):
         return "number"
     return {"bool": "truth", "string": "text", "large_string": "text"}.get(column, "")
-
-
-def _live_categories(view: View) -> Iterable[str]:
-    return sorted({view.categories[code] for code in set(view.category_codes[view.live].tolist())})
 
 
 def _image() -> bytes:

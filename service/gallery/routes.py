@@ -31,6 +31,10 @@ class Visit:
     catalogue: Catalogue
     language: str
 
+    def live_categories(self) -> list[str]:
+        """Return the names of the categories that have live products, sorted."""
+        return [each["name"] for each in self.catalogue.categories()["categories"] if each["live"]]
+
 
 View = Callable[..., "str | Response"]
 

@@ -119,7 +119,13 @@ def product(visit: Visit, id: str) -> Any:
     except DeletedProduct as error:
         gone = {"id": id, "name": _name_of(visit.catalogue.view(), id), "deleted_at": error.deleted_at}
         return render_template("vitrine/deleted.html", page="deleted", gone=gone), 410
-    return render_template("vitrine/product.html", page="product", shown=shown, **_similar(visit, id))
+    return render_template(
+        "vitrine/product.html",
+        page="product",
+        shown=shown,
+        categories=visit.live_categories(),
+        **_similar(visit, id),
+    )
 
 
 @page("/product/<id>/similar")

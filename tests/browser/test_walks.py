@@ -165,6 +165,35 @@ def test_a_card_is_deleted_and_comes_back(visit: Visit) -> None:
     expect(page.locator(".card").first).to_be_visible()
 
 
+def test_a_product_is_put_into_another_category_and_back(visitor: Visitor) -> None:
+    page, field = visitor.page, visitor.page.locator("#move-category")
+    undo = {"pt": "Desfazer", "en": "Undo"}[visitor.language]
+    visitor.go("/product/caneca_02")
+    page.locator("[data-move]").focus()
+    page.keyboard.press("Enter")
+    expect(field).to_be_focused()
+    field.fill("Porcelana")
+    page.keyboard.press("Escape")
+    assert visitor.api("/products/caneca_02")["category"] == "Caneca"
+    page.locator("[data-move]").click()
+    expect(field).to_have_value("Caneca")
+    field.fill(" Porcelana ")
+    page.keyboard.press("Enter")
+    expect(page.locator(".reference .facts")).to_contain_text("Porcelana")
+    expect(page.locator("#notices")).to_contain_text("Porcelana")
+    visitor.go("/?category=Porcelana")
+    expect(page.locator(".card")).to_have_count(1)
+    page.go_back()
+    visitor.api("/undo", "POST")
+    visitor.go("/product/caneca_02")
+    page.locator("[data-move]").click()
+    field.fill("Porcelana")
+    page.get_by_role("dialog").locator("button[value=yes]").click()
+    page.locator("#notices").get_by_role("button", name=undo).click()
+    expect(page.locator(".reference .facts")).to_contain_text("Caneca")
+    assert visitor.api("/products/caneca_02")["category"] == "Caneca"
+
+
 def test_a_deleted_product_is_found_in_the_trash_and_brought_back(visitor: Visitor) -> None:
     visitor.expected = {410}
     visitor.api("/products/perfume_02", "DELETE")
@@ -221,7 +250,7 @@ def test_a_change_asks_for_the_key_once(visit: Visit, guarded: str) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Yes", exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Key").fill("open sesame")
-    visitor.button("Use this key").click()
+    page.keyboard.press("Enter")
     expect(page.locator(".notice")).to_contain_text("Tênis Corrida Cinza")
     visitor.button("Undo").click()
     expect(page.locator(".notice")).to_have_count(0)

@@ -1,5 +1,5 @@
-// Deleting, undoing and restoring, from whatever page. A deletion asks once and can be taken back from the notice.
-import { announce, api, complain, notify, say } from "./core.js";
+// Deleting, moving, undoing and restoring, from whatever page. Each change can be taken back from the notice.
+import { announce, api, asked, complain, notify, say } from "./core.js";
 
 const PENDING = "vitrine-undo";
 
@@ -7,12 +7,25 @@ const PENDING = "vitrine-undo";
 function confirmed(name) {
   const dialog = document.getElementById("confirm");
   dialog.querySelector("#confirm-text").textContent = say("confirmDelete", { name });
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
+  return asked(dialog);
 }
+
+/** Put the product of an element into the category that is chosen in the dialog. */
+async function move(element) {
+  const dialog = document.getElementById("move");
+  const field = dialog.querySelector("input");
+  const { product: id, name, category: before } = element.dataset;
+  field.value = before;
+  field.select();
+  if (!(await asked(dialog)) || field.value.trim() === before) return;
+  const category = field.value.trim();
+  await moveTo(id, category);
+  sessionStorage.setItem(PENDING, JSON.stringify({ id, name, category, before }));
+  location.reload();
+}
+
+/** Put one product into a category. */
+export const moveTo = (id, category) => api("POST", "/products/move", { ids: [id], category });
 
 async function remove(element, leaves) {
   const { product: id, name } = element.dataset;
@@ -37,13 +50,13 @@ async function remove(element, leaves) {
   });
 }
 
-function offerUndo(id, name, { after, ...how }) {
-  notify(say("deleted", { name }), {
+function offerUndo(id, name, { after, text = say("deleted", { name }), takeBack = () => restore(id), ...how }) {
+  notify(text, {
     ...how,
     action: say("undo"),
     run: async () => {
       try {
-        await restore(id);
+        await takeBack();
         announce(say("undone", { name }));
         after();
       } catch (error) {
@@ -61,7 +74,9 @@ export function watchChanges() {
   document.addEventListener("click", async (event) => {
     const deleting = event.target.closest("[data-delete]");
     const restoring = event.target.closest("[data-restore]");
+    const moving = event.target.closest("[data-move]");
     try {
+      if (moving) await move(moving.closest("[data-product]"));
       if (deleting) await remove(deleting.closest("[data-product]"), "leave" in deleting.dataset);
       if (restoring && "reload" in restoring.dataset) {
         await restore(restoring.dataset.restore);
@@ -74,7 +89,9 @@ export function watchChanges() {
   const pending = sessionStorage.getItem(PENDING);
   if (pending) {
     sessionStorage.removeItem(PENDING);
-    const { id, name } = JSON.parse(pending);
-    offerUndo(id, name, { after: () => location.reload() });
+    const { id, name, category, before } = JSON.parse(pending);
+    const after = () => location.reload();
+    if (category === undefined) offerUndo(id, name, { after });
+    else offerUndo(id, name, { after, text: say("moved", { name, category }), takeBack: () => moveTo(id, before) });
   }
 }

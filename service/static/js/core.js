@@ -91,18 +91,23 @@ async function problemIn(response) {
 }
 
 /** Show the dialog for a key; resolves to whether one was given. */
-export function askForKey() {
+export async function askForKey() {
   const dialog = document.getElementById("key");
   const field = dialog.querySelector("input");
   field.value = "";
+  const given = (await asked(dialog)) && field.value.trim();
+  if (given) sessionStorage.setItem(KEY, given);
+  return Boolean(given);
+}
+
+/** Show a dialog; resolves to whether it was answered with yes. */
+export function asked(dialog) {
+  const cancel = dialog.querySelector("[data-cancel]");
+  if (cancel) cancel.onclick = () => dialog.close("no");
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      const given = dialog.returnValue === "yes" && field.value.trim();
-      if (given) sessionStorage.setItem(KEY, given);
-      resolve(Boolean(given));
-    }, { once: true });
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
 }
 

@@ -1,5 +1,5 @@
 // The queue of findings: delete the product, move it, or say that it is no mistake; each can be taken back.
-import { restore } from "./changes.js";
+import { moveTo, restore } from "./changes.js";
 import { announce, api, complain, notify, say } from "./core.js";
 
 const DECISIONS = {
@@ -22,7 +22,6 @@ const DECISIONS = {
     said: (about) => say("dismissed", about),
   },
 };
-const moveTo = (product, category) => api("POST", "/products/move", { ids: [product], category });
 const queue = () => [...document.querySelectorAll(".finding:not([hidden])")];
 let undo = null;
 
