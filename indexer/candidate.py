@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +36,7 @@ from indexer.transform import FloatMatrix, Transform
 
 FLOAT32_MAX_BYTES = 2 * 2**30
 BLOCK_ROWS = 4096
+_COPY_BYTES = 2**18
 
 
 @dataclass(frozen=True)
@@ -102,23 +105,27 @@ def write_candidate(
     run, rows = candidate.run, candidate.rows
     transform = _choose_transform(candidate, transform_name)
     transform.save(staged / TRANSFORM)
-    vectors = _write_vectors(staged / VECTORS, candidate, transform)
-    previous = _index_to_extend(candidate, transform)
-    index = build_index(vectors, recipe, staged / INDEX, previous=previous, progress=progress)
-    table = assemble_table(
-        candidate.source.products,
-        rows,
-        images=[candidate.source.absolute(int(row)) for row in rows],
-        sha256=run.sha256[rows],
-        sizes_px=run.sizes_px[rows],
-        deleted_at=state.deleted_at,
-    )
-    table.write(staged / TABLE)
+    with ThreadPoolExecutor(1) as beside:  # moving bytes for the most part
+        writing = beside.submit(_write_vectors, staged / VECTORS, candidate, transform)
+        table = assemble_table(
+            candidate.source.products,
+            rows,
+            images=[candidate.source.absolute(int(row)) for row in rows],
+            sha256=run.sha256[rows],
+            sizes_px=run.sizes_px[rows],
+            deleted_at=state.deleted_at,
+        )
+        table.write(staged / TABLE)
+        TextIndex.build(table).save(staged / TEXT)
+        write_failures(staged / FAILURES, [(bad.id, bad.image, bad.reason) for bad in run.failures])
+        vectors = writing.result()
+        flushing = beside.submit(vectors.flush)
+        previous = _index_to_extend(candidate, transform)
+        index = build_index(vectors, recipe, staged / INDEX, previous=previous, progress=progress)
+        flushing.result()
     opened = VectorIndex.open(staged / INDEX, vectors, index.parameters)
     kept = _confidence_to_keep(candidate, transform, table)
     (kept or calibrate_rows(vectors, table, opened)).save(staged / CONFIDENCE)
-    TextIndex.build(table).save(staged / TEXT)
-    write_failures(staged / FAILURES, [(bad.id, bad.image, bad.reason) for bad in run.failures])
     return _manifest(candidate, table, transform, index, state, str(vectors.dtype))
 
 
@@ -148,20 +155,23 @@ def _write_vectors(path: Path, candidate: Candidate, transform: Transform) -> np
     shape = (len(candidate.rows), candidate.model.dimension)
     dtype = np.float32 if shape[0] * shape[1] * 4 <= FLOAT32_MAX_BYTES else np.float16
     vectors = create_matrix(path, dtype, shape)
-    for start, block in candidate.raw_blocks(since=_copy_known(vectors, candidate, transform)):
+    for start, block in candidate.raw_blocks(since=_copy_known(path, vectors, candidate, transform)):
         vectors[start : start + len(block)] = transform.apply(block)
-    vectors.flush()
     return vectors
 
 
-def _copy_known(vectors: np.memmap[Any, Any], candidate: Candidate, transform: Transform) -> int:
+def _copy_known(path: Path, vectors: np.memmap[Any, Any], candidate: Candidate, transform: Transform) -> int:
     """Copy the rows that are already in the snapshot which is extended; return how many that were."""
     base = candidate.extends
     if base is None or transform is not base.transform or base.vectors.dtype != vectors.dtype:
         return 0
-    for start in range(0, len(base.vectors), BLOCK_ROWS):
-        block = base.vectors[start : start + BLOCK_ROWS]
-        vectors[start : start + len(block)] = block
+    # From file to file: through the mapping, each page of the new one would be a page fault.
+    with (base.path / VECTORS).open("rb", 0) as known, path.open("r+b", 0) as file:
+        known.seek(-base.vectors.nbytes, os.SEEK_END)
+        file.seek(vectors.offset)
+        buffer = memoryview(bytearray(_COPY_BYTES))
+        while size := known.readinto(buffer):
+            file.write(buffer[:size])
     return len(base.vectors)
 
 

@@ -9,6 +9,7 @@ URLs are read as they are, since whoever may index a source may name any file.
 
 import os
 import posixpath
+import re
 import stat
 import threading
 import time
@@ -52,6 +53,10 @@ class Place(Protocol):
         """Return (size in bytes, modification time in ns) of a local file, None where there is none."""
 
 
+# A relative path that nothing has to be taken out of: no empty or dotted part, and no scheme.
+_PLAIN_PATH = re.compile(r"(?:[^/:.][^/:]*/)*[^/:.][^/:]*")
+
+
 def is_url(location: str) -> bool:
     """True for what fsspec opens by its scheme, local files apart."""
     return "://" in location and not location.startswith(_LOCAL_SCHEMES)
@@ -69,11 +74,14 @@ class LocalPlace:
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
+        self._folder = os.path.join(self.root, "")
         self._inside = os.path.join(os.path.realpath(root), "")
         self._urls = UrlReader()
 
     def absolute(self, image: str) -> str:
         """Return the absolute path or URL of an image."""
+        if _PLAIN_PATH.fullmatch(image):  # most are, of which there may be a million
+            return f"{self._folder}{image}"
         return image if is_url(image) else os.path.abspath(os.path.join(self.root, local_path(image)))
 
     def read(self, image: str) -> bytes:
