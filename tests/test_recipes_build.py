@@ -15,6 +15,7 @@ from indexer.errors import InputError, RecipeImpossible
 from indexer.recipes import IndexReport, PreviousIndex, RecipeRequest, VectorIndex, build_index
 from indexer.recipes import choice as choices
 from indexer.recipes.choice import Recipe
+from indexer.recipes.index import BUCKETS
 from indexer.recipes.reduction import leading_directions
 from tests.vectors import clustered
 
@@ -206,6 +207,26 @@ def test_an_index_that_appending_would_spoil_is_made_anew(tmp_path: Path) -> Non
     )
     assert report.how == "built"
     assert any("made anew" in note for note in told.notes)
+
+
+@pytest.mark.parametrize("recipe", ["hnsw", "ivf", "SVD32,HNSW16_SQ8"])
+def test_a_longer_answer_needs_fewer_candidates_a_hit_and_holds_the_recall(
+    recipe: str, tmp_path: Path
+) -> None:
+    report = build_index(VECTORS, RecipeRequest(recipe, 0.9), tmp_path / "index.faiss")
+    widths = report.parameters["widths"]
+    shares = [width / size for width, size in zip(widths, BUCKETS, strict=True)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] >= 1
+    index = VectorIndex.open(tmp_path / "index.faiss", VECTORS, report.parameters)
+    for k in BUCKETS[1:4]:
+        found = index.search(VECTORS[5::50], k)
+        true = index.search(VECTORS[5::50], k, exact=True)
+        assert np.mean(found.scores >= true.scores[:, -1:] - 1e-6) >= 0.88
+    before = {name: value for name, value in report.parameters.items() if name != "widths"}
+    assert (
+        VectorIndex.open(tmp_path / "index.faiss", VECTORS, before).search(VECTORS[:1], 900).rows.size == 900
+    )
 
 
 def test_an_earlier_index_of_other_vectors_is_not_built_upon(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from indexer.recipes.index import VectorIndex
 from indexer.recipes.scoring import FloatMatrix, Vectors, to_float32
 from indexer.recipes.sketch import FILE as SKETCH
 from indexer.recipes.sketch import Sketch, choose_directions, write_sketch
-from indexer.recipes.tuning import Examination, examine, tune
+from indexer.recipes.tuning import WIDE_QUESTIONS, Examination, examine, tune, tune_widths
 
 _BLOCK_NUMBERS = 2**25
 _TRAINING_NUMBERS = 2**26
@@ -147,6 +147,8 @@ def _build(
         parameters = tune(engine, vectors, examination, request.target_recall, sketch)
         if choice.recipe.is_exact:
             parameters["family"] = "flat"
+        questions = examination.queries[:: max(len(examination.queries) // WIDE_QUESTIONS, 1)]
+        parameters["widths"] = tune_widths(engine, vectors, parameters, questions, request.target_recall)
         parameters |= {"learnt_rows": len(vectors), "sketched": len(vectors) if sketch else 0}
         report = _report(path, VectorIndex(engine, vectors, parameters, sketch), choice, examination)
         if report.recall_at_10 >= request.target_recall or not chooser.has_more:

@@ -59,7 +59,7 @@ class VectorIndex:
         self._sketch = sketch
         try:
             self._flat = parameters["family"] == "flat"
-            self._candidates = int(parameters["candidates"])
+            self._widths = [int(width) for width in parameters.get("widths", _widths_of(parameters))]
             self._effort = float(parameters["effort"])
             self._costs = Costs.of(parameters)
         except (KeyError, TypeError, ValueError) as error:
@@ -121,9 +121,9 @@ class VectorIndex:
         return neighbours_of(found, k)
 
     def _candidates_for(self, k: int) -> int:
-        """Return how many rows to score for an answer of k: tuned for the first bucket, more after it."""
-        bucket = next((size for size in BUCKETS if k <= size), len(self._vectors))
-        return self._candidates * bucket // BUCKETS[0]
+        """Return how many rows to score for an answer of k."""
+        fitting = (width for size, width in zip(BUCKETS, self._widths, strict=True) if k <= size)
+        return next(fitting, len(self._vectors))
 
     def _scan(
         self, queries: FloatMatrix, k: int, mask: Mask | None, count: int, ties: Rows | None
@@ -171,6 +171,11 @@ class VectorIndex:
         elif way == "sketch":
             return self._sift(query, candidates, mask, count)
         return np.flatnonzero(mask)
+
+
+def _widths_of(parameters: Mapping[str, Any]) -> list[int]:
+    """Return the candidates of an index whose longer answers were not tuned: in proportion to the first."""
+    return [int(parameters["candidates"]) * size // BUCKETS[0] for size in BUCKETS]
 
 
 def checked_queries(queries: FloatMatrix, dimension: int) -> FloatMatrix:

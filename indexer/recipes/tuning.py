@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ _EQUAL = 1e-6
 _MISSES_USED = 0.7
 _CANDIDATES = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
 _WALK_EFFORTS = (1.0, 2.0, 4.0)
+# How many candidates a hit of a long answer may need.
+_SHARES = (1.25, 1.5, 2.0, 3.0)
+WIDE_QUESTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,39 @@ def tune(
         recall = _share_found(scores, examination.floors[1])
         if recall > best_recall:
             best, best_recall = parameters, recall
-        if recall >= 1.0 - _MISSES_USED * (1.0 - target):
+        if recall >= _least(target):
             break
     if best["effort"] != efforts[0]:
         costs = measure_costs(engine, vectors, examination.queries, best["effort"], sketch)
         best = _parameters(engine, best["candidates"], best["effort"], costs)
     return best
+
+
+def tune_widths(
+    engine: Engine, vectors: Vectors, parameters: dict[str, Any], queries: FloatMatrix, target: float
+) -> list[int]:
+    """Return how many candidates an answer of each of BUCKETS needs: a longer one, fewer for each hit.
+
+    parameters: as tuned for the first. queries: (Q, D), with the target recall asked of each bucket.
+    """
+    widths = [int(parameters["candidates"])]
+    if engine.family == "flat":
+        return [widths[0] * size // BUCKETS[0] for size in BUCKETS]
+    best = search_all(vectors, queries, BUCKETS[-1]).scores
+    for before, size in pairwise(BUCKETS):
+        widest = widths[-1] * size // before
+        narrower = [int(share * size) for share in _SHARES if share * size < widest]
+        for width in narrower if size <= best.shape[1] else []:
+            index = VectorIndex(engine, vectors, parameters | {"widths": [width] * len(BUCKETS)})
+            if _share_found(index.search(queries, size).scores, best[:, size - 1]) >= _least(target):
+                widest = width
+                break
+        widths.append(widest)
+    return widths
+
+
+def _least(target: float) -> float:
+    return 1.0 - _MISSES_USED * (1.0 - target)
 
 
 def _share_found(scores: FloatMatrix, floors: FloatVector) -> float:
