@@ -57,7 +57,7 @@ def _load(index: Path, products: int, seconds: int) -> list[Row]:
         half = _paced(port, products, rate / 2, seconds)
         ask = Client(port)  # the server has closed the other, which did nothing meanwhile
         stages = _stages(ask, products)
-        ten, thousand = (_median_ms(partial(ask.get, _similar(1, limit)), 50) for limit in (10, 1000))
+        ten, thousand = (_median_ms(partial(ask.read, _similar(1, limit)), 50) for limit in (10, 1000))
     with served(index, "--workers", str(WORKERS)) as (_, port):
         Client(port).get(_similar(0, 10))
         several = _wrk(index, port, products, seconds)
@@ -153,13 +153,17 @@ class Client:
 
     def get(self, path: str, method: str = "GET") -> dict[str, Any]:
         """Return the JSON answer."""
+        return json.loads(self.read(path, method))  # type: ignore[no-any-return]
+
+    def read(self, path: str, method: str = "GET") -> bytes:
+        """Return the bytes of the answer."""
         self._connection.request(method, path)
         response = self._connection.getresponse()
         body = response.read()
         self.headers = {name.lower(): value for name, value in response.getheaders()}
         if response.status >= 300:
             raise RuntimeError(f"{method} {path}: {response.status} {body[:200]!r}")
-        return json.loads(body)  # type: ignore[no-any-return]
+        return body
 
 
 def _similar(number: int, limit: int) -> str:
