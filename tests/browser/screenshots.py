@@ -64,6 +64,10 @@ def _asked_to_delete(page: Page) -> None:
     page.locator(".reference [data-delete]").click()
 
 
+def _asked_to_move(page: Page) -> None:
+    page.locator("[data-move]").click()
+
+
 PAGES: dict[str, tuple[str, Prepare]] = {
     "window": ("/", _nothing),
     "search": ("/?q=tenis", _nothing),
@@ -79,6 +83,8 @@ PAGES: dict[str, tuple[str, Prepare]] = {
     "map": ("/map", _with_pictures),
     "map-3d": ("/map?dimensions=3", _with_pictures),
     "status": ("/status", _restored),
+    "quality": ("/quality", _nothing),
+    "move": ("/product/tenis_01", _asked_to_move),
     "embed": ("/embed", _nothing),
 }
 README_SHOWS = (("window", "pt", "light"), ("product", "en", "light"), ("map", "pt", "dark"))
