@@ -42,6 +42,7 @@ class ArrayView:
         self.group_codes = np.array([groups.index(p.group) if p.group else -1 for p in products], np.int32)
         self.n, self.dimension = self.matrix.shape
         self.base = base
+        self.moved: dict[int, str] = {}
         self.confidence: Confidence | None = None
         self.memo: dict[Hashable, Any] = {}
         self.snapshot_memo: dict[Hashable, Any] = {}

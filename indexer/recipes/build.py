@@ -126,6 +126,7 @@ def _append(
     report = _report(path, VectorIndex(Engine(index), vectors, parameters, sketch), choice, examination)
     if report.recall_at_10 < min(request.target_recall, float(old["recall_at_10"])):
         progress.note(f"appending brings the recall to {report.recall_at_10:.3f}: the index is made anew")
+        path.with_name(SKETCH).unlink(missing_ok=True)
         return None
     return replace(report, recipe=str(old["recipe"]), how="appended")
 
