@@ -166,7 +166,7 @@ def _copy_known(path: Path, vectors: np.memmap[Any, Any], candidate: Candidate, 
     if base is None or transform is not base.transform or base.vectors.dtype != vectors.dtype:
         return 0
     # From file to file: through the mapping, each page of the new one would be a page fault.
-    with (base.path / VECTORS).open("rb", 0) as known, path.open("r+b", 0) as file:
+    with (base.path / VECTORS).open("rb", 0) as known, path.open("r+b") as file:
         known.seek(-base.vectors.nbytes, os.SEEK_END)
         file.seek(vectors.offset)
         buffer = memoryview(bytearray(_COPY_BYTES))

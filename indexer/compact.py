@@ -84,7 +84,7 @@ def _compacted(table: Table, state: LiveState) -> Table:
     changed = {product_id for product_id in stamps.keys() | state.deleted_at.keys()
                if stamps.get(product_id) != state.deleted_at.get(product_id)}  # fmt: skip
     deleted_at = {table.row_of(product_id): state.deleted_at.get(product_id) for product_id in changed}
-    moved = {table.row_of(product_id): category for product_id, (_, category) in state.moves.items()}
+    moved = {table.row_of(product_id): move.now for product_id, move in state.moves.items()}
     return table.with_deletions(
         {row: at for row, at in deleted_at.items() if row is not None}
     ).with_categories({row: name for row, name in moved.items() if row is not None})

@@ -10,18 +10,31 @@ from indexer.journal import Change, Journal, Upload
 from indexer.table import Table
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where people put a product: the categories it was moved away from, the first one first, and now."""
+
+    away_from: tuple[str, ...]
+    now: str
+
+    def overrules(self, category: str) -> bool:
+        """Whether the product is moved when its source says this category.
+
+        A source that says what nobody moved it away from has the last word, and so has it on a product that
+        was brought back.
+        """
+        return category in self.away_from and self.now != self.away_from[0]
+
+
 @dataclass(frozen=True)
 class LiveState:
-    """What the journal says up to `sequence`, over what the previous snapshot's table said.
-
-    moves: by id, the category that the product had before anybody moved it, and the one it has now.
-    """
+    """What the journal says up to `sequence`, over what the previous snapshot's table said."""
 
     sequence: int
     deleted_at: dict[str, dt.datetime]
     uploads: dict[str, Upload]
     purged: frozenset[str]
-    moves: dict[str, tuple[str, str]]
+    moves: dict[str, Move]
 
 
 def fold_journal(journal: Journal, previous: Table | None) -> LiveState:
@@ -39,7 +52,7 @@ def fold_changes(changes: Sequence[Change], sequence: int, previous: Table | Non
     deleted_at = {} if previous is None else previous.tombstones()
     uploads: dict[str, Upload] = {}
     purged: set[str] = set()
-    moves: dict[str, tuple[str, str]] = {}
+    moves: dict[str, Move] = {}
     for change in changes:
         if change.kind == "delete":
             deleted_at[change.id] = change.at
@@ -51,11 +64,17 @@ def fold_changes(changes: Sequence[Change], sequence: int, previous: Table | Non
             uploads.pop(change.id, None)
             moves.pop(change.id, None)
         elif change.kind == "move":
-            before, _ = moves.get(change.id, (str(change.details.get("from", "")), ""))
-            moves[change.id] = before, change.category
+            moves[change.id] = _moved_on(moves.get(change.id), change)
         elif change.upload is not None:
             uploads[change.id] = change.upload
             purged.discard(change.id)
             deleted_at.pop(change.id, None)
             moves.pop(change.id, None)
     return LiveState(sequence, deleted_at, uploads, frozenset(purged), moves)
+
+
+def _moved_on(before: Move | None, change: Change) -> Move:
+    """Return a move after one more; where the source has put the product meanwhile, it begins anew."""
+    origin = str(change.details.get("from", ""))
+    known = before.away_from if before is not None and before.now == origin else ()
+    return Move((*known, origin), change.category)

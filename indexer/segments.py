@@ -85,9 +85,15 @@ class Segments:
     @cached_property
     def moved_text(self) -> tuple[Rows, TextIndex]:
         """The rows that were moved, and the words they have now; `texts` has their words of before."""
-        rows = sorted(self.moved)
-        products = [dataclasses.replace(self.product(row), attributes={}) for row in rows]
-        return np.array(rows, np.int64), TextIndex.build(Table.from_products(products))
+        rows = np.array(sorted(self.moved), np.int64)
+        words: list[tuple[str, str, int]] = []
+        for offset, table in self.tables:
+            here = rows[(rows >= offset) & (rows < offset + len(table))]
+            words += zip(*table.columns(("id", "name"), here - offset), here.tolist(), strict=True)
+        products = [
+            Product(product_id, name, self.moved[row], None, "", "", 0, 0) for product_id, name, row in words
+        ]
+        return rows, TextIndex.build(Table.from_products(products))
 
     def row_of(self, product_id: str) -> int | None:
         """Return the row of an id; None for an unknown id."""
@@ -113,24 +119,40 @@ class Segments:
             return self.uploads.products[row - self.base_rows]
         return self.snapshot.table.product(row)
 
-    @cached_property
-    def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted, or moved away."""
-        named = {name for _, table in self.tables for name in table.categories}
-        return tuple(sorted(named.union(self.moved.values())))
+    def stored_category(self, row: int) -> str:
+        """Return the category of a row as its table has it."""
+        if row >= self.base_rows:
+            return self.uploads.products[row - self.base_rows].category
+        table = self.snapshot.table
+        return table.categories[int(table.category_codes[row])]
 
-    @cached_property
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """(C,) names, sorted; also of categories whose products are all deleted."""
+        return self._categorised[0]
+
+    @property
     def category_codes(self) -> Codes:
         """(n,) index of each row's category in `categories`."""
-        number = {name: code for code, name in enumerate(self.categories)}
+        return self._categorised[1]
+
+    @cached_property
+    def _categorised(self) -> tuple[tuple[str, ...], Codes]:
+        names = sorted(
+            {name for _, table in self.tables for name in table.categories} | {*self.moved.values()}
+        )
+        number = {name: code for code, name in enumerate(names)}
         parts = []
         for _, table in self.tables:
             translate = np.array([number[name] for name in table.categories], np.int32)
             parts.append(translate[table.category_codes])
         codes = np.concatenate(parts)
+        if not self.moved:
+            return tuple(names), codes
         for row, name in self.moved.items():
             codes[row] = number[name]
-        return codes
+        used, places = np.unique(codes, return_inverse=True)  # a category that all were moved from is none
+        return tuple(names[code] for code in used), places.astype(np.int32)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ import requests
 
 from indexer.errors import PictureError, SourceError
 from indexer.images import PICTURE_EXTENSIONS
+from indexer.live_state import Move
 from indexer.places import (
     LocalPlace,
     Place,
@@ -66,18 +67,15 @@ class Source:
         unwanted = pc.is_in(self.products["id"], value_set=pa.array(sorted(ids), pa.string()))
         return Source(self.location, self.kind, self.products.filter(pc.invert(unwanted)), self._place)
 
-    def moved(self, moves: Mapping[str, tuple[str, str]]) -> "Source":
-        """Return the source with products in other categories. moves: by id, (from, to).
-
-        A product that the source itself has put elsewhere since stays where the source says.
-        """
+    def moved(self, moves: Mapping[str, Move]) -> "Source":
+        """Return the source with products where people put them. moves: by id."""
         if not moves:
             return self
         names = self.products["category"].to_pylist()
         for row, product_id in enumerate(self.products["id"].to_pylist()):
-            before, now = moves.get(product_id, ("", ""))
-            if names[row] == before:
-                names[row] = now
+            move = moves.get(product_id)
+            if move is not None and move.overrules(names[row]):
+                names[row] = move.now
         moved = copy.copy(self)
         place = self.products.column_names.index("category")
         moved.products = self.products.set_column(place, "category", pa.array(names, pa.string()))

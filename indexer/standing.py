@@ -49,7 +49,10 @@ class Standing:
         return bare.after(changes)
 
     def after(self, changes: Iterable[Change]) -> Standing:
-        """Return what stands after more changes, oldest first. Replaying a change again alters nothing."""
+        """Return what stands after more changes, oldest first.
+
+        Replaying the last of them again, in order, alters nothing.
+        """
         changes = list(changes)
         if not changes:
             return self
@@ -64,8 +67,6 @@ class Standing:
             changed[row] = change.sequence
             if change.kind == "move":
                 moved[row] = change.category
-                if segments.as_stored(row).category == change.category:
-                    del moved[row]
             elif change.kind != "upload":
                 live[row] = change.kind == "restore"
                 tombstones[row] = None if live[row] else change.at
@@ -73,6 +74,7 @@ class Standing:
                 live[row] = True
                 tombstones.pop(row, None)
                 moved.pop(row, None)
+        moved = {row: name for row, name in moved.items() if name != segments.stored_category(row)}
         if moved != segments.moved:
             segments = dataclasses.replace(segments, moved=moved)
         return Standing(segments, max(self.sequence, changes[-1].sequence), live, tombstones, changed)
@@ -89,7 +91,7 @@ class Standing:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted, or moved away."""
+        """(C,) names, sorted; also of categories whose products are all deleted."""
         return self.segments.categories
 
     @property

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from indexer.errors import SnapshotError
 from indexer.progress import Silent
+from indexer.quality.current import current_analysis
 from indexer.quality.findings import KINDS, Finding
 from indexer.quality.kept import Analysis, keep_analysis, read_analysis
 from indexer.standing import Standing
@@ -32,7 +32,7 @@ def page(live: LiveView, view: View, asked: QualityQuery, url: ImageUrl) -> Json
     with stage("quality"):
         analysis = _analysis(live, view)
         dismissed = live.dismissed()
-        standing = [each for each in _standing(view, analysis) if (each.key in dismissed) == asked.dismissed]
+        standing = [each for each in analysis.findings if (each.key in dismissed) == asked.dismissed]
     counts = Counter(each.kind for each in standing)
     matching = [each for each in standing if not asked.kind or each.kind in asked.kind]
     shown = matching if asked.format == "csv" else matching[asked.offset : asked.offset + asked.limit]
@@ -49,7 +49,7 @@ def page(live: LiveView, view: View, asked: QualityQuery, url: ImageUrl) -> Json
 
 def chosen(live: LiveView, view: View, keys: Sequence[str]) -> list[Finding]:
     """Return the findings with these keys. Raises UnknownFinding, NotLookedThrough."""
-    known = {each.key: each for each in _standing(view, _analysis(live, view))}
+    known = {each.key: each for each in _analysis(live, view).findings}
     for key in keys:
         if key not in known:
             raise UnknownFinding(key)
@@ -57,7 +57,8 @@ def chosen(live: LiveView, view: View, keys: Sequence[str]) -> list[Finding]:
 
 
 def _analysis(live: LiveView, view: View) -> Analysis:
-    return view.cached_for_snapshot("quality", lambda: _looked_through(live, view))
+    published = view.cached_for_snapshot("quality", lambda: _looked_through(live, view))
+    return view.cached("quality", lambda: current_analysis(published, view.standing))
 
 
 def _looked_through(live: LiveView, view: View) -> Analysis:
@@ -76,29 +77,6 @@ def _looked_through(live: LiveView, view: View) -> Analysis:
     with contextlib.suppress(SnapshotError):  # a replica's folder may be for reading only
         keep_analysis(live.folder, analysis)
     return analysis
-
-
-def _standing(view: View, analysis: Analysis) -> Iterator[Finding]:
-    """Yield the findings about live products, without those that were deleted since."""
-    for finding in analysis.findings:
-        ids, evidence = _live(view, finding.ids), _live(view, finding.evidence)
-        is_about = bool(ids) and ids[0] == finding.ids[0] and not _is_settled(view, finding)
-        if is_about and not (finding.kind.endswith("duplicate") and not evidence):
-            same = ids == finding.ids and evidence == finding.evidence
-            yield finding if same else dataclasses.replace(finding, ids=ids, evidence=evidence)
-
-
-def _is_settled(view: View, finding: Finding) -> bool:
-    """Whether the product was moved since."""
-    row = view.row_of(finding.ids[0])
-    if finding.kind != "wrong-category" or row is None:
-        return False
-    return bool(view.categories[view.category_codes[row]] != finding.reason["category"])
-
-
-def _live(view: View, ids: Sequence[str]) -> tuple[str, ...]:
-    rows = ((name, view.row_of(name)) for name in ids)
-    return tuple(name for name, row in rows if row is not None and view.live[row])
 
 
 def _answer(view: View, finding: Finding, url: ImageUrl, *, dismissed: bool) -> Json:

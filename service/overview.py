@@ -72,7 +72,6 @@ def _categories(view: View) -> list[Json]:
     return [
         {"name": name, "live": int(live[code]), "deleted": int(dead[code]), "sample": samples[code]}
         for code, name in enumerate(view.categories)
-        if live[code] or dead[code]
     ]
 
 

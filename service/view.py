@@ -56,7 +56,7 @@ class View:
         return cls(Standing.of(snapshot, changes), searcher)
 
     def after(self, changes: Iterable[Change]) -> View:
-        """Return the view after more changes, oldest first. Replaying a change again alters nothing."""
+        """Return the view after more changes, oldest first; see Standing.after."""
         standing = self.standing.after(changes)
         if standing is self.standing:
             return self
@@ -116,7 +116,7 @@ class View:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted, or moved away."""
+        """(C,) names, sorted; also of categories whose products are all deleted."""
         return self.standing.categories
 
     @property

@@ -118,14 +118,14 @@ class Writer:
     def undo(self, by: Caller, show: Callable[[list[Change]], Json]) -> Json:
         """Take back the newest batch that still stands. Raises NothingToUndo."""
 
-        def work(_: View, journal: Journal) -> Json:
+        def work(view: View, journal: Journal) -> Json:
             changes = journal.last_undoable()
             if not changes:
                 raise NothingToUndo
             ids = [change.id for change in changes]
             undoes = [change.sequence for change in changes]
             opposite = _OPPOSITE[changes[0].kind]
-            details = [_taking_back(change) for change in changes]
+            details = [_taking_back(view, change) for change in changes]
             journal.append(opposite, ids, actor=by.actor, request=by.request, undoes=undoes, details=details)
             return show([dataclasses.replace(change, undone=True) for change in changes])
 
@@ -186,11 +186,17 @@ def _live_row(view: View, product_id: str) -> int:
     return row
 
 
-def _taking_back(change: Change) -> Mapping[str, Any]:
-    """Return the details of the change that takes another back."""
-    if change.kind != "move":
+def _taking_back(view: View, change: Change) -> Mapping[str, Any]:
+    """Return the details of the change that takes another back.
+
+    A product that is not where it was moved to, since its source has put it elsewhere, stays where it is.
+    """
+    row = view.row_of(change.id)
+    if change.kind != "move" or row is None:
         return change.details
-    return {"category": change.details.get("from", ""), "from": change.category}
+    here = view.product(row).category
+    is_there = "from" in change.details and here == change.category
+    return {"category": change.details["from"] if is_there else here, "from": here}
 
 
 def _append(journal: Journal, kind: Kind, ids: Sequence[str], by: Caller) -> list[Change]:

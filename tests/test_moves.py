@@ -38,6 +38,8 @@ ASKED: list[Callable[[Catalogue], Any]] = [
     lambda each: each.matrix(linkage="mean"),
     lambda each: each.pairs(a="chapéu", b="tênis"),
     lambda each: each.projection(category=["chapéu", "tênis", ""], fit="selection"),
+    lambda each: each.projection(limit=4),
+    lambda each: each.status()["categories"],
 ]
 
 
@@ -174,4 +176,18 @@ def test_builds_keep_a_move_until_the_source_says_otherwise(tmp_path: Path) -> N
     wanted = {"a": "glasses", "b": "mugs", "c": "hats", "new": "cups"}
     assert build("mugs") == wanted
     assert build("mugs") == wanted
-    assert build("hats") == wanted | {"a": "hats"}
+    wanted["a"] = "hats"
+    assert build("hats") == wanted
+    with Catalogue.open(tmp_path / "index") as catalogue:
+        catalogue.undo()  # of a → glasses, which the source has overruled
+        assert catalogue.product("a")["category"] == "hats"
+        catalogue.move("a", "caps")
+        catalogue.move("b", "hats")
+        catalogue.move("b", "mugs")
+    wanted["a"] = "caps"
+    assert build("hats") == wanted
+    assert build("caps") == wanted
+    with Catalogue.open(tmp_path / "index") as catalogue:
+        catalogue.move("a", "berets")
+    wanted["a"] = "berets"
+    assert build("caps") == wanted

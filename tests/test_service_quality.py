@@ -12,6 +12,7 @@ import pytest
 
 from indexer.progress import Silent
 from indexer.quality.findings import KINDS
+from indexer.report import write_report
 from service import Catalogue, ServiceConfig, create_app
 from service import findings as quality
 from service.api.schemas import QualityShape
@@ -68,6 +69,25 @@ def test_a_deleted_copy_is_settled_and_comes_back_with_undo(web: Client) -> None
     assert [each["kind"] for each in listed(web)] == ["tiny"]
 
 
+def test_findings_follow_what_was_moved_since(web: Client, shop: Catalogue) -> None:
+    def small() -> dict[str, list[str]]:
+        return {each["reason"]["category"]: each["ids"] for each in listed(web, "?kind=small-category")}
+
+    shop.move("q-same", "c1")
+    assert listed(web, "?kind=exact-duplicate")[0]["reason"]["same_category"] is True
+    assert web.get(API).json["missing"] == ["too-few-of-a-category", "changed-since"]
+    for language in ("pt", "en"):
+        page = web.get("/quality?kind=exact-duplicate", headers={"Accept-Language": language})
+        assert page.status_code == 200
+        assert "q-same" in page.text
+    assert small() == {}
+    report = write_report(shop.live.folder, shop.live.folder.root / "report.html", Silent())
+    assert report.missing == ["too-few-of-a-category", "changed-since"]
+    shop.undo()
+    assert listed(web, "?kind=exact-duplicate")[0]["reason"]["same_category"] is False
+    assert "changed-since" not in web.get(API).json["missing"]
+
+
 def test_a_dismissed_finding_waits_no_more_until_undo(web: Client, shop: Catalogue) -> None:
     tag = web.get(API).headers["ETag"]
     copy, tiny = listed(web)
@@ -120,7 +140,5 @@ def test_a_large_catalogue_is_not_looked_through_while_somebody_waits(
     assert_problem(web.get(API), 503, "not-looked-through")
     with pytest.raises(NotLookedThrough, match="vitrine-indexer report"):
         shop.quality()
-    from indexer.report import write_report
-
     write_report(shop.live.folder, shop.live.folder.root / "report.html", Silent())
     assert len(listed(web)) == 2

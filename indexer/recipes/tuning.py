@@ -123,7 +123,7 @@ def tune_widths(
             if _share_found(index.search(queries, size).scores, best[:, size - 1]) >= _least(target):
                 widest = width
                 break
-        widths.append(widest)
+        widths.append(max(widest, widths[-1]))
     return widths
 
 

@@ -24,6 +24,7 @@ from indexer.evaluation.subject import Pictures
 from indexer.images import thumbnail
 from indexer.progress import Progress
 from indexer.quality.analysis import analyse
+from indexer.quality.current import current_analysis
 from indexer.quality.findings import KINDS, Finding
 from indexer.quality.kept import Analysis, keep_analysis
 from indexer.report.texts import TEXTS
@@ -68,8 +69,9 @@ def write_report(folder: IndexFolder, output: Path, progress: Progress) -> Repor
     """
     check_html(output)
     standing = read_standing(folder)
-    analysis = analyse(folder, standing, progress)
-    keep_analysis(folder, analysis)
+    published = analyse(folder, Standing.of(standing.snapshot), progress)
+    keep_analysis(folder, published)
+    analysis = current_analysis(published, standing)
     size = write_page(output, _data(folder, standing, analysis, progress))
     return ReportAnswer(
         str(output), analysis.state, analysis.products, analysis.counts, list(analysis.missing), size

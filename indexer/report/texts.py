@@ -67,6 +67,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "procuradas.",
         "missing:no-cached-vectors": "Os vetores originais não estão mais no cache: foram usados os do índice, que "
         "favorecem a categoria dada.",
+        "missing:changed-since": "Houve produtos adicionados ou movidos depois da última construção do índice: serão vistos "
+        "na próxima.",
         "missing:pictures-gone": "Algumas fotos não puderam ser lidas: desfoque, vazio e cópias não foram vistos nelas.",
         "in": "entraram",
         "out": "saíram",
@@ -144,6 +146,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "for.",
         "missing:no-cached-vectors": "The model's own vectors are not in the cache any more: those of the index were used, "
         "which favour the category given.",
+        "missing:changed-since": "Products were added or moved after the last build: they are looked at in the next one.",
         "missing:pictures-gone": "Some pictures could not be read: blur, blanks and copies were not seen in them.",
         "in": "came in",
         "out": "left",

@@ -74,7 +74,8 @@ def why(finding: Json) -> str:
 def _said(value: Any) -> str:
     if isinstance(value, float):
         return number(value, 2)
-    return number(value) if isinstance(value, int) else str(value) or _("no category")
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return number(value) if is_number else str(value) or _("no category")
 
 
 def _names() -> dict[str, str]:
@@ -124,6 +125,9 @@ def _missing() -> dict[str, str]:
         "no-cached-vectors": _(
             "The model’s own vectors are not in the cache any more: those of the index were used, which "
             "favour the category given."
+        ),
+        "changed-since": _(
+            "Products were added or moved after the last build: they are looked at in the next one."
         ),
         "pictures-gone": _("Some pictures could not be read: blur, blanks and copies were not seen in them."),
     }

@@ -98,9 +98,10 @@ def _mended_sums(view: View) -> CategorySums:
     base = view.cached_for_snapshot(
         "category sums", lambda: _sums(view, ~table.deleted, table.category_codes, len(table.categories))
     )
-    place = np.array([view.categories.index(name) for name in table.categories], np.int32)
+    known = {name: code for code, name in enumerate(view.categories)}
+    place = np.array([known.get(name, -1) for name in table.categories], np.int32)
     sums = np.zeros((len(view.categories), view.dimension))
-    sums[place] = base.sums
+    sums[place[place >= 0]] = base.sums[place >= 0]
     now = np.where(view.live, view.category_codes, -1)
     was = np.full(view.n, -1, now.dtype)
     was[: len(table)] = np.where(table.deleted, -1, place[table.category_codes])

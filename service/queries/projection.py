@@ -95,7 +95,7 @@ def _shown(view: View, categories: Sequence[str]) -> Mask:
 def _sample(view: View, shown: Mask, limit: int) -> Rows:
     """Return the rows to show; the order to pick them in is found once for the rows of a snapshot."""
     table = view.tables[0][1]
-    if view.n > len(table):
+    if view.n > len(table) or view.moved:
         return sample_rows(view.category_codes, shown, limit)
     order = view.cached_for_snapshot("sampling order", lambda: sampling_order(table.category_codes))
     return sample_rows(view.category_codes, shown, limit, order)
@@ -127,10 +127,10 @@ def _fit_live(view: View) -> _Fitted:
         places = np.concatenate([places, base.components.points(added)])
     if not changed:
         return _Fitted(base.components, places)
-    return _moved(view, base.components, places, was)
+    return _recentred(view, base.components, places, was)
 
 
-def _moved(view: View, base: Components, places: FloatMatrix, was: Mask) -> _Fitted:
+def _recentred(view: View, base: Components, places: FloatMatrix, was: Mask) -> _Fitted:
     """Return the same axes with the mean and variances of what is live now. places: (n, P). was: (n,)."""
     live = places[view.live].astype(np.float64)
     total, squares = base.mean * base.count, (base.total + float(base.mean @ base.mean)) * base.count
