@@ -192,7 +192,7 @@ def _manifest(
         products=len(table),
         deleted=int(table.deleted.sum()),
         failed=len(run.failures),
-        categories=len(table.categories),
+        categories=sum(map(bool, table.categories)),
         model=candidate.model,
         dimension=candidate.model.dimension,
         vector_dtype=vector_dtype,

@@ -67,7 +67,7 @@ def compact(folder: IndexFolder, *, keep: int) -> CompactReport:
                 kind="compact",
                 parent=live.name,
                 deleted=int(table.deleted.sum()),
-                categories=len(table.categories),
+                categories=sum(map(bool, table.categories)),
                 journal_sequence=sequence,
                 uploads_sequence=live.manifest.uploads_sequence if waiting else sequence,
             )

@@ -130,7 +130,8 @@ def _refuse_leaving(images: pa.Array, origin: Origin) -> None:
 
 
 def _check_ids(ids: pa.Array, origin: Origin) -> None:
-    plain = pc.fill_null(pc.match_substring_regex(ids, _PLAIN_ID), False)
+    dots = pc.is_in(ids, value_set=pa.array([".", ".."]))
+    plain = pc.and_not(pc.fill_null(pc.match_substring_regex(ids, _PLAIN_ID), False), dots)
     for row in _rows(pc.invert(plain)):
         text = ids[row].as_py()
         problem = "there is no id" if text is None else id_problem(text)

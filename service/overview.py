@@ -27,7 +27,7 @@ def status(live: LiveView) -> Json:
         "live": alive,
         "deleted": view.n - alive,
         "uploaded": view.n - len(view.snapshot.table),
-        "categories": len(view.categories),
+        "categories": sum(map(bool, view.categories)),
         "model": manifest.model.name,
         "dimension": view.dimension,
         "transform": manifest.transform.get("name"),

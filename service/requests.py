@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from indexer.errors import QueryError
 from indexer.quality.findings import KINDS
@@ -36,6 +37,17 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+# What pydantic says of its own types, as people say it who know none of them.
+_WORDS = {
+    "int_parsing": "not a whole number",
+    "float_parsing": "not a number",
+    "too_short": "at least {min_length}, not {actual_length}",
+    "too_long": "at most {max_length}, not {actual_length}",
+    "string_pattern_mismatch": "not of the form {pattern}",
+    "dict_type": "not an object",
+}
+
+
 def parsed(model: type[Model], given: Mapping[str, Any], *, is_text: bool = True) -> Model:
     """Return `given` as a model. Raises QueryError, malformed or impossible, naming the first wrong field.
 
@@ -45,13 +57,14 @@ def parsed(model: type[Model], given: Mapping[str, Any], *, is_text: bool = True
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors(include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else None
         if first["type"] == "extra_forbidden":
             message = f"{field!r} is not known here; there are: {', '.join(model.model_fields) or 'none'}"
         else:
-            said = str(first["msg"]).removeprefix("Value error, ")
-            message = f"{field}: {said[:1].lower()}{said[1:]}"
+            said = _WORDS.get(first["type"], str(first["msg"]).removeprefix("Value error, "))
+            said = said.format(**first.get("ctx", {})) if first["type"] in _WORDS else said
+            message = f"{'.'.join(map(str, first['loc']))}: {said[:1].lower()}{said[1:]}"
         raise QueryError(message, field=field, malformed=first["type"] not in _IMPOSSIBLE) from None
 
 
@@ -85,7 +98,7 @@ def _as_object(value: Any) -> Any:
         try:
             return json.loads(value) if value.strip() else {}
         except ValueError:
-            raise ValueError("is not a JSON object") from None
+            raise PydanticCustomError("json_invalid", "not a JSON object") from None
     return value
 
 
@@ -121,8 +134,8 @@ class MatrixQuery(Request):
 class PairsQuery(Request):
     """Two categories to compare product by product."""
 
-    a: str = Field(min_length=1, description="a category")
-    b: str = Field(min_length=1, description="another category")
+    a: str = Field(description="a category; empty for products without one")
+    b: str = Field(description="another category")
     limit: int = Field(10, ge=1, le=100, description="how many pairs to return")
 
 
@@ -195,7 +208,7 @@ class ProductForm(Request):
     """The fields of an upload, its picture apart."""
 
     name: str = Field(min_length=1, description="the product's name")
-    category: str = Field(min_length=1, description="its category, known or new")
+    category: str = Field("", description="its category, known or new; empty for none")
     id: str | None = Field(None, description="its id; made from the name by default")
     group: str | None = Field(None, description="ties pictures of one item")
     attributes: Annotated[dict[str, Any], BeforeValidator(_as_object)] = Field(

@@ -38,7 +38,7 @@ class NewProduct:
             raise QueryError(problem, field="id")
         return NewProduct(
             name=_text("name", self.name),
-            category=_text("category", self.category),
+            category=checked_category(self.category),
             id=self.id,
             group=_text("group", self.group) if self.group else None,
             attributes=_checked_attributes(self.attributes, view),

@@ -103,6 +103,21 @@ def test_a_recommendation_that_a_rule_moved_says_so(small_index: Path) -> None:
     assert "“&lt;b&gt;Natal&lt;/b&gt;”" in page
 
 
+def test_products_without_a_category_are_named_and_can_be_asked_for(catalogue: Catalogue) -> None:
+    catalogue.move(["p00", "p01"], "")
+    web = client_of(create_app(catalogue, ServiceConfig()))
+    shop = web.get("/", headers=PORTUGUESE).text
+    assert re.search(r'href="/\?category="[^>]*>sem categoria <span class="count">2<', shop)
+    chosen = web.get("/grid?category=").text
+    assert set(re.findall(r'class="card" data-product="(\w+)"', chosen)) == {"p00", "p01"}
+    for path in ("/map", "/compare?a=p00&b=p02", "/categories", "/product/p00"):
+        assert "sem categoria" in web.get(path, headers=PORTUGUESE).text, path
+    assert "p01" in web.get("/categories/pairs?a=&b=").text
+    assert web.get("/api/v1/categories/matrix/pairs?a=&b=bolsa").json["pairs"][0]["a"]["category"] == ""
+    assert web.get("/map/points?category=&fit=selection").status_code == 200
+    assert web.get("/api/v1/status").json["categories"] == 3
+
+
 def test_unknown_and_deleted_products_have_pages_of_their_own(client: Client) -> None:
     unknown = client.get("/product/nobody", headers=ENGLISH)
     assert unknown.status_code == 404

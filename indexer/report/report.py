@@ -145,7 +145,9 @@ def about(standing: Standing) -> Json:
         "state": standing.tag,
         "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "productCount": len(standing.live_rows),
-        "categoryCount": len(np.unique(standing.category_codes[standing.live_rows])),
+        "categoryCount": sum(
+            bool(standing.categories[code]) for code in np.unique(standing.category_codes[standing.live_rows])
+        ),
     }
 
 

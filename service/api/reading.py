@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, get_origin
 
@@ -26,7 +25,7 @@ def read_query(request: Request, model: type[BaseModel] | None) -> dict[str, Any
     """Return the query string's values; one that is empty counts as not given. Raises QueryError."""
     if not request.query_string:
         return {}
-    return _values(request.args, list_fields(model) if model else frozenset())
+    return _values(request.args, model)
 
 
 def read_json(request: Request) -> dict[str, Any]:
@@ -60,14 +59,17 @@ def read_form(request: Request, model: type[BaseModel]) -> tuple[dict[str, Any],
     files = request.files.getlist("image")
     if len(files) != 1 or set(request.files) != {"image"}:
         raise QueryError("give one file, in the field `image`", field="image", malformed=True)
-    values = _values(request.form, list_fields(model))
+    values = _values(request.form, model)
     return values, files[0].read()
 
 
-def _values(given: MultiDict[str, str], lists: Iterable[str]) -> dict[str, Any]:
+def _values(given: MultiDict[str, str], model: type[BaseModel] | None) -> dict[str, Any]:
+    """Return each value that was given; an empty one only where something has to be."""
+    lists = list_fields(model) if model else frozenset[str]()
+    required = {name for name, each in model.model_fields.items() if each.is_required()} if model else set()
     values: dict[str, Any] = {}
     for name, found in given.lists():
-        texts = [text for text in found if text]
+        texts = [text for text in found if text or name in required]
         if name in lists:
             values[name] = texts
         elif len(texts) > 1:

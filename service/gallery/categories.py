@@ -132,7 +132,7 @@ def arrange(values: np.ndarray[Any, Any], counts: np.ndarray[Any, Any], order: O
 
 
 def _pairs(visit: Visit) -> Json:
-    a, b = request.args.get("a", ""), request.args.get("b", "")
-    if not (a and b):
+    a, b = request.args.get("a"), request.args.get("b")
+    if a is None or b is None:
         return {"a": a, "b": b, "pairs": None}
     return {"a": a, "b": b, "pairs": visit.catalogue.pairs(a=a, b=b, limit=PAIRS)["pairs"]}

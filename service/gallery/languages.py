@@ -78,6 +78,11 @@ def percent(share: float, digits: int = 0) -> str:
     return format_percent(share, format=pattern, locale=_locale())
 
 
+def named(category: str) -> str:
+    """Return the name of a category for people, who are told where there is none."""
+    return category or gettext("no category")
+
+
 def plain(value: object, attribute: str = "") -> str:
     """Return the value of an attribute as people write it."""
     if isinstance(value, bool):

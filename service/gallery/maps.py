@@ -40,7 +40,7 @@ def products_map(visit: Visit) -> str:
 def points(visit: Visit) -> Response:
     """Return the points of the categories asked for, as `encode_points` writes them."""
     view = visit.catalogue.view()
-    chosen = tuple(name for name in request.args.getlist("category") if name)
+    chosen = tuple(request.args.getlist("category"))
     tag = f'W/"{view.tag}"'
     if is_known(request, tag):
         return not_modified(tag)

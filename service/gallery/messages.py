@@ -41,6 +41,7 @@ def script_messages() -> dict[str, str]:
         "points": _("{count} products"),
         "sampled": _("{count} of {total} products, the same share of each category"),
         "axis": _("Component {number} ({share} of the variance)"),
+        "noCategory": _("no category"),
         "noWebgl": _(
             "This browser cannot draw the map (no WebGL). The categories lead to the same products."
         ),

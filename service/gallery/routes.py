@@ -143,6 +143,7 @@ def _context(service: Service) -> dict[str, Any]:
         "moment": languages.moment,
         "ago": languages.ago,
         "plain": languages.plain,
+        "named": languages.named,
         "likeness": likeness,
         "language": code,
         "languages": languages.LANGUAGES,

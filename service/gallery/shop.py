@@ -42,7 +42,7 @@ def grid(visit: Visit) -> str:
 
 def _found(visit: Visit) -> Json:
     words = request.args.get("q", "").strip()[:300]
-    chosen = [name for name in request.args.getlist("category") if name]
+    chosen = request.args.getlist("category")
     offset = max(0, request.args.get("offset", 0, int))
     if words or chosen:
         answer = visit.catalogue.products(q=words, category=chosen, offset=offset, limit=WINDOW_PAGE)

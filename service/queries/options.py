@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from indexer.errors import QueryError
 
@@ -25,7 +26,7 @@ def _as_object(value: Any) -> Any:
         try:
             return json.loads(value)
         except ValueError:
-            raise ValueError("is not a JSON object") from None
+            raise PydanticCustomError("json_invalid", "not a JSON object") from None
     return value
 
 

@@ -23,7 +23,7 @@ export async function begin() {
   form.addEventListener("submit", (event) => event.preventDefault());
   await plotlyHere();
   await draw();
-  place.on("plotly_click", ({ points: [cell] }) => showPairs(cell.y, cell.x));
+  place.on("plotly_click", ({ points: [cell] }) => showPairs(heatmap.categories[cell.y], heatmap.categories[cell.x]));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   addEventListener("resize", () => Plotly.Plots.resize(place));
   document.getElementById("heat-png").addEventListener("click", download);
@@ -42,11 +42,12 @@ async function draw() {
   const [low, high] = [Math.min(...cells), Math.max(...cells)];
   const size = names.length > 40 ? 16 : Math.max(18, Math.min(36, Math.round(720 / names.length)));
   const font = { family: style.getPropertyValue("--sans"), size: names.length > 30 ? 10.5 : 12.5, color: colour("ink") };
-  const axis = { tickmode: "array", tickvals: names, ticktext: names.map(short), automargin: true, ticks: "", showgrid: false, fixedrange: true, tickfont: font };
+  const places = names.map((_name, i) => i), shown = names.map((name) => asText(name || say("noCategory")));
+  const axis = { tickmode: "array", tickvals: places, ticktext: names.map((name) => asText(short(name || say("noCategory")))), automargin: true, ticks: "", showgrid: false, fixedrange: true, tickfont: font };
   const trace = {
-    type: "heatmap", x: names, y: names, z: heatmap.matrix, zmin: low, zmax: high, xgap: 1, ygap: 1,
+    type: "heatmap", x: places, y: places, z: heatmap.matrix, zmin: low, zmax: high, xgap: 1, ygap: 1,
     colorscale: [[0, colour("heat-0")], [0.35, colour("heat-1")], [0.7, colour("heat-2")], [1, colour("heat-3")]],
-    text: heatmap.matrix.map((row, i) => row.map((value, j) => say("pairsOf", { a: names[i], b: names[j], value: value === null ? "—" : decimals.format(value) }))),
+    text: heatmap.matrix.map((row, i) => row.map((value, j) => say("pairsOf", { a: shown[i], b: shown[j], value: value === null ? "—" : decimals.format(value) }))),
     hovertemplate: "%{text}<extra></extra>",
     showscale: place.clientWidth > 480, colorbar: { thickness: 10, outlinewidth: 0, len: 0.6, tickfont: font, x: 1.01 },
   };
@@ -60,6 +61,9 @@ async function draw() {
   await Plotly.react(place, [trace], layout, { displayModeBar: false, responsive: true });
   place.removeAttribute("aria-busy");
 }
+
+/** Write a name so that Plotly, which knows some of HTML, shows it as it is. */
+const asText = (name) => name.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 /** Shorten a long name for an axis; the whole one is in the hover and the table. */
 const short = (name) => (name.length > 22 ? `${name.slice(0, 21)}…` : name);

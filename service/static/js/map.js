@@ -158,7 +158,8 @@ function placeAxes() {
 function paintLegend() {
   legend.forEach((item, index) => {
     item.querySelector(".swatch").style.backgroundColor = `rgb(${colourOf(index, dark.matches).join(" ")})`;
-    item.querySelector("[data-plain]")?.replaceWith(item.dataset.category);
+    const link = item.querySelector("[data-plain]");
+    link?.replaceWith(link.textContent);
   });
 }
 
@@ -181,7 +182,7 @@ async function point(found, isTouch = false) {
   const title = make("strong", {}, id);
   card.classList.toggle("touch", isTouch);
   card.replaceChildren(make("a", { href: address(id), tabIndex: -1 },
-    make("img", { src: `${prefix}/api/v1/products/${encodeURIComponent(id)}/image?size=256`, alt: "" }), title, make("span", { className: "muted" }, category)));
+    make("img", { src: `${prefix}/api/v1/products/${encodeURIComponent(id)}/image?size=256`, alt: "" }), title, make("span", { className: "muted" }, category || say("noCategory"))));
   const [x, y] = [stage.xs[found], stage.ys[found]];
   card.style.left = `${Math.max(8, Math.min(stage.camera.width - 188, x > stage.camera.width / 2 ? x - 210 : x + 30))}px`;
   card.style.top = `${Math.max(8, Math.min(stage.camera.height - 250, y - 110))}px`;
