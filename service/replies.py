@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
-from flask import Request, Response, g
+from flask import Request, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response as BaseResponse
@@ -107,7 +107,10 @@ def _framework_problem(error: HTTPException) -> BaseResponse:
     status = error.code or 500
     name = HTTP_STATUS_CODES.get(status, "error")
     kind = _KINDS.get(status, name.lower().replace(" ", "-"))
-    found = problem(status, kind, _TITLES.get(status, name), error.description or name)
+    detail = error.description or name
+    if status == 413 and request.max_content_length:
+        detail = f"a request has at most {request.max_content_length / 2**20:g} MiB here"
+    found = problem(status, kind, _TITLES.get(status, name), detail)
     response = _problem_response(found)
     for header, value in error.get_headers():
         if header not in ("Content-Type", "Content-Length"):

@@ -175,7 +175,7 @@ def _server(config: ServiceConfig, port: int) -> Any:
         backpressure=max(config.threads * 32, 256),
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_TIMEOUT_MS),
         websockets=False,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         log_dictconfig=_granian_log(config.log_format),
         respawn_failed_workers=True,
         respawn_interval=0.1,

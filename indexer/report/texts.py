@@ -11,9 +11,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "short:drift": "mudanças",
         "title:quality": "O que pode estar errado no catálogo",
         "title:drift": "O que mudou no catálogo",
-        "lead:quality": "{products} produtos em {categories} categorias, olhados pela aparência. Cada achado traz a "
+        "lead:quality": "Produtos: {products}. Categorias: {categories}. Olhados pela aparência. Cada achado traz a "
         "prova ao lado; os mais certos vêm primeiro. Quem decide é você.",
-        "lead:drift": "De {from} a {state}: {products} produtos em {categories} categorias.",
+        "lead:drift": "De {from} a {state}. Produtos: {products}. Categorias: {categories}.",
         "noCategory": "sem categoria",
         "noPicture": "sem foto",
         "andMore": "e mais {count}",
@@ -61,7 +61,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "why:hub": "Está em {lists} listas de 10, {share} do catálogo.",
         "why:outlier": "O mais parecido tem só {nearest} de cosseno, {sigmas} desvios abaixo do comum.",
         "why:orphan": "O mais parecido tem {nearest} de cosseno.",
-        "why:small-category": "{category} tem {products} produtos.",
+        "why:small-category": "Produtos em {category}: {products}.",
         "missing:no-categories": "Nenhum produto tem categoria: categorias erradas ou pequenas não puderam ser procuradas.",
         "missing:too-few-of-a-category": "Menos de duas categorias têm 10 produtos: categorias erradas não puderam ser "
         "procuradas.",
@@ -90,9 +90,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "short:drift": "changes",
         "title:quality": "What may be wrong in the catalogue",
         "title:drift": "What changed in the catalogue",
-        "lead:quality": "{products} products in {categories} categories, judged by their looks. Each finding has its "
+        "lead:quality": "Products: {products}. Categories: {categories}. Judged by their looks. Each finding has its "
         "evidence beside it; the surest come first. You decide.",
-        "lead:drift": "From {from} to {state}: {products} products in {categories} categories.",
+        "lead:drift": "From {from} to {state}. Products: {products}. Categories: {categories}.",
         "noCategory": "no category",
         "noPicture": "no picture",
         "andMore": "and {count} more",
@@ -140,7 +140,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "why:hub": "It is in {lists} top 10s, {share} of the catalogue.",
         "why:outlier": "The most alike has a cosine of only {nearest}, {sigmas} deviations below the usual.",
         "why:orphan": "The most alike has a cosine of {nearest}.",
-        "why:small-category": "{category} has {products} products.",
+        "why:small-category": "Products in {category}: {products}.",
         "missing:no-categories": "No product has a category: wrong and small categories could not be looked for.",
         "missing:too-few-of-a-category": "Fewer than two categories have 10 products: wrong categories could not be looked "
         "for.",

@@ -67,7 +67,7 @@ def why(finding: Json) -> str:
         "hub": _("It is in %(lists)s top 10s."),
         "outlier": _("The most alike has a cosine of only %(nearest)s."),
         "orphan": _("The most alike has a cosine of %(nearest)s."),
-        "small-category": _("%(category)s has %(products)s products."),
+        "small-category": _("Products in %(category)s: %(products)s."),
     }[kind] % said
 
 
