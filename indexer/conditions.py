@@ -2,7 +2,8 @@
 of pyarrow.
 
 A null satisfies only `exists: false`. Numbers compare with numbers, text with text, booleans with booleans;
-times and dates with ISO 8601 text.
+times and dates with ISO 8601 text. A list satisfies what one of its values does; `ne` and `not_in`, what all of
+them do.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "gte": pc.greater_equal,
 }
 _LISTS = ("in", "not_in")
+_OPPOSITES = {"ne": "eq", "not_in": "in"}
 OPERATORS = (*_COMPARE, *_LISTS, "exists")
 
 
@@ -41,6 +43,8 @@ def rows_matching(column: pa.Array, attribute: str, operator: str, value: Any) -
         if not isinstance(value, bool):
             raise _error(attribute, "exists takes true or false")
         return _mask(column.is_valid() if value else column.is_null())
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return _in_lists(column, attribute, operator, value)
     if operator in _LISTS:
         if not isinstance(value, (list, tuple)):
             raise _error(attribute, f"{operator} takes a list")
@@ -50,6 +54,14 @@ def rows_matching(column: pa.Array, attribute: str, operator: str, value: Any) -
     if operator not in ("eq", "ne") and pa.types.is_boolean(column.type):
         raise _error(attribute, f"true and false have no order, so {operator} does not apply")
     return _mask(_COMPARE[operator](*_comparable(column, _checked(column.type, attribute, value))))
+
+
+def _in_lists(column: pa.Array, attribute: str, operator: str, value: Any) -> Mask:
+    opposite = _OPPOSITES.get(operator)
+    found = np.zeros(len(column), bool)
+    matching = rows_matching(column.flatten(), attribute, opposite or operator, value)
+    found[pc.list_parent_indices(column).to_numpy()[matching]] = True
+    return ~found & _mask(column.is_valid()) if opposite else found
 
 
 def _listed(column: pa.Array, attribute: str, operator: str, values: Any) -> Mask:

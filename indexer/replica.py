@@ -26,6 +26,7 @@ from indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing, Vitr
 from indexer.manifest import NAME, FileRecord, Manifest
 from indexer.places import clients_as_os_errors
 from indexer.progress import Progress
+from indexer.rules import parse_rules
 from indexer.snapshot import IndexFolder, open_snapshot
 from indexer.whole_file import whole_file
 
@@ -154,9 +155,11 @@ def push(folder: IndexFolder, place: Place, progress: Progress, *, keep: int = K
     """Copy the live snapshot and the rules to a place and make it current there; older ones beyond `keep` go.
 
     The manifest goes after the files and `current` after the manifest, so that a push that is cut off
-    changes nothing for those who pull. Raises SnapshotError.
+    changes nothing for those who pull. Raises SnapshotError, RulesError.
     """
     started = time.monotonic()
+    rules = _rules_of(folder)
+    parse_rules(rules)
     name = folder.current()
     path, files, size = folder.path_of(name), 0, 0
     if not place.has("snapshots", name, NAME):
@@ -168,7 +171,7 @@ def push(folder: IndexFolder, place: Place, progress: Progress, *, keep: int = K
             progress.advance(1)
         place.upload(path / NAME, "snapshots", name, NAME)
         progress.done()
-    if (rules := _rules_of(folder)) != (place.rules() or b""):
+    if rules != (place.rules() or b""):
         place.write_rules(rules)
     if place.current() != name:
         place.make_current(name)
@@ -183,7 +186,7 @@ def pull(place: Place, folder: IndexFolder, progress: Progress, *, keep: int = K
 
     Every file is checked against the manifest while it comes, and the whole is opened as a reader would
     before it is renamed into place: a pull that is cut off changes nothing. Files that an older snapshot has,
-    too, are linked. Raises SnapshotMissing, SnapshotCorrupt, SnapshotError.
+    too, are linked. Raises SnapshotMissing, SnapshotCorrupt, SnapshotError, RulesError.
     """
     started = time.monotonic()
     name = place.current()
@@ -202,6 +205,7 @@ def pull(place: Place, folder: IndexFolder, progress: Progress, *, keep: int = K
                 shutil.rmtree(staged, ignore_errors=True)
         rules = place.rules()
         if rules is not None and rules != _rules_of(folder):
+            parse_rules(rules)
             with whole_file(folder.layout.rules) as file:
                 file.write(rules)
         if folder.current_or_none() != name:

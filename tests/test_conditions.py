@@ -107,6 +107,21 @@ def test_times_are_compared_as_moments() -> None:
     assert rows(table(t=[dt.time(9), dt.time(18)]), {"t": {"lt": "12:00"}}) == [0]
 
 
+def test_a_list_satisfies_what_one_of_its_values_does() -> None:
+    view = table(
+        tags=[["red", "wool"], ["blue"], [], None, ["wool", None]], sizes=[[36, 38], [40], [], None, [41]]
+    )
+    assert rows(view, {"tags": "wool"}) == [0, 4]
+    assert rows(view, {"tags": ["red", "blue"]}) == [0, 1]
+    assert rows(view, {"tags": {"ne": "wool"}}) == [1, 2]
+    assert rows(view, {"tags": {"not_in": ["red", "blue"]}}) == [2, 4]
+    assert rows(view, {"tags": {"exists": False}}) == [3]
+    assert rows(view, {"sizes": {"lt": 40}}) == [0]
+    assert rows(view, {"sizes": {"gte": 40}, "tags": "wool"}) == [4]
+    with pytest.raises(QueryError, match="sizes"):
+        rows(view, {"sizes": "large"})
+
+
 def test_an_attribute_that_only_uploads_have_is_null_elsewhere() -> None:
     products = [product("a"), product("b"), product("c", colour="red")]
     view = view_of(products, np.eye(3), base=2)
@@ -142,13 +157,13 @@ def test_a_condition_that_cannot_be_is_refused_by_name(where: dict[str, Any], sa
 
 
 def test_dates_that_are_none_and_types_without_order_are_refused() -> None:
-    view = table(day=[dt.date(2024, 1, 1)], tags=[["a", "b"]])
+    view = table(day=[dt.date(2024, 1, 1)], box=[{"width": 3}])
     with pytest.raises(QueryError, match="ISO 8601"):
         matching_rows(view.tables, {"day": "tomorrow"})
     with pytest.raises(QueryError, match="ISO 8601"):
         matching_rows(view.tables, {"day": 20240101})
     with pytest.raises(QueryError, match="cannot be compared"):
-        matching_rows(view.tables, {"tags": "a"})
+        matching_rows(view.tables, {"box": "a"})
     with pytest.raises(QueryError, match="no product has an attribute 'x'"):
         matching_rows(view_of([product("a")], np.eye(1, 2)).tables, {"x": 1})
 

@@ -15,7 +15,7 @@ import fsspec
 import pytest
 
 from indexer.compact import compact
-from indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing
+from indexer.errors import RulesError, SnapshotCorrupt, SnapshotError, SnapshotMissing
 from indexer.progress import Silent
 from indexer.replica import Place, pull, push
 from indexer.snapshot import IndexFolder
@@ -76,6 +76,14 @@ def test_the_rules_of_the_shop_go_along(writer: IndexFolder, place: Place, repli
     writer.layout.rules.write_bytes(b"[[ban]]\nname = 'all'\nhide = {id = 'p02'}\n")
     push(writer, place, Silent())
     pull(place, replica, Silent())
+    with Catalogue.open(replica.root) as catalogue:
+        assert catalogue.status()["rules"]["names"] == ["all"]
+    writer.layout.rules.write_bytes(b"[[ban]")
+    with pytest.raises(RulesError):
+        push(writer, place, Silent())
+    place.write_rules(b"[[ban]")
+    with pytest.raises(RulesError):
+        pull(place, replica, Silent())
     with Catalogue.open(replica.root) as catalogue:
         assert catalogue.status()["rules"]["names"] == ["all"]
     writer.layout.rules.unlink()
