@@ -2,8 +2,8 @@
 of pyarrow.
 
 A null satisfies only `exists: false`. Numbers compare with numbers, text with text, booleans with booleans;
-times and dates with ISO 8601 text. A list satisfies what one of its values does; `ne` and `not_in`, what all of
-them do.
+times and dates with ISO 8601 text. A list satisfies what one of its values does; `ne` and `not_in`, what all
+of them do.
 """
 
 from __future__ import annotations
