@@ -82,8 +82,8 @@ class BuildReport:
 def build(location: str, folder: IndexFolder, options: BuildOptions, progress: Progress) -> BuildReport:
     """Index a source and make the new snapshot live.
 
-    Raises SourceError, ModelError, SnapshotError (PublishRefused when the gate stops it); in each case the
-    earlier snapshot stays live, and what was embedded is kept in the cache for the next try.
+    Raises InputError, SourceError, ModelError, SnapshotError (PublishRefused when the gate stops it); in each
+    case the earlier snapshot stays live, and what was embedded is kept in the cache for the next try.
     """
     started = time.monotonic()
     source = open_source(
@@ -91,6 +91,8 @@ def build(location: str, folder: IndexFolder, options: BuildOptions, progress: P
     )
     model = _resolve_model(options, progress)
     progress.note(f"model {model.name}: {model.why}")
+    if model.dimension is not None:  # otherwise only the loaded network tells, and the index refuses later
+        options.recipe.check(model.dimension)
     with folder.publishing(), EmbeddingCache.open(folder.layout.cache) as cache:
         previous = _previous_snapshot(folder, progress)
         with folder.journal() as journal:

@@ -125,6 +125,12 @@ def test_wrong_input_ends_with_2_and_one_line(arguments: list[str], said: str, t
     assert not (tmp_path / "i").exists()
 
 
+def test_a_recipe_that_cannot_be_is_refused_before_embedding(photos: Path, tmp_path: Path) -> None:
+    arguments = ["build", photos, "--model", MODEL, "--index", tmp_path / "i", "--recipe", "FOO,99"]
+    assert "recipe 'FOO,99' is not auto, flat, hnsw, ivf or a FAISS factory string" in error(2, *arguments)
+    assert not (tmp_path / "i").exists()
+
+
 def test_no_snapshot_ends_with_3_and_says_what_to_do(tmp_path: Path) -> None:
     for verb in ("status", "verify", "rollback", "compact"):
         assert "vitrine-indexer build" in error(3, verb, "--index", tmp_path / "none")

@@ -125,6 +125,20 @@ def test_a_recipe_that_faiss_does_not_know_is_the_callers_mistake(tmp_path: Path
             build_index(VECTORS[:200], RecipeRequest(recipe), tmp_path / "index.faiss")
 
 
+@pytest.mark.parametrize("recipe", ["FOO,99", "IDMap,Flat", "SVD500,SQ8", "SVD9,what", "PQ7", "LSH", ""])
+def test_a_recipe_can_be_refused_before_there_are_vectors_and_in_our_words(recipe: str) -> None:
+    with pytest.raises(InputError, match=r"^recipe '") as caught:
+        RecipeRequest(recipe).check(D)
+    assert not any(alien in str(caught.value) for alien in ("::", ".cpp", "Error", "=="))
+
+
+@pytest.mark.parametrize(
+    "recipe", ["auto", "flat", "hnsw", "ivf", "HNSW16_SQ8", "SVD32,SQ8", "IVF64,PQ8x4fs"]
+)
+def test_a_recipe_that_can_be_had_is_not_refused(recipe: str) -> None:
+    RecipeRequest(recipe).check(D)
+
+
 def test_a_recipe_that_cannot_learn_from_so_few_products_says_so(tmp_path: Path) -> None:
     with pytest.raises(RecipeImpossible, match="cannot learn from 50 products"):
         build_index(VECTORS[:50], RecipeRequest("PQ8"), tmp_path / "index.faiss")

@@ -54,6 +54,11 @@ class RecipeRequest:
     target_recall: float = 0.99
     memory_bytes: int | None = None
 
+    def check(self, dimension: int) -> None:
+        """Raise InputError for a recipe that vectors of this dimension cannot have, however many they are."""
+        if self.recipe != "flat" and self.recipe not in KINDS:
+            Recipe.parse(self.recipe).check(dimension)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -82,13 +87,22 @@ class Recipe:
         """Whether the index is no more than a copy of the vectors, which are then read themselves."""
         return self.factory in ("Flat", "SQfp16") and not self.reduced
 
+    def check(self, dimension: int) -> None:
+        """Raise InputError where no index can be made of it for vectors of this dimension."""
+        if self.reduced > dimension:
+            raise self._too_wide(dimension)
+        make_index(self.reduced or dimension, self.factory)
+
     def empty(self, dimension: int, directions: FloatMatrix | None) -> Any:
         """Return the untrained index. directions: (p or more, D) where the recipe reduces."""
         if not self.reduced:
             return make_index(dimension, self.factory)
         if directions is None or len(directions) < self.reduced:
-            raise InputError(f"recipe {str(self)!r} keeps more directions than {dimension} dimensions have")
+            raise self._too_wide(dimension)
         return make_index(dimension, self.factory, directions[: self.reduced])
+
+    def _too_wide(self, dimension: int) -> InputError:
+        return InputError(f"recipe {str(self)!r} keeps more directions than {dimension} dimensions have")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -141,15 +142,15 @@ def open_index(path: Path) -> Any:
 def make_index(dimension: int, factory: str, directions: FloatMatrix | None = None) -> Any:
     """Return an empty inner-product index, behind a projection onto directions (p, dimension) if given.
 
-    Raises InputError for a string that is not a faiss factory's.
+    Raises InputError for a string that is not a faiss factory's, or makes what cannot hold a catalogue.
     """
     inside = dimension if directions is None else len(directions)
     try:
         index = faiss.index_factory(inside, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as error:
-        raise InputError(
-            f"recipe {factory!r} cannot be made for {inside} dimensions: {_reason(error)}"
-        ) from error
+        raise InputError(f"recipe {factory!r} {_refusal(error, inside)}") from error
+    if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):
+        raise InputError(f"recipe {factory!r} cannot hold a catalogue: its rows have numbers of their own")
     if directions is None:
         return index
     projection = faiss.LinearTransform(dimension, inside, False)
@@ -239,7 +240,19 @@ def _prepare(index: Any) -> list[Any]:
     return kept
 
 
+def _refusal(error: RuntimeError, dimension: int) -> str:
+    """Say what is wrong with a factory string: what faiss explains in a sentence, or that it is none."""
+    explained = re.search(r"failed: (.+)", _one_line(error))
+    if explained is None:
+        return "is not auto, flat, hnsw, ivf or a FAISS factory string for inner products, such as IVF256,SQ8"
+    return f"cannot be made for {dimension} dimensions: {explained[1]}"
+
+
 def _reason(error: RuntimeError) -> str:
     """Return what faiss says without the source line that says it."""
-    text = str(error).strip().replace("\n", " ")
+    text = re.sub(r"^Error in .* at \S+:\d+: ", "", _one_line(error))
     return text.rsplit("Error: ", 1)[-1].rsplit("failed: ", 1)[-1]
+
+
+def _one_line(error: RuntimeError) -> str:
+    return " ".join(str(error).split())
