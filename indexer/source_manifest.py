@@ -48,8 +48,9 @@ def parse_manifest(data: bytes, label: str, columns: Mapping[str, str]) -> pa.Ta
     """Read a manifest's bytes: those of FIELDS that it has, as text, then its attributes with their types.
 
     label: the manifest's name, whose ending tells its kind, for messages. columns: FIELD: NAME renames.
-    Raises SourceError: not readable, no `image`, no column of a name asked for, a column given twice, an
-    attribute with a reserved name.
+    A column with a reserved name may be renamed to anything, others only to one of FIELDS.
+    Raises SourceError: not readable, no `image`, no column or no field of a name asked for, a column given
+    twice, an attribute with a reserved name.
     """
     kind = manifest_kind(label)
     texts = [columns.get(field, field) for field in FIELDS]
@@ -145,6 +146,11 @@ def _check_columns(names: Sequence[str], label: str, columns: Mapping[str, str])
     for field, name in columns.items():
         if name not in names:
             raise SourceError(f"{label}: no column {name!r} for --column {field}={name} (columns: {there})")
+        if field not in FIELDS and name not in RESERVED:
+            raise SourceError(
+                f"{label}: --column {field}={name}: there is no field {field!r}; "
+                f"the fields are {', '.join(FIELDS)}"
+            )
     if "image" not in columns and "image" not in names:
         folded = {name.casefold(): name for name in names}
         close = get_close_matches("image", list(folded), n=1, cutoff=0.6)

@@ -125,6 +125,13 @@ def test_wrong_input_ends_with_2_and_one_line(arguments: list[str], said: str, t
     assert not (tmp_path / "i").exists()
 
 
+def test_a_column_for_no_field_ends_with_2_and_names_the_fields(tmp_path: Path) -> None:
+    (tmp_path / "shop.csv").write_text("image,label\na.jpg,b\n")
+    arguments = ["build", tmp_path / "shop.csv", "--index", tmp_path / "i", "--column", "categry=label"]
+    assert "the fields are id, name, category, group, image" in error(2, *arguments)
+    assert not (tmp_path / "i").exists()
+
+
 def test_a_recipe_that_cannot_be_is_refused_before_embedding(photos: Path, tmp_path: Path) -> None:
     arguments = ["build", photos, "--model", MODEL, "--index", tmp_path / "i", "--recipe", "FOO,99"]
     assert "recipe 'FOO,99' is not auto, flat, hnsw, ivf or a FAISS factory string" in error(2, *arguments)

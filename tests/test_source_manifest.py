@@ -167,13 +167,20 @@ def test_csv_that_cannot_be_read_says_why(data: bytes, message: str) -> None:
         read_csv(data)
 
 
+def test_a_column_for_a_field_that_is_none_names_those_there_are() -> None:
+    with pytest.raises(
+        SourceError, match=r"no field 'categry'; the fields are id, name, category, group, image$"
+    ):
+        read_csv("image,label\na,b\n", {"categry": "label"})
+
+
 @pytest.mark.parametrize("name", sorted(RESERVED))
 def test_names_that_the_snapshot_uses_itself_are_refused(name: str) -> None:
     with pytest.raises(SourceError, match=rf"column '{name}' .* --column shop_{name}={name}"):
         read_csv(f"image,{name}\na,1\n")
     table = read_csv(f"image,{name}\na,1\n", {f"shop_{name}": name})
     assert table.to_pylist() == [{"image": "a", f"shop_{name}": 1}]
-    with pytest.raises(SourceError, match="a name that Vitrine uses itself"):
+    with pytest.raises(SourceError, match=f"no field '{name}'"):
         read_csv("image,x\na,1\n", {name: "x"})
 
 
