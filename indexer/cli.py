@@ -253,17 +253,30 @@ def evaluate(folder: IndexFolder, labels: Path | None, as_json: bool, **options:
 
 @main.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--yes", is_flag=True, help="Do not ask; there is no way back.")
+@click.option(
+    "--yes", is_flag=True, help="Do not ask; there is no way back. --json does not ask, and needs it."
+)
 @common
 def purge(folder: IndexFolder, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Remove everything that is stored of these products: vectors, pictures, older snapshots, cache."""
     from indexer.purge import purge as purge_products
 
-    if not yes and not as_json:
-        click.confirm(
-            f"Remove {', '.join(ids)} for good, and every older snapshot that holds them?", abort=True
-        )
+    if not yes and as_json:
+        raise InputError("nothing was purged: with --json nobody is asked, so give --yes as well")
+    if not yes and not _agreed(
+        f"Remove {', '.join(ids)} for good, and every older snapshot that holds them?"
+    ):
+        raise InputError("nothing was purged: answer y, or give --yes")
     show(purge_products(folder, ids).as_json(), as_json=as_json)
+
+
+def _agreed(question: str) -> bool:
+    """Ask on stderr; no answer is a no."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        return False
 
 
 @main.command()

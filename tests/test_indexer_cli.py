@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,28 @@ def test_status_verify_history_and_rollback(index: Path) -> None:
     )
     for verb in ("status", "verify", "history"):
         assert run(verb, "--index", index).stdout.strip()
+
+
+def test_purge_removes_nothing_before_somebody_agrees(index: Path) -> None:
+    def purge(*options: str, said: str | None = None) -> Result:
+        arguments = ["purge", "c0:p0", "--index", str(index), *options]
+        return CliRunner().invoke(main, arguments, input=said)
+
+    before = answer("history", "--index", index)
+    for options, said in (([], "n\n"), ([], "\n"), ([], ""), (["--json"], "y\n")):
+        result = purge(*options, said=said)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.splitlines()[-1].startswith("error: nothing was purged: ")
+        assert "--yes" in result.stderr
+        assert answer("history", "--index", index) == before
+
+
+def test_purge_removes_what_somebody_agreed_to(index: Path, tmp_path: Path) -> None:
+    for number, (options, said) in enumerate((([], "y\n"), (["--json", "--yes"], ""))):
+        own = shutil.copytree(index, tmp_path / str(number))
+        arguments = ["purge", "c0:p0", "--index", str(own), *options]
+        assert CliRunner().invoke(main, arguments, input=said).exit_code == 0
+        assert answer("status", "--index", own)["products"] == 3
 
 
 def test_compact_says_that_nothing_was_new(index: Path) -> None:
