@@ -64,6 +64,7 @@ class BuildReport:
     model_why: str
     dimension: int
     transform: str
+    transform_why: str
     recipe: str
     recipe_why: str
     index: str
@@ -187,6 +188,7 @@ def _report(
         model_why=model.why,
         dimension=manifest.dimension,
         transform=manifest.transform["name"],
+        transform_why=manifest.transform["why"],
         recipe=manifest.recipe["recipe"],
         recipe_why=manifest.recipe["why"],
         index=manifest.recipe["how"],

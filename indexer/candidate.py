@@ -104,6 +104,7 @@ def write_candidate(
     """Write every file but the manifest into a staged folder; return the manifest, not yet named."""
     run, rows = candidate.run, candidate.rows
     transform = _choose_transform(candidate, transform_name)
+    progress.note(f"transform {transform.name}: {transform.why}")
     transform.save(staged / TRANSFORM)
     with ThreadPoolExecutor(1) as beside:  # moving bytes for the most part
         writing = beside.submit(_write_vectors, staged / VECTORS, candidate, transform)

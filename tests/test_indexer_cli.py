@@ -76,6 +76,14 @@ def test_build_tells_people_which_model_and_how_many_failed(photos: Path, tmp_pa
     assert "products" in result.stdout
 
 
+def test_build_says_why_it_did_not_adapt_as_asked(photos: Path, tmp_path: Path) -> None:
+    asked: list[str | Path] = ["build", photos, "--index", tmp_path, "--model", MODEL, "--transform", "adapt"]
+    report = answer(*asked)
+    assert report["transform"] == "none"
+    assert report["transform_why"] == "not adapted: fewer than two categories have 4 products or more"
+    assert f"transform none: {report['transform_why']}" in run(*asked).stderr
+
+
 def test_status_verify_history_and_rollback(index: Path) -> None:
     status = answer("status", "--index", index)
     assert (status["products"], status["recipe"], status["live"]) == (4, "flat", True)
@@ -150,13 +158,29 @@ def test_wrong_input_ends_with_2_and_one_line(arguments: list[str], said: str, t
 
 def test_a_column_for_no_field_ends_with_2_and_names_the_fields(tmp_path: Path) -> None:
     (tmp_path / "shop.csv").write_text("image,label\na.jpg,b\n")
-    arguments = ["build", tmp_path / "shop.csv", "--index", tmp_path / "i", "--column", "categry=label"]
+    arguments: list[str | Path] = [
+        "build",
+        tmp_path / "shop.csv",
+        "--index",
+        tmp_path / "i",
+        "--column",
+        "categry=label",
+    ]
     assert "the fields are id, name, category, group, image" in error(2, *arguments)
     assert not (tmp_path / "i").exists()
 
 
 def test_a_recipe_that_cannot_be_is_refused_before_embedding(photos: Path, tmp_path: Path) -> None:
-    arguments = ["build", photos, "--model", MODEL, "--index", tmp_path / "i", "--recipe", "FOO,99"]
+    arguments: list[str | Path] = [
+        "build",
+        photos,
+        "--model",
+        MODEL,
+        "--index",
+        tmp_path / "i",
+        "--recipe",
+        "FOO,99",
+    ]
     assert "recipe 'FOO,99' is not auto, flat, hnsw, ivf or a FAISS factory string" in error(2, *arguments)
     assert not (tmp_path / "i").exists()
 
