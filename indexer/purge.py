@@ -19,10 +19,10 @@ from indexer.cache import EmbeddingCache
 from indexer.calibration import calibrate_rows
 from indexer.candidate import BLOCK_ROWS
 from indexer.compact import link_unchanged
-from indexer.errors import InputError, SnapshotCorrupt
+from indexer.errors import InputError, RecipeImpossible, SnapshotCorrupt
 from indexer.quality.kept import forget_analyses
 from indexer.quality.pictures import MeasureCache
-from indexer.recipes import SKETCH, RecipeRequest, VectorIndex, build_index
+from indexer.recipes import SKETCH, IndexReport, RecipeRequest, VectorIndex, build_index
 from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, VECTORS, IndexFolder, Snapshot
 from indexer.space import create_matrix
 from indexer.table import Rows, Table, read_failures, write_failures
@@ -110,8 +110,7 @@ def _rewrite(folder: IndexFolder, live: Snapshot, rows: Rows, ids: Sequence[str]
         failures = [row for row in read_failures(live.path / FAILURES) if row["id"] not in ids]
         write_failures(staged / FAILURES, [(row["id"], row["image"], row["reason"]) for row in failures])
         vectors = _write_without(staged / VECTORS, live, rows)
-        recipe = live.manifest.recipe["recipe"]
-        index = build_index(vectors, RecipeRequest(recipe), staged / INDEX)
+        index = _index_again(live, vectors, staged / INDEX)
         opened = VectorIndex.open(staged / INDEX, vectors, index.parameters)
         calibrate_rows(vectors, table, opened).save(staged / CONFIDENCE)
         manifest = dataclasses.replace(
@@ -129,6 +128,20 @@ def _rewrite(folder: IndexFolder, live: Snapshot, rows: Rows, ids: Sequence[str]
             latency={"p50_ms": index.p50_ms, "p95_ms": index.p95_ms},
         )
         return folder.publish(staged, manifest)
+
+
+def _index_again(live: Snapshot, vectors: np.memmap[Any, Any], path: Path) -> IndexReport:
+    """Make the live snapshot's index of other vectors (N, D): of the same recipe, for the same reason.
+
+    What is left may be too little for that recipe to learn from; then another one is chosen.
+    """
+    old = live.manifest.recipe
+    try:
+        index = build_index(vectors, RecipeRequest(old["factory"]), path)
+    except (InputError, RecipeImpossible):
+        path.with_name(SKETCH).unlink(missing_ok=True)
+        return build_index(vectors, RecipeRequest(), path)
+    return dataclasses.replace(index, recipe=old["recipe"], why=old["why"], tried=list(old["tried"]))
 
 
 def _republish(folder: IndexFolder, live: Snapshot) -> Snapshot:

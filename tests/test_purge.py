@@ -67,6 +67,29 @@ def test_a_purged_product_is_nowhere_and_stays_away(folder: IndexFolder, built: 
     assert folder.open().table.row_of("c0:p0") is None
 
 
+def record_recipe(folder: IndexFolder, **recorded: object) -> None:
+    """Let the manifest of the live snapshot say something else of its recipe."""
+    manifest = folder.manifest()
+    dataclasses.replace(manifest, recipe=manifest.recipe | recorded).write(folder.path_of(folder.current()))
+
+
+def test_the_index_keeps_its_recipe_and_the_reason_for_it(folder: IndexFolder) -> None:
+    chosen = {"recipe": "codes", "factory": "SQ8", "why": "the quickest of 2", "tried": [{"recipe": "SQ8"}]}
+    record_recipe(folder, **chosen)
+    purge(folder, ["c0:p0"])
+    recipe = folder.open().manifest.recipe
+    assert {name: recipe[name] for name in chosen} == chosen
+    assert recipe["parameters"]["family"] == "codes"
+
+
+def test_another_recipe_is_chosen_where_too_little_is_left_for_it(folder: IndexFolder) -> None:
+    record_recipe(folder, recipe="ivf", factory="IVF64,SQ8", why="the quickest of 2")
+    purge(folder, ["c0:p0"])
+    recipe = folder.open().manifest.recipe
+    assert recipe["recipe"] == "flat"
+    assert "so few" in recipe["why"]
+
+
 def test_a_picture_that_another_product_has_too_is_kept(folder: IndexFolder) -> None:
     sha = content(folder, "c0:p1")
     purge(folder, ["c0:p1"])
