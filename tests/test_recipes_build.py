@@ -74,6 +74,16 @@ def test_auto_tries_candidates_and_builds_the_quickest_that_holds(tmp_path: Path
     assert told.steps == len(report.tried) + N
 
 
+@pytest.mark.parametrize("recipe", ["hnsw", "ivf"])
+def test_a_family_asked_for_is_not_called_the_quickest_of_one(recipe: str, tmp_path: Path) -> None:
+    report = build_index(VECTORS[:100], RecipeRequest(recipe), tmp_path / "index.faiss")
+    assert len(report.tried) == 1
+    assert report.why == "as asked; it held recall 0.99, tried on 100 products"
+    larger = build_index(VECTORS, RecipeRequest(recipe), tmp_path / "index.faiss")
+    assert larger.why.startswith("as asked; ")
+    assert ("the quickest" in larger.why) == (len(larger.tried) > 1)
+
+
 @pytest.mark.usefixtures("large")
 def test_auto_stays_within_the_memory(tmp_path: Path) -> None:
     free = build_index(VECTORS, RecipeRequest("hnsw"), tmp_path / "index.faiss")

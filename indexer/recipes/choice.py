@@ -156,10 +156,7 @@ class Chooser:
             holding = self._try_tiers()
             if holding:
                 best = min(holding, key=lambda trial: trial.p50_ms)
-                why = (
-                    f"the quickest to hold recall {self._request.target_recall} of {len(self._tried)} recipes"
-                )
-                return self._approximate(best, f"{why}, tried on {len(self._sample)} products")
+                return self._approximate(best, self._why_it_holds())
         if asked == "auto":
             return self._flat("no approximate recipe holds the recall asked for")
         fitting = [trial for trial in self._tried if self._fits(trial.memory_bytes)]
@@ -208,6 +205,13 @@ class Chooser:
     def _approximate(self, trial: Trial, why: str) -> Choice:
         tried = [asdict(each) for each in self._tried]
         return Choice(Recipe.parse(trial.recipe), why, tried, self._directions)
+
+    def _why_it_holds(self) -> str:
+        target, tried, products = self._request.target_recall, len(self._tried), len(self._sample)
+        held = f"the quickest to hold recall {target} of {tried} recipes, tried on {products} products"
+        if tried == 1:
+            held = f"it held recall {target}, tried on {products} products"
+        return held if self._request.recipe == "auto" else f"as asked; {held}"
 
     def _try_tiers(self) -> list[Trial]:
         """Try the candidates that keep least of a vector, then those that keep more, until one holds.
