@@ -7,6 +7,7 @@ import codecs
 import logging
 import re
 from collections.abc import Sequence
+from textwrap import shorten
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,12 +20,16 @@ _log = logging.getLogger(__name__)
 # The whole file is one block of pyarrow's, since a row cannot be longer than its block.
 _MAX_BLOCK_BYTES = 2**31 - 2
 _LOOK_BYTES = 1 << 16
+_LEADING_ZERO = r"^[+-]?0\d"
+# Up to this share of a column, cells that are no number are taken for mistakes in a column of numbers.
+MAX_STRAYS = 0.1
 
 
 def parse_csv(data: bytes, label: str, texts: Sequence[str]) -> pa.Table:
     """Read a CSV file with a header line; columns named in `texts` are text, the others typed.
 
-    Numbers written with leading zeros (bar codes, postcodes) stay text. An empty attribute is null.
+    Numbers written with leading zeros (bar codes, postcodes) stay text. An empty attribute is null. What
+    keeps a column of numbers from being one is logged.
     Raises SourceError, pyarrow.ArrowInvalid.
     """
     data = _without_separator_line(_utf8(data, label))
@@ -40,9 +45,26 @@ def parse_csv(data: bytes, label: str, texts: Sequence[str]) -> pa.Table:
     for place, column in enumerate(table.schema):
         if column.type == pa.string() and column.name not in texts:
             values = table.column(place)
+            if stray := _stray_among_numbers(values, "," if comma else "."):
+                _log.warning("%s: the column %r is text, not numbers: %s", label, column.name.strip(), stray)
             filled = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
             table = table.set_column(place, column, filled)
     return table
+
+
+def _stray_among_numbers(values: pa.ChunkedArray, point: str) -> str:
+    """Say what makes values text of which nine in ten, or more, are numbers; empty for any others."""
+    empty = pc.is_in(values, value_set=pa.array(["", *pa_csv.ConvertOptions().null_values]))
+    number = pc.match_substring_regex(values, rf"^\s*[+-]?(\d+[{point}]?\d*|[{point}]\d+)([eE][+-]?\d+)?\s*$")
+    strays = pc.invert(pc.or_(empty, number))
+    count = pc.sum(strays).as_py() or 0
+    if not 0 < count <= (len(values) - pc.sum(empty).as_py()) * MAX_STRAYS:
+        return ""
+    if pc.any(pc.match_substring_regex(values, _LEADING_ZERO)).as_py():
+        return ""
+    row = pc.index(strays, True).as_py()
+    others = f" and {count - 1} more rows have no number either" if count > 1 else ""
+    return f"row {row + 1} has {shorten(values[row].as_py(), 40)!r}{others}; leave such cells empty"
 
 
 def _without_blank_rows(table: pa.Table) -> pa.Table:
@@ -73,7 +95,7 @@ def _keep_leading_zeros(table: pa.Table, data: bytes, delimiter: str) -> pa.Tabl
     as_text = dict.fromkeys(names, pa.string())
     written = _read(data, delimiter, pa_csv.ConvertOptions(include_columns=names, column_types=as_text))
     for name in names:
-        if pc.any(pc.match_substring_regex(written[name], r"^[+-]?0\d")).as_py():
+        if pc.any(pc.match_substring_regex(written[name], _LEADING_ZERO)).as_py():
             table = table.set_column(table.schema.get_field_index(name), name, written[name])
     return table
 

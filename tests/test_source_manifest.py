@@ -167,6 +167,34 @@ def test_csv_that_cannot_be_read_says_why(data: bytes, message: str) -> None:
         read_csv(data)
 
 
+def prices(*cells: str) -> str:
+    return "image;price\n" + "".join(f"{number}.jpg;{cell}\n" for number, cell in enumerate(cells))
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        (["1,5"] * 9 + ["n/d"], "row 10 has 'n/d'; leave such cells empty"),
+        (["", "12", "N/A", "sob\u00a0consulta", *["-0,5", "1e3"] * 9, "1.299,00"],
+         "row 4 has 'sob consulta' and 1 more rows have no number either; leave such cells empty"),
+        (["1,5"] * 8 + ["n/d"], None),
+        (["7,0"] * 9 + ["N/A"], None),
+        (["0078", *["1234"] * 19, "n/d"], None),
+        (["P", "M", "G"], None),
+        ([""], None),
+    ],
+)  # fmt: skip
+def test_what_keeps_a_column_of_numbers_from_being_one_is_told(
+    cells: list[str], told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = read_csv(prices(*cells))
+    if told is None:
+        assert caplog.messages == []
+    else:
+        assert types(table)["price"] == "string"
+        assert caplog.messages == [f"shop.csv: the column 'price' is text, not numbers: {told}"]
+
+
 def test_a_column_for_a_field_that_is_none_names_those_there_are() -> None:
     with pytest.raises(
         SourceError, match=r"no field 'categry'; the fields are id, name, category, group, image$"
