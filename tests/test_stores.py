@@ -368,6 +368,14 @@ def test_publishing_where_nothing_is(store: str, code: int, said: str, small_ind
     assert len(answer.stderr.splitlines()) == 1
 
 
+def test_a_milvus_that_is_not_there_does_not_answer_and_nothing_is_promised(small_index: Path) -> None:
+    needs("pymilvus")
+    arguments = ["publish", "--index", str(small_index), "--store", "milvus://127.0.0.1:1/shop"]
+    said = CliRunner().invoke(main, arguments).stderr
+    assert said.startswith("error: Milvus at http://127.0.0.1:1 does not answer (has_collection: ")
+    assert "again" not in said
+
+
 def test_a_service_without_its_store_says_so(small_index: Path) -> None:
     needs("pymilvus")
     with pytest.raises(StoreUnavailable, match=re.escape("127.0.0.1:1")):

@@ -47,8 +47,7 @@ class Connection:
             except Exception as error:  # pymilvus lets through what gRPC, its own checks and lite raise
                 problem = error
         raise StoreUnavailable(
-            f"Milvus at {self.address.endpoint} cannot {method.replace('_', ' ')}: {_said(problem)}; "
-            "it is tried again with the next request"
+            f"Milvus at {self.address.endpoint} does not answer ({method}: {_said(problem)})"
         ) from problem
 
     def close(self) -> None:
