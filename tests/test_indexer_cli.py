@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from indexer.cli import main
-from indexer.console import ConsoleProgress
+from indexer.console import ConsoleProgress, show
 from tests.catalogues import MODEL, build_folder, write_folder
 
 
@@ -95,7 +95,10 @@ def test_status_verify_history_and_rollback(index: Path) -> None:
         answer("rollback", snapshots[0]["snapshot"], "--index", index)["before"] == snapshots[1]["snapshot"]
     )
     for verb in ("status", "verify", "history"):
-        assert run(verb, "--index", index).stdout.strip()
+        told = run(verb, "--index", index).stdout
+        assert told.strip()
+        assert "True" not in told
+        assert "None" not in told
 
 
 def test_purge_removes_nothing_before_somebody_agrees(index: Path) -> None:
@@ -231,6 +234,15 @@ def test_progress_without_a_terminal_is_a_line_a_stage(capsys: pytest.CaptureFix
     progress.done()
     progress.note("done")
     assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == ["pictures: 10", "done"]
+
+
+def test_people_read_yes_no_and_a_dash_and_programs_json(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"live": True, "ok": False, "since": None, "size": {"first": None, "rows": [True, 1234]}}
+    show(answer, as_json=False)
+    told = [line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["yes", "no", "\u2013", "first \u2013, rows yes, 1,234"]
+    show(answer, as_json=True)
+    assert json.loads(capsys.readouterr().out) == answer
 
 
 def test_quiet_progress_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
