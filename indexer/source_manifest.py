@@ -146,9 +146,9 @@ def _check_columns(names: Sequence[str], label: str, columns: Mapping[str, str])
     for field, name in columns.items():
         if name not in names:
             raise SourceError(f"{label}: no column {name!r} for --column {field}={name} (columns: {there})")
-        if field not in FIELDS and name not in RESERVED:
+        if field not in FIELDS and (meant := get_close_matches(field.casefold(), FIELDS, n=1, cutoff=0.8)):
             raise SourceError(
-                f"{label}: --column {field}={name}: there is no field {field!r}; "
+                f"{label}: --column {field}={name}: there is no field {field!r}, perhaps {meant[0]!r}; "
                 f"the fields are {', '.join(FIELDS)}"
             )
     if "image" not in columns and "image" not in names:
