@@ -118,6 +118,20 @@ def test_products_without_a_category_are_named_and_can_be_asked_for(catalogue: C
     assert web.get("/api/v1/status").json["categories"] == 3
 
 
+def test_what_nobody_foresaw_is_a_page_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Catalogue, "quality", fail)
+    page = client.get("/quality", headers=PORTUGUESE)
+    assert (page.status_code, page.mimetype) == (500, "text/html")
+    assert "Algo deu errado" in page.text
+    assert "secret" not in page.text
+    assert "secret" in caplog.text
+
+
 def test_unknown_and_deleted_products_have_pages_of_their_own(client: Client) -> None:
     unknown = client.get("/product/nobody", headers=ENGLISH)
     assert unknown.status_code == 404

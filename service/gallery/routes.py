@@ -9,14 +9,15 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from flask.blueprints import BlueprintSetupState
+from werkzeug.exceptions import HTTPException
 
-from indexer.errors import VitrineError
 from service.catalogue import Catalogue
 from service.context import Service
 from service.gallery import languages
 from service.gallery.confidence import likeness
 from service.gallery.messages import script_messages
 from service.problems import Problem, problem_of
+from service.replies import problem_reply
 
 # How a script says that it asks, not a person.
 FETCHED = "fetch"
@@ -92,9 +93,10 @@ def _shown(page: Page, service: Service) -> Callable[..., Response]:
         with languages.speaking(code):
             try:
                 response = make_response(page.view(Visit(service, service.here(), code), **path))
-            except VitrineError as error:
-                if request.headers.get("X-Requested-With") == FETCHED:
-                    raise  # a script asked, which reads problems
+            except Exception as error:
+                if isinstance(error, HTTPException) or request.headers.get("X-Requested-With") == FETCHED:
+                    raise  # a script reads problems
+                problem_reply(error)  # which tells the log of what nobody foresaw
                 response = _error_page(error)
         if response.mimetype == "text/html":
             response.headers["Content-Language"] = languages.LANGUAGES[code][0].replace("_", "-")
@@ -124,7 +126,7 @@ def _address(query: list[tuple[str, str]]) -> str:
     return "/" + path.lstrip("/") + (f"?{urlencode(query)}" if query else "")
 
 
-def _error_page(error: VitrineError) -> Response:
+def _error_page(error: Exception) -> Response:
     found: Problem = problem_of(error)
     response = make_response(render_template("vitrine/error.html", problem=found, page="error"))
     response.status_code = found["status"]
