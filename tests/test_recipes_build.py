@@ -105,6 +105,24 @@ def test_too_little_memory_says_what_would_be_needed(recipe: str, tmp_path: Path
 
 
 @pytest.mark.usefixtures("large")
+def test_a_recipe_that_held_on_its_sample_only_is_followed_by_flat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def try_tiers(chooser: choices.Chooser) -> list[choices.Trial]:
+        chooser._tiers.clear()
+        return [choices.Trial("SVD32,SQ8", 1.0, 0.1, 1000, 1.0, 16)]
+
+    monkeypatch.setattr("indexer.recipes.tuning._CANDIDATES", (16,))
+    monkeypatch.setattr(choices.Chooser, "_try_tiers", try_tiers)
+    noise = np.random.default_rng(0).standard_normal((1500, D)).astype(np.float32)
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    told = Told()
+    report = build_index(noise, RecipeRequest("auto", 0.99), tmp_path / "index.faiss", progress=told)
+    assert (report.recipe, report.recall_at_10) == ("flat", 1.0)
+    assert any("of the whole is too little" in note for note in told.notes)
+
+
+@pytest.mark.usefixtures("large")
 def test_a_recall_no_approximation_holds_is_answered_by_flat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

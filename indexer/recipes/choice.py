@@ -141,6 +141,7 @@ class Chooser:
         self._progress = progress
         self._count, self._dimension = vectors.shape
         self._tried: list[Trial] = []
+        self._chose_flat = False
         self._tiers = [size for size in _REDUCED if 2 * size <= min(vectors.shape)]
         self._tiers.append(0)
 
@@ -167,8 +168,10 @@ class Chooser:
 
     @property
     def has_more(self) -> bool:
-        """Whether another choice could be had."""
-        return self._request.recipe in KINDS and bool(self._tiers)
+        """Whether another choice could be had: for auto, in the end, to compare all."""
+        if self._request.recipe not in KINDS or self._chose_flat:
+            return False
+        return bool(self._tiers) or (self._request.recipe == "auto" and self._fits(self._flat_bytes))
 
     @cached_property
     def _sample(self) -> FloatMatrix:
@@ -195,6 +198,7 @@ class Chooser:
             holding = [t.memory_bytes for t in self._tried if t.recall_at_10 >= self._request.target_recall]
             raise self._impossible(min([*holding, self._flat_bytes]))
         self._tiers.clear()
+        self._chose_flat = True
         factory = "Flat" if self._vectors.dtype == np.float32 else "SQfp16"
         tried = [asdict(trial) for trial in self._tried]
         return Choice(Recipe(factory), "as asked" if self._request.recipe == "flat" else why, tried)
