@@ -43,7 +43,7 @@ async function draw() {
   const size = names.length > 40 ? 16 : Math.max(18, Math.min(36, Math.round(720 / names.length)));
   const font = { family: style.getPropertyValue("--sans"), size: names.length > 30 ? 10.5 : 12.5, color: colour("ink") };
   const places = names.map((_name, i) => i), shown = names.map((name) => asText(name || say("noCategory")));
-  const axis = { tickmode: "array", tickvals: places, ticktext: names.map((name) => asText(short(name || say("noCategory")))), automargin: true, ticks: "", showgrid: false, fixedrange: true, tickfont: font };
+  const axis = { tickmode: "array", tickvals: places, ticktext: names.map((name) => asText(short(name || say("noCategory")))), automargin: true, ticks: "", showgrid: false, zeroline: false, fixedrange: true, tickfont: font };
   const trace = {
     type: "heatmap", x: places, y: places, z: heatmap.matrix, zmin: low, zmax: high, xgap: 1, ygap: 1,
     colorscale: [[0, colour("heat-0")], [0.35, colour("heat-1")], [0.7, colour("heat-2")], [1, colour("heat-3")]],
