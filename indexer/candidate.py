@@ -193,7 +193,7 @@ def _manifest(
         products=len(table),
         deleted=int(table.deleted.sum()),
         failed=len(run.failures),
-        categories=sum(map(bool, table.categories)),
+        categories=table.category_count,
         model=candidate.model,
         dimension=candidate.model.dimension,
         vector_dtype=vector_dtype,

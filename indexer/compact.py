@@ -7,7 +7,6 @@ Files that do not change are hard-linked, so a compaction costs one table and, a
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import os
 import shutil
 from dataclasses import dataclass
@@ -60,14 +59,11 @@ def compact(folder: IndexFolder, *, keep: int) -> CompactReport:
             table.write(staged / TABLE)
             if state.moves:
                 TextIndex.build(table).save(staged / TEXT)
-            manifest = dataclasses.replace(
-                live.manifest,
-                snapshot=folder.name_of(staged),
-                built_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                kind="compact",
-                parent=live.name,
+            manifest = live.manifest.followed_by(
+                folder.name_of(staged),
+                "compact",
                 deleted=int(table.deleted.sum()),
-                categories=sum(map(bool, table.categories)),
+                categories=table.category_count,
                 journal_sequence=sequence,
                 uploads_sequence=live.manifest.uploads_sequence if waiting else sequence,
             )

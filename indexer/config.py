@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+# How a variable says yes.
+TRUE = frozenset({"1", "true", "yes", "on"})
 DEFAULT_INDEX = "data/index"
 
 

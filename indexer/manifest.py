@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 import os
@@ -71,6 +72,13 @@ class Manifest:
     build: dict[str, Any] = field(default_factory=dict)
     files: dict[str, FileRecord] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    def followed_by(self, snapshot: str, kind: str, **changes: Any) -> Manifest:
+        """Return the manifest of a snapshot that is made of this one now; `changes` are its other fields."""
+        built_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        return dataclasses.replace(
+            self, snapshot=snapshot, built_at=built_at, kind=kind, parent=self.snapshot, **changes
+        )
 
     def write(self, folder: Path) -> None:
         """Write manifest.json with a checksum over its own content."""

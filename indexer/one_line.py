@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from indexer.config import TRUE
 from indexer.errors import VitrineError
 
 
@@ -28,7 +29,7 @@ class OneLineErrors(click.Command):
             self.tell(f"{error.format_message()}{self.hint(error)}")
             raise SystemExit(error.exit_code) from None
         except VitrineError as error:
-            if "--debug" in sys.argv or _is_on(os.environ.get("VITRINE_DEBUG", "")):
+            if "--debug" in sys.argv or os.environ.get("VITRINE_DEBUG", "").strip().lower() in TRUE:
                 raise
             self.tell(str(error))
             raise SystemExit(error.exit_code) from None
@@ -40,7 +41,3 @@ class OneLineErrors(click.Command):
     def hint(self, error: click.ClickException) -> str:  # noqa: ARG002 (for those that look at it)
         """Return where help is, to stand behind a usage error."""
         return f" (see {self.name} --help)"
-
-
-def _is_on(value: str) -> bool:
-    return value.strip().lower() in {"1", "true", "yes", "on"}

@@ -7,7 +7,6 @@ ours to change: a purged id that is still there is left out of later builds.
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,16 +112,13 @@ def _rewrite(folder: IndexFolder, live: Snapshot, rows: Rows, ids: Sequence[str]
         index = _index_again(live, vectors, staged / INDEX)
         opened = VectorIndex.open(staged / INDEX, vectors, index.parameters)
         calibrate_rows(vectors, table, opened).save(staged / CONFIDENCE)
-        manifest = dataclasses.replace(
-            live.manifest,
-            snapshot=folder.name_of(staged),
-            built_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            kind="purge",
-            parent=live.name,
+        manifest = live.manifest.followed_by(
+            folder.name_of(staged),
+            "purge",
             products=len(table),
             deleted=int(table.deleted.sum()),
             failed=len(failures),
-            categories=len(table.categories),
+            categories=table.category_count,
             recipe=dataclasses.asdict(index),
             recall_at_10=index.recall_at_10,
             latency={"p50_ms": index.p50_ms, "p95_ms": index.p95_ms},
@@ -148,14 +144,7 @@ def _republish(folder: IndexFolder, live: Snapshot) -> Snapshot:
     """Publish the live snapshot again: with a new one, services forget what they have read of uploads."""
     with folder.staging() as staged:
         link_unchanged(live, staged, changed=())
-        manifest = dataclasses.replace(
-            live.manifest,
-            snapshot=folder.name_of(staged),
-            built_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            kind="purge",
-            parent=live.name,
-        )
-        return folder.publish(staged, manifest)
+        return folder.publish(staged, live.manifest.followed_by(folder.name_of(staged), "purge"))
 
 
 def _write_without(path: Path, live: Snapshot, rows: Rows) -> np.memmap[Any, Any]:

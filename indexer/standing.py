@@ -74,9 +74,9 @@ class Standing:
                 live[row] = True
                 tombstones.pop(row, None)
                 moved.pop(row, None)
-        moved = {row: name for row, name in moved.items() if name != segments.stored_category(row)}
         if moved != segments.moved:
-            segments = dataclasses.replace(segments, moved=moved)
+            elsewhere = {row: name for row, name in moved.items() if name != segments.stored_category(row)}
+            segments = dataclasses.replace(segments, moved=elsewhere)
         return Standing(segments, max(self.sequence, changes[-1].sequence), live, tombstones, changed)
 
     @property

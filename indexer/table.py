@@ -186,6 +186,11 @@ class Table:
         """(C,) category names, sorted."""
         return tuple(sorted(self._columns["category"].unique().to_pylist()))
 
+    @property
+    def category_count(self) -> int:
+        """How many categories there are; having none is not one."""
+        return sum(map(bool, self.categories))
+
     @cached_property
     def category_codes(self) -> Codes:
         """(N,) index of each row's category in `categories`."""
@@ -237,6 +242,8 @@ class Table:
 
     def with_categories(self, categories: Mapping[int, str]) -> Table:
         """Return a copy in which the named rows have these categories."""
+        if not categories:
+            return self
         names = self._columns["category"].to_pylist()
         for row, name in categories.items():
             names[row] = name

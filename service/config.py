@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.config import DEFAULT_INDEX, parse_bytes
+from indexer.config import DEFAULT_INDEX, TRUE, parse_bytes
 from indexer.errors import InputError
 from indexer.stores.address import StoreAddress
 
 PREFIX = "VITRINE_"
-TRUE, FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off", ""})
+FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
 def setting(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from indexer.errors import QueryError
 from indexer.quality.findings import KINDS
-from service.queries.options import MAX_OFFSET, Names, SearchOptions
+from service.queries.options import MAX_OFFSET, Names, SearchOptions, as_object
 
 Model = TypeVar("Model", bound=BaseModel)
 REFERENCES = ("product", "products", "vector", "text")
@@ -93,13 +91,8 @@ def _kinds(model: type[BaseModel]) -> dict[str, frozenset[Any]]:
     }
 
 
-def _as_object(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return json.loads(value) if value.strip() else {}
-        except ValueError:
-            raise PydanticCustomError("json_invalid", "not a JSON object") from None
-    return value
+def _as_attributes(value: Any) -> Any:
+    return {} if isinstance(value, str) and not value.strip() else as_object(value)
 
 
 class Nothing(Request):
@@ -211,7 +204,7 @@ class ProductForm(Request):
     category: str = Field("", description="its category, known or new; empty for none")
     id: str | None = Field(None, description="its id; made from the name by default")
     group: str | None = Field(None, description="ties pictures of one item")
-    attributes: Annotated[dict[str, Any], BeforeValidator(_as_object)] = Field(
+    attributes: Annotated[dict[str, Any], BeforeValidator(_as_attributes)] = Field(
         default_factory=dict, description="a JSON object of texts, numbers and booleans"
     )
 

@@ -68,9 +68,8 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.clip(a.astype(np.float64) @ b.astype(np.float64), -1, 1))
 
 
-def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:
-    """The specification as loops over Python lists."""
-    scores = np.clip(np.vecdot(VECTORS, reference.vector), -1, 1)
+def filtered_rows(reference: Reference, asked: SearchOptions) -> list[int]:
+    """The live rows that the conditions of a search admit."""
     rows = [row for row in range(N) if LIVE[row] and row not in reference.rows]
     if asked.same_category:
         rows = [row for row in rows if PRODUCTS[row].category in reference.categories]
@@ -78,7 +77,13 @@ def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:
         rows = [row for row in rows if PRODUCTS[row].category in asked.category]
     if asked.where:
         rows = [row for row in rows if PRODUCTS[row].attributes["price"] < asked.where["price"]["lt"]]
-    rows = [row for row in rows if PRODUCTS[row].id not in asked.exclude]
+    return [row for row in rows if PRODUCTS[row].id not in asked.exclude]
+
+
+def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:
+    """The specification as loops over Python lists."""
+    scores = np.clip(np.vecdot(VECTORS, reference.vector), -1, 1)
+    rows = filtered_rows(reference, asked)
     rows.sort(key=lambda row: (-scores[row], PRODUCTS[row].id))
     if asked.min_score is not None:
         rows = [row for row in rows if float(scores[row]) >= asked.min_score]

@@ -22,6 +22,7 @@ from tests.test_queries_nearest import (
     PRODUCTS,
     VECTORS,
     N,
+    filtered_rows,
     level_of,
     options,
     plain_drops,
@@ -74,14 +75,7 @@ def in_force(when: Selector | None, reference: Reference) -> bool:
 
 
 def admitted(rules: Rules, reference: Reference, asked: SearchOptions) -> list[int]:
-    rows = [row for row in range(N) if LIVE[row] and row not in reference.rows]
-    if asked.same_category:
-        rows = [row for row in rows if PRODUCTS[row].category in reference.categories]
-    if asked.category:
-        rows = [row for row in rows if PRODUCTS[row].category in asked.category]
-    if asked.where:
-        rows = [row for row in rows if PRODUCTS[row].attributes["price"] < asked.where["price"]["lt"]]
-    rows = [row for row in rows if PRODUCTS[row].id not in asked.exclude]
+    rows = filtered_rows(reference, asked)
     for ban in rules.bans:
         if in_force(ban.when, reference):
             rows = [row for row in rows if not chosen(ban.hide, row)]

@@ -36,8 +36,9 @@ def _current(analysis: Analysis, standing: Standing) -> Iterator[Finding]:
         if finding.kind == "small-category":
             category = str(finding.reason["category"])
             ids = tuple(name for name in ids if _category(standing, name) == category)
-            if len(ids) > 0 and _size(standing, category) < FEW:
-                reason = {**finding.reason, "products": _size(standing, category)}
+            size = _size(standing, category)
+            if ids and size < FEW:
+                reason = {**finding.reason, "products": size}
                 yield dataclasses.replace(finding, ids=ids, reason=reason)
         elif not ids or ids[0] != finding.ids[0]:
             continue

@@ -59,7 +59,7 @@ class VectorIndex:
         self._sketch = sketch
         try:
             self._flat = parameters["family"] == "flat"
-            self._widths = [int(width) for width in parameters.get("widths", _widths_of(parameters))]
+            self._widths = [int(width) for width in parameters.get("widths") or untuned_widths(parameters)]
             self._effort = float(parameters["effort"])
             self._costs = Costs.of(parameters)
         except (KeyError, TypeError, ValueError) as error:
@@ -173,8 +173,8 @@ class VectorIndex:
         return np.flatnonzero(mask)
 
 
-def _widths_of(parameters: Mapping[str, Any]) -> list[int]:
-    """Return the candidates of an index whose longer answers were not tuned: in proportion to the first."""
+def untuned_widths(parameters: Mapping[str, Any]) -> list[int]:
+    """Return how many candidates each of BUCKETS has where only the first was tuned: in proportion to it."""
     return [int(parameters["candidates"]) * size // BUCKETS[0] for size in BUCKETS]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from indexer.recipes.costs import Costs, measure_costs
 from indexer.recipes.engine import Engine
-from indexer.recipes.index import BUCKETS, VectorIndex
+from indexer.recipes.index import BUCKETS, VectorIndex, untuned_widths
 from indexer.recipes.scoring import FloatMatrix, FloatVector, Vectors, search_all, to_float32
 from indexer.recipes.sketch import Sketch
 
@@ -111,9 +111,9 @@ def tune_widths(
 
     parameters: as tuned for the first. queries: (Q, D), with the target recall asked of each bucket.
     """
-    widths = [int(parameters["candidates"])]
     if engine.family == "flat":
-        return [widths[0] * size // BUCKETS[0] for size in BUCKETS]
+        return untuned_widths(parameters)
+    widths = [int(parameters["candidates"])]
     best = search_all(vectors, queries, BUCKETS[-1]).scores
     for before, size in pairwise(BUCKETS):
         widest = widths[-1] * size // before

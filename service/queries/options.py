@@ -20,7 +20,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _as_object(value: Any) -> Any:
+def as_object(value: Any) -> Any:
     """Accept JSON text, which is how a form or a query string carries an object."""
     if isinstance(value, str):
         try:
@@ -31,7 +31,7 @@ def _as_object(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(max_length=MAX_LISTED)]
-Conditions = Annotated[dict[str, Any], BeforeValidator(_as_object), Field(max_length=50)]
+Conditions = Annotated[dict[str, Any], BeforeValidator(as_object), Field(max_length=50)]
 
 
 class SearchOptions(BaseModel):
