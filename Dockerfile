@@ -9,6 +9,7 @@ RUN /opt/vitrine/bin/pip install --quiet --require-hashes --no-deps -r requireme
 COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY indexer ./indexer
 COPY service ./service
+COPY vitrine ./vitrine
 RUN /opt/vitrine/bin/pip install --quiet --no-deps --no-build-isolation .
 # Such as pymilvus for --store milvus://, or ray[data] for --engine ray.
 ARG EXTRAS=""

@@ -12,7 +12,7 @@ INDEX ?= data/index-$(shell realpath -m "$(CATALOG)" | cksum | cut -d ' ' -f 1)
 PORT ?= 8000
 HOST ?= 127.0.0.1
 TESTS ?=
-FUZZ := tests/test_fuzz.py tests/test_service_attacks.py
+FUZZ := tests/test_fuzz.py tests/service/test_attacks.py
 FUZZ_TESTS := 12
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 

@@ -1,5 +1,5 @@
 """`python -m indexer` is `vitrine-indexer`."""
 
-from indexer.cli import main
+from vitrine.indexer.cli.main import main
 
 main(prog_name="vitrine-indexer")

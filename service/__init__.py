@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from service.blueprint import create_app, create_blueprint
-    from service.catalogue import Catalogue
-    from service.config import ServiceConfig
-    from service.writer import Caller
+    from vitrine.service.app import create_app, create_blueprint
+    from vitrine.service.catalogue.catalogue import Catalogue
+    from vitrine.service.catalogue.writer import Caller
+    from vitrine.service.config import ServiceConfig
 
 __all__ = ["Caller", "Catalogue", "ServiceConfig", "create_app", "create_blueprint"]
 _HOMES = {
-    "Caller": "service.writer",
-    "Catalogue": "service.catalogue",
-    "ServiceConfig": "service.config",
-    "create_app": "service.blueprint",
-    "create_blueprint": "service.blueprint",
+    "Caller": "vitrine.service.catalogue.writer",
+    "Catalogue": "vitrine.service.catalogue.catalogue",
+    "ServiceConfig": "vitrine.service.config",
+    "create_app": "vitrine.service.app",
+    "create_blueprint": "vitrine.service.app",
 }
 
 

@@ -1,5 +1,5 @@
 """`python -m service` is `vitrine-service`."""
 
-from service.cli import main
+from vitrine.service.cli import main
 
 main()

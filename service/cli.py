@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from indexer.one_line import OneLineErrors
-from service.config import ServiceConfig, parsed_setting, variable
+from vitrine.indexer.cli.errors import OneLineErrors
+from vitrine.service.config import ServiceConfig, parsed_setting, variable
 
 Command = Callable[..., Any]
 
@@ -66,7 +66,7 @@ def main(as_json: bool, **flags: Any) -> None:
     """
     given = {name: parsed_setting(name, value) for name, value in flags.items() if value is not None}
     config = ServiceConfig.from_environment(**given)
-    from service.server import serve
+    from vitrine.service.server import serve
 
     serve(config, as_json=as_json)
 

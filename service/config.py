@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.config import DEFAULT_INDEX, TRUE, parse_bytes
-from indexer.errors import InputError
-from indexer.stores.address import StoreAddress
+from vitrine.indexer.config import DEFAULT_INDEX, TRUE, parse_bytes
+from vitrine.indexer.errors import InputError
+from vitrine.indexer.milvus.address import StoreAddress
 
 PREFIX = "VITRINE_"
 FALSE = frozenset({"0", "false", "no", "off", ""})

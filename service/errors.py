@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from indexer.errors import InputError, QueryError, SnapshotError
+from vitrine.indexer.errors import InputError, QueryError, SnapshotError
 
 
 class UnknownProduct(QueryError):

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import orjson
 
 _OWN = "vitrine_fields"
-_SERVICE = logging.getLogger("service")
+_VITRINE = logging.getLogger("vitrine")
 _slowly_encoded = json.JSONEncoder(ensure_ascii=True, default=str).encode
 
 
@@ -33,22 +33,20 @@ class _Lines(logging.StreamHandler[TextIO]):
 
 
 def configure(form: str, level: str) -> None:
-    """Send the logs of `service` and `indexer` to stderr. For commands only; a host keeps its own log."""
+    """Send the logs of `vitrine` to stderr. For commands only; a host application keeps its own log."""
     handler = _Lines(sys.stderr)
     handler.setFormatter(FORMATTERS[form]())
-    for name in ("service", "indexer"):
-        logger = logging.getLogger(name)
-        logger.handlers[:] = [handler]
-        logger.setLevel(level.upper())
-        logger.propagate = False
+    _VITRINE.handlers[:] = [handler]
+    _VITRINE.setLevel(level.upper())
+    _VITRINE.propagate = False
 
 
 def log_event(logger: logging.Logger, level: int, message: str, values: dict[str, Any]) -> None:
     """Log an event with its own fields, not looking for the calling line: for what is logged often.
 
-    logger: one of `service`, whose level admits the event.
+    logger: a logger below `vitrine`, whose level admits the event.
     """
-    handlers = _SERVICE.handlers
+    handlers = _VITRINE.handlers
     if len(handlers) == 1 and isinstance(handlers[0], _Lines) and not logger.handlers:
         handlers[0].write_event(logger.name, level, message, values)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from indexer.errors import (
+from vitrine.indexer.errors import (
     InputError,
     ModelError,
     PictureError,
@@ -15,7 +15,7 @@ from indexer.errors import (
     StoreUnavailable,
     VitrineError,
 )
-from service import errors
+from vitrine.service import errors
 
 Problem = dict[str, Any]
 # The first class of an error's ancestry that stands here decides: (status, type, title).

@@ -26,11 +26,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from indexer.config import Layout, index_folder
-from indexer.errors import InputError, SnapshotMissing, VitrineError
-from service import logs
-from service.admission import BODIES_AT_ONCE
-from service.config import ServiceConfig
+from vitrine.indexer.config import Layout, index_folder
+from vitrine.indexer.errors import InputError, SnapshotMissing, VitrineError
+from vitrine.service import logs
+from vitrine.service.config import ServiceConfig
+from vitrine.service.http.admission import BODIES_AT_ONCE
 
 log = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 20
@@ -92,7 +92,7 @@ def _load(config: ServiceConfig, launch: Launch) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     while True:
         try:
-            from service.blueprint import create_app
+            from vitrine.service.app import create_app
 
             app = create_app(config=config)
             if config.warm:
@@ -166,7 +166,7 @@ class _Respawns(dict[int, float]):
 
 def _server(config: ServiceConfig, port: int) -> Any:
     server: Any = Server(
-        "service",
+        "vitrine.service",
         address=config.host,
         port=port,
         interface=Interfaces.WSGI,

@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from indexer.build import BuildOptions, BuildReport, build
-from indexer.progress import Silent
-from indexer.snapshot import IndexFolder
 from tests.pictures import jpeg
+from vitrine.indexer.build.build import BuildOptions, BuildReport, build
+from vitrine.indexer.progress import Silent
+from vitrine.indexer.snapshot.snapshot import IndexFolder
 
 MODEL = "efficientnet-lite2"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from service import Catalogue, ServiceConfig, create_app
 from tests.http_client import Client, client_of
 from tests.indexes import GridEmbedder, Made, make_products, publish_made
+from vitrine.service import Catalogue, ServiceConfig, create_app
 
 
 @pytest.fixture(scope="session")

@@ -14,16 +14,25 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from indexer.calibration import calibrate_rows
-from indexer.images import open_picture
-from indexer.manifest import Manifest, ModelRecord
-from indexer.recipes import RecipeRequest, VectorIndex, build_index
-from indexer.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS, IndexFolder
-from indexer.table import Product, Table, write_failures
-from indexer.text_index import TextIndex
-from indexer.transform import Transform
-from service.photos import Photo
 from tests.pictures import jpeg
+from vitrine.indexer.build.calibration import calibrate_rows
+from vitrine.indexer.pictures.preprocessing import open_picture
+from vitrine.indexer.products.table import Product, Table, write_failures
+from vitrine.indexer.products.text_index import TextIndex
+from vitrine.indexer.recipes import RecipeRequest, VectorIndex, build_index
+from vitrine.indexer.snapshot.manifest import Manifest, ModelRecord
+from vitrine.indexer.snapshot.snapshot import (
+    CONFIDENCE,
+    FAILURES,
+    INDEX,
+    TABLE,
+    TEXT,
+    TRANSFORM,
+    VECTORS,
+    IndexFolder,
+)
+from vitrine.indexer.transform.transform import Transform
+from vitrine.service.pictures.embedding import Photo
 
 DIMENSION = 48
 MODEL = ModelRecord("grid", "grid", "sha256:0", "decode|resize(4,4)|value_range(0,1)", DIMENSION)

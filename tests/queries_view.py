@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from indexer.confidence import Confidence
-from indexer.recipes import Neighbours
-from indexer.rules import NO_RULES, Rules
-from indexer.rulings import Rowed, Rulings
-from indexer.table import Product, Table
-from indexer.text_index import TextIndex
-from service.view import View
+from vitrine.indexer.products.table import Product, Table
+from vitrine.indexer.products.text_index import TextIndex
+from vitrine.indexer.recipes import Neighbours
+from vitrine.indexer.snapshot.confidence import Confidence
+from vitrine.indexer.state.compiled_rules import Rowed, Rulings
+from vitrine.indexer.state.rules import NO_RULES, Rules
+from vitrine.service.queries.view import View
 
 DELETED = dt.datetime(2025, 1, 2, tzinfo=dt.UTC)
 

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.journal import Upload
-from indexer.progress import Silent
-from indexer.publish import publish_store
-from indexer.snapshot import IndexFolder
-from indexer.stores.address import StoreAddress
-from indexer.table import Product
-from service.live import LiveView
-from service.stores import Store
-from service.stores.embedded import EmbeddedStore
-from service.stores.milvus import MilvusStore
 from tests.indexes import MODEL, publish
 from tests.milvus_server import MilvusServer, running_server
 from tests.queries_view import ArrayView
 from tests.vectors import clustered
+from vitrine.indexer.journal.journal import Upload
+from vitrine.indexer.milvus.address import StoreAddress
+from vitrine.indexer.milvus.publish import publish_store
+from vitrine.indexer.products.table import Product
+from vitrine.indexer.progress import Silent
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.service.catalogue.live import LiveView
+from vitrine.service.stores import Store
+from vitrine.service.stores.embedded import EmbeddedStore
+from vitrine.service.stores.milvus import MilvusStore
 
 DIMENSION = 32
 COUNT = 240

@@ -43,18 +43,18 @@ def test_indexer_never_imports_service() -> None:
         (
             "pyarrow",
             (
-                "indexer/table.py",
-                "indexer/conditions.py",
-                "indexer/source.py",
-                "indexer/source_manifest.py",
-                "indexer/csv_manifest.py",
-                "indexer/products.py",
-                "indexer/ids.py",
-                "indexer/uploads.py",
+                "indexer/products/table.py",
+                "indexer/products/conditions.py",
+                "indexer/source/source.py",
+                "indexer/source/manifest.py",
+                "indexer/source/csv.py",
+                "indexer/source/complete.py",
+                "indexer/products/ids.py",
+                "indexer/source/uploads.py",
                 "indexer/export/files.py",
             ),
         ),
-        ("sqlite3", ("indexer/journal", "indexer/cache.py", "indexer/cache_file.py")),
+        ("sqlite3", ("indexer/journal", "indexer/embedding/cache.py", "indexer/embedding/cache_file.py")),
     ],
 )
 def test_one_place_knows_each_format(package: str, allowed: tuple[str, ...]) -> None:

@@ -20,8 +20,7 @@ import pytest
 import yaml
 
 from tests.catalogues import write_folder
-
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-DEMO = DATA / "demo"
+from tests.paths import DEMO, ROOT
+
+DATA = ROOT / "data"
 SIZE_PX = 384
 MAX_BYTES = 3_000_000
 # JPEG at quality 82 moves a pixel by less than 2 levels on average; another picture, by more than 10.

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from indexer.cli import main as indexer_cli
-from service.cli import main as service_cli
 from tests.catalogues import build_folder, write_folder
+from tests.paths import ROOT
+from vitrine.indexer.cli.main import main as indexer_cli
+from vitrine.service.cli import main as service_cli
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

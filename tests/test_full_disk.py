@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.snapshot import IndexFolder
 from tests.catalogues import build_folder, write_folder
 from tests.disks import fill_up
+from vitrine.indexer.snapshot.snapshot import IndexFolder
 
 KIB = 1024
 

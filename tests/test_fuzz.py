@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.errors import PictureError, SourceError
-from indexer.images import open_picture, thumbnail
-from indexer.source_manifest import parse_manifest
 from tests.fuzzing import FUZZED, damaged
 from tests.http_client import Client
 from tests.pictures import GOOD, jpeg
+from vitrine.indexer.errors import PictureError, SourceError
+from vitrine.indexer.pictures.preprocessing import open_picture, thumbnail
+from vitrine.indexer.source.manifest import parse_manifest
 
 API = "/api/v1"
 PICTURES = [make() for make in GOOD.values()]

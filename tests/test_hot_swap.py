@@ -3,9 +3,9 @@
 import threading
 from pathlib import Path
 
-from indexer.snapshot import IndexFolder, roll_back
-from service import Catalogue
 from tests.catalogues import build_folder, write_folder
+from vitrine.indexer.snapshot.snapshot import IndexFolder, roll_back
+from vitrine.service import Catalogue
 
 READERS = 8
 PUBLICATIONS = 20

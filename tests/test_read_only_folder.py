@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from indexer.errors import StoreUnavailable
-from indexer.journal_reader import JournalReader
-from indexer.snapshot import IndexFolder
-from service import Catalogue, ServiceConfig, create_app
 from tests.http_client import Client, assert_problem, client_of
 from tests.indexes import GridEmbedder
 from tests.pictures import jpeg
-from tests.test_service_cli import get, running
+from tests.service.test_cli import get, running
+from vitrine.indexer.errors import StoreUnavailable
+from vitrine.indexer.journal.reader import JournalReader
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.service import Catalogue, ServiceConfig, create_app
 
 API = "/api/v1"
 

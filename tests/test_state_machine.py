@@ -24,17 +24,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from indexer.build import BuildOptions, build
-from indexer.cache import CacheEntry, EmbeddingCache
-from indexer.compact import compact
-from indexer.config import Layout
-from indexer.models import resolve
-from indexer.progress import Silent
-from indexer.recipes import RecipeRequest
-from indexer.snapshot import IndexFolder, roll_back
-from service import Catalogue
-from service.errors import DeletedProduct, NothingToUndo, UnknownProduct
 from tests.catalogues import MODEL
+from vitrine.indexer.build.build import BuildOptions, build
+from vitrine.indexer.config import Layout
+from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
+from vitrine.indexer.models import resolve
+from vitrine.indexer.operations.compact import compact
+from vitrine.indexer.progress import Silent
+from vitrine.indexer.recipes import RecipeRequest
+from vitrine.indexer.snapshot.snapshot import IndexFolder, roll_back
+from vitrine.service import Catalogue
+from vitrine.service.errors import DeletedProduct, NothingToUndo, UnknownProduct
 
 CONTENTS = 24
 CATEGORIES = ("blusa", "calça", "tênis")

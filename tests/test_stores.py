@@ -15,22 +15,22 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from indexer.cli import main
-from indexer.errors import InputError, QueryError, StoreUnavailable
-from indexer.snapshot import IndexFolder
-from indexer.stores import collection
-from indexer.stores.address import StoreAddress
-from indexer.stores.collection import Collection
-from indexer.stores.connection import Connection
-from service.live import LiveView
-from service.queries.filters import Filters
-from service.queries.nearest import product_reference, recommend, vector_reference
-from service.queries.options import SearchOptions
-from service.stores import milvus as milvus_store
-from service.stores.expressions import expression_of, quoted
-from service.stores.milvus import MilvusStore
-from service.view import View
 from tests.stores import BRANDS, CATEGORIES, Oracle, Stored, make_catalogue, needs, real_server, upload_of
+from vitrine.indexer.cli.main import main
+from vitrine.indexer.errors import InputError, QueryError, StoreUnavailable
+from vitrine.indexer.milvus import collection
+from vitrine.indexer.milvus.address import StoreAddress
+from vitrine.indexer.milvus.collection import Collection
+from vitrine.indexer.milvus.connection import Connection
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.service.catalogue.live import LiveView
+from vitrine.service.queries.filters import Filters
+from vitrine.service.queries.nearest import product_reference, recommend, vector_reference
+from vitrine.service.queries.options import SearchOptions
+from vitrine.service.queries.view import View
+from vitrine.service.stores import milvus as milvus_store
+from vitrine.service.stores.expressions import expression_of, quoted
+from vitrine.service.stores.milvus import MilvusStore
 
 WHERE: list[dict[str, Any]] = [
     {"price": {"lt": 50}},

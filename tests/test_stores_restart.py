@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from indexer.progress import Silent
-from indexer.publish import publish_store
-from indexer.snapshot import IndexFolder
-from indexer.stores.address import StoreAddress
-from service import Catalogue, ServiceConfig, create_app
-from service.stores import milvus as milvus_store
 from tests.indexes import GridEmbedder, Made
 from tests.milvus_server import MilvusServer
 from tests.pictures import jpeg
 from tests.stores import real_server
+from vitrine.indexer.milvus.address import StoreAddress
+from vitrine.indexer.milvus.publish import publish_store
+from vitrine.indexer.progress import Silent
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.service import Catalogue, ServiceConfig, create_app
+from vitrine.service.stores import milvus as milvus_store
 
 pytestmark = pytest.mark.milvus
 BACK_WITHIN_S = 60.0

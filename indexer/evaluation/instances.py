@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexer.errors import PictureError
-from indexer.evaluation.photographs import KINDS, photograph_again
-from indexer.evaluation.retrieval import places_in
-from indexer.evaluation.subject import Pictures, Subject
-from indexer.images import Preprocessing
-from indexer.models import load_recorded
-from indexer.progress import Progress
-from indexer.transform import FloatMatrix
+from vitrine.indexer.errors import PictureError
+from vitrine.indexer.evaluation.photographs import KINDS, photograph_again
+from vitrine.indexer.evaluation.subject import Pictures, Subject
+from vitrine.indexer.models import load_recorded
+from vitrine.indexer.pictures.preprocessing import Preprocessing
+from vitrine.indexer.progress import Progress
+from vitrine.indexer.transform.transform import FloatMatrix
+from vitrine.indexer.vectors.metrics import places_in
 
 SEED = 11
 _BATCH = 32

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from indexer.images import open_picture
+from vitrine.indexer.pictures.preprocessing import open_picture
 
 Random = np.random.Generator
 WHITE = (255, 255, 255)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from indexer.evaluation.evaluate import Evaluation
+from vitrine.indexer.evaluation.evaluate import Evaluation
 
 MEASURES = ("precision_at_1", "precision_at_5", "recall_at_10", "map")
 INTERVALS = ("precision_at_1", "precision_at_5", "map")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from indexer.export.lists import Filters, product_lists
-from indexer.ranking import Hits
-from indexer.standing import Standing
+from vitrine.indexer.export.lists import Filters, product_lists
+from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.vectors.ranking import Hits
 
 # A score that moved by less says nothing new: a transform that is fitted again moves all a little.
 SCORE_CHANGE = 1e-3

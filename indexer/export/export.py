@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from indexer.export.changes import EarlierLists
-from indexer.export.files import BATCH_ROWS, ExportRows, checked_output, rows_file
-from indexer.export.lists import Filters, product_lists
-from indexer.progress import Progress
-from indexer.rules import read_rules
-from indexer.snapshot import IndexFolder
-from indexer.standing import Standing, read_standing
+from vitrine.indexer.export.changes import EarlierLists
+from vitrine.indexer.export.files import BATCH_ROWS, ExportRows, checked_output, rows_file
+from vitrine.indexer.export.lists import Filters, product_lists
+from vitrine.indexer.progress import Progress
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.state.catalogue_state import Standing, read_standing
+from vitrine.indexer.state.rules import read_rules
 
 
 @dataclass(frozen=True, slots=True)

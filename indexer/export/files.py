@@ -12,8 +12,8 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexer.errors import InputError
-from indexer.whole_file import whole_file
+from vitrine.indexer.errors import InputError
+from vitrine.indexer.files import whole_file
 
 SCHEMA = pa.schema(
     [

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from indexer.neighbourhood import BLOCK_ROWS, Question, nearest_to_each
-from indexer.ranking import Hits, Ruled, Stages
-from indexer.rules import NO_RULES, Pin, Rules
-from indexer.rulings import Rowed, Rulings
-from indexer.standing import Standing
-from indexer.table import Mask, Rows
-from indexer.where import matching_rows, rows_of_categories
+from vitrine.indexer.products.table import Mask, Rows
+from vitrine.indexer.products.where import matching_rows, rows_of_categories
+from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.state.compiled_rules import Rowed, Rulings
+from vitrine.indexer.state.rules import NO_RULES, Pin, Rules
+from vitrine.indexer.vectors.knn import BLOCK_ROWS, Question, nearest_to_each
+from vitrine.indexer.vectors.ranking import Hits, Ruled, Stages
 
 _WIDER = 4
 _NOT_FOUND = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.models.bit_weights import BitWeights, read_dimension, read_weights
-from indexer.models.model import ModelSource, digest_weights, preprocessing_spec
-from indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
+from vitrine.indexer.models.bit_weights import BitWeights, read_dimension, read_weights
+from vitrine.indexer.models.model import ModelSource, digest_weights, preprocessing_spec
+from vitrine.indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
 
 IMAGE_SIZE_PX = 224
 # The interface of TF Hub. The network itself wants [-1, 1]: `draw` does the rest.

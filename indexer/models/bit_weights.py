@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ModelUnavailable
-from indexer.models.tensors import Tensors, read_tensors
+from vitrine.indexer.errors import ModelUnavailable
+from vitrine.indexer.models.tensors import Tensors, read_tensors
 
 FloatArray = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.progress import Progress, Silent
+from vitrine.indexer.progress import Progress, Silent
 
 _BLOCK_BYTES = 1 << 16
 _MIB = 1 << 20

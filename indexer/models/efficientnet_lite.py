@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ModelUnavailable
-from indexer.models.model import ModelSource, digest_weights, preprocessing_spec
-from indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
-from indexer.models.tensors import Tensors, read_tensors
+from vitrine.indexer.errors import ModelUnavailable
+from vitrine.indexer.models.model import ModelSource, digest_weights, preprocessing_spec
+from vitrine.indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
+from vitrine.indexer.models.tensors import Tensors, read_tensors
 
 NAME = "efficientnet-lite2"
 DIMENSION = 1280

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.images import Preprocessing
+from vitrine.indexer.pictures.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from indexer.models.runtime import FrozenNet, Threads
+    from vitrine.indexer.models.runtime import FrozenNet, Threads
 
 Kind = Literal["efficientnet_lite", "bit", "saved_model"]
 
@@ -60,7 +60,7 @@ class ModelSource:
 
         Raises ModelUnavailable when the weights do not make this network.
         """
-        loader = importlib.import_module(f"indexer.models.{self.kind}")
+        loader = importlib.import_module(f"vitrine.indexer.models.{self.kind}")
         net: FrozenNet = loader.load_net(self, threads)
         return Model(self, net)
 
@@ -69,7 +69,7 @@ class Model:
     """A loaded network. Thread-safe."""
 
     def __init__(self, source: ModelSource, net: "FrozenNet") -> None:
-        from indexer.models.runtime import find_device
+        from vitrine.indexer.models.runtime import find_device
 
         self.source = source
         self.name = source.name

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from indexer.models.download import Download, DownloadFailed, Limits, download
-from indexer.progress import Progress
+from vitrine.indexer.models.download import Download, DownloadFailed, Limits, download
+from vitrine.indexer.progress import Progress
 
 TFHUB_URL = "https://tfhub.dev"
 KAGGLE_URL = "https://www.kaggle.com"

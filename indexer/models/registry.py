@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from indexer.errors import ModelMismatch, ModelUnavailable
-from indexer.models import bit, efficientnet_lite
-from indexer.models.download import DownloadFailed
-from indexer.models.model import Model, ModelSource, digest_weights
-from indexer.models.origins import (
+from vitrine.indexer.errors import ModelMismatch, ModelUnavailable
+from vitrine.indexer.models import bit, efficientnet_lite
+from vitrine.indexer.models.download import DownloadFailed
+from vitrine.indexer.models.model import Model, ModelSource, digest_weights
+from vitrine.indexer.models.origins import (
     Origin,
     bit_origins,
     is_offline,
@@ -18,9 +18,9 @@ from indexer.models.origins import (
     models_folder,
     tfhub_origin,
 )
-from indexer.models.saved_model import IMAGE_SIZE_PX, is_saved_model, saved_model_spec
-from indexer.models.tensors import WEIGHT_SUFFIXES
-from indexer.progress import Progress, Silent
+from vitrine.indexer.models.saved_model import IMAGE_SIZE_PX, is_saved_model, saved_model_spec
+from vitrine.indexer.models.tensors import WEIGHT_SUFFIXES
+from vitrine.indexer.progress import Progress, Silent
 
 AUTO = "auto"
 DEFAULT = "bit-m-r50x1"

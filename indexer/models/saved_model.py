@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from indexer.errors import ModelUnavailable
-from indexer.models.bit import freeze_weights
-from indexer.models.bit_weights import BitWeights
-from indexer.models.model import ModelSource, preprocessing_spec
-from indexer.models.runtime import FrozenNet, Threads, freeze, import_tensorflow
+from vitrine.indexer.errors import ModelUnavailable
+from vitrine.indexer.models.bit import freeze_weights
+from vitrine.indexer.models.bit_weights import BitWeights
+from vitrine.indexer.models.model import ModelSource, preprocessing_spec
+from vitrine.indexer.models.runtime import FrozenNet, Threads, freeze, import_tensorflow
 
 IMAGE_SIZE_PX = 224
 VALUE_RANGE = (0.0, 1.0)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ModelUnavailable
+from vitrine.indexer.errors import ModelUnavailable
 
 Tensors = dict[str, NDArray[Any]]
 Keep = Callable[[str], bool]

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from indexer.progress import Progress
-from indexer.quality.crowding import crowding
-from indexer.quality.duplicates import duplicates
-from indexer.quality.findings import KINDS, Finding
-from indexer.quality.kept import Analysis
-from indexer.quality.labels import LEARNT_FROM, small_categories, wrong_categories
-from indexer.quality.picture_faults import is_blank, picture_faults
-from indexer.quality.subject import Subject, read_subject
-from indexer.snapshot import IndexFolder
-from indexer.standing import Standing
+from vitrine.indexer.progress import Progress
+from vitrine.indexer.quality.duplicates import duplicates
+from vitrine.indexer.quality.findings import KINDS, Finding
+from vitrine.indexer.quality.hubness import crowding
+from vitrine.indexer.quality.labels import LEARNT_FROM, small_categories, wrong_categories
+from vitrine.indexer.quality.picture_faults import is_blank, picture_faults
+from vitrine.indexer.quality.store import Analysis
+from vitrine.indexer.quality.subject import Subject, read_subject
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.state.catalogue_state import Standing
 
 
 def analyse(folder: IndexFolder, standing: Standing, progress: Progress) -> Analysis:

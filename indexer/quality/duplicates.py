@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from indexer.quality.alignment import compare_aligned
-from indexer.quality.findings import Finding
-from indexer.quality.pictures import SIDE, Measures, Small
-from indexer.quality.subject import Subject
-from indexer.recipes.scoring import RowMatrix
-from indexer.table import Mask, Rows
+from vitrine.indexer.products.table import Mask, Rows
+from vitrine.indexer.quality.alignment import compare_aligned
+from vitrine.indexer.quality.findings import Finding
+from vitrine.indexer.quality.pictures import SIDE, Measures, Small
+from vitrine.indexer.quality.subject import Subject
+from vitrine.indexer.vectors.scoring import RowMatrix
 
 # Measured on 1,651 photos of clothes and on a catalogue of drawings, many of one outline: of 99 copies saved
 # again, made smaller or cut by up to 5 % a side all have a cosine of at least 0.8, correlate at 0.993 or more

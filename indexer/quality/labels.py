@@ -14,11 +14,11 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from indexer.adaptation.discriminant import discriminants, measure
-from indexer.quality.findings import Finding
-from indexer.quality.subject import Subject
-from indexer.table import Mask
-from indexer.transform import FloatMatrix, even_out
+from vitrine.indexer.products.table import Mask
+from vitrine.indexer.quality.findings import Finding
+from vitrine.indexer.quality.subject import Subject
+from vitrine.indexer.transform.discriminant import discriminants, measure
+from vitrine.indexer.transform.transform import FloatMatrix, even_out
 
 # On 1,651 photos of clothes with 2 % of the categories swapped, three draws, precision and recall are about
 # .7 and 2.2 to 2.9 % are taken for wrong; at shrinkage .5 .05 less, by votes of 10 neighbours .2 less.

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from indexer.quality.findings import Finding
-from indexer.quality.subject import Subject
-from indexer.table import Mask
+from vitrine.indexer.products.table import Mask
+from vitrine.indexer.quality.findings import Finding
+from vitrine.indexer.quality.subject import Subject
 
 BLANK_SPAN = 14.0
 # Of 1,651 photos of clothes the least sharp has 0.13; blurred by 1/45 of their side they have 0.03 to 0.06.

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from indexer.errors import PictureError, SnapshotError
-from indexer.images import open_picture
-from indexer.progress import Progress
-from indexer.snapshot import storage_errors
-from indexer.table import Rows
-from indexer.whole_file import whole_file
+from vitrine.indexer.errors import PictureError, SnapshotError
+from vitrine.indexer.files import whole_file
+from vitrine.indexer.pictures.preprocessing import open_picture
+from vitrine.indexer.products.table import Rows
+from vitrine.indexer.progress import Progress
+from vitrine.indexer.snapshot.snapshot import storage_errors
 
 SIDE = 32
 # Sharpness is compared at one size, so that a large picture is not taken for a blurred one.

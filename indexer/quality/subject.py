@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from indexer.evaluation.retrieval import labels_of
-from indexer.evaluation.subject import Pictures, read_raw
-from indexer.neighbourhood import Question, nearest_to_each
-from indexer.progress import Progress
-from indexer.quality.pictures import MeasureCache, Measures
-from indexer.recipes.scoring import RowMatrix
-from indexer.snapshot import IndexFolder
-from indexer.standing import Standing
-from indexer.table import Codes, Rows
-from indexer.transform import FloatMatrix
+from vitrine.indexer.evaluation.subject import Pictures, read_raw
+from vitrine.indexer.products.table import Codes, Rows
+from vitrine.indexer.progress import Progress
+from vitrine.indexer.quality.pictures import MeasureCache, Measures
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.transform.transform import FloatMatrix
+from vitrine.indexer.vectors.knn import Question, nearest_to_each
+from vitrine.indexer.vectors.metrics import labels_of
+from vitrine.indexer.vectors.scoring import RowMatrix
 
 NEIGHBOURS = 10
 

@@ -4,11 +4,11 @@ The only importer of faiss. Knows vectors and row numbers; products, deletions a
 others' affair.
 """
 
-from indexer.recipes.build import IndexReport, PreviousIndex, build_index
-from indexer.recipes.choice import RecipeRequest
-from indexer.recipes.index import VectorIndex
-from indexer.recipes.scoring import ROUNDING, Neighbours, score_rows
-from indexer.recipes.sketch import FILE as SKETCH
+from vitrine.indexer.recipes.build import IndexReport, PreviousIndex, build_index
+from vitrine.indexer.recipes.choice import RecipeRequest
+from vitrine.indexer.recipes.index import VectorIndex
+from vitrine.indexer.recipes.sketch import FILE as SKETCH
+from vitrine.indexer.vectors.scoring import ROUNDING, Neighbours, score_rows
 
 __all__ = [
     "ROUNDING",

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from indexer.progress import Progress, Silent
-from indexer.recipes.choice import Choice, Chooser, Recipe, RecipeRequest, is_small
-from indexer.recipes.engine import Engine, add_rows, read_whole, train_index, write_index
-from indexer.recipes.index import VectorIndex
-from indexer.recipes.scoring import FloatMatrix, Vectors, to_float32
-from indexer.recipes.sketch import FILE as SKETCH
-from indexer.recipes.sketch import Sketch, choose_directions, write_sketch
-from indexer.recipes.tuning import WIDE_QUESTIONS, Examination, examine, tune, tune_widths
+from vitrine.indexer.progress import Progress, Silent
+from vitrine.indexer.recipes.choice import Choice, Chooser, Recipe, RecipeRequest, is_small
+from vitrine.indexer.recipes.engine import Engine, add_rows, read_whole, train_index, write_index
+from vitrine.indexer.recipes.index import VectorIndex
+from vitrine.indexer.recipes.sketch import FILE as SKETCH
+from vitrine.indexer.recipes.sketch import Sketch, choose_directions, write_sketch
+from vitrine.indexer.recipes.tuning import WIDE_QUESTIONS, Examination, examine, tune, tune_widths
+from vitrine.indexer.vectors.scoring import FloatMatrix, Vectors, to_float32
 
 _BLOCK_NUMBERS = 2**25
 _TRAINING_NUMBERS = 2**26

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from indexer.errors import InputError, RecipeImpossible
-from indexer.progress import Progress
-from indexer.recipes.engine import Engine, make_index, train_index
-from indexer.recipes.index import VectorIndex
-from indexer.recipes.reduction import leading_directions
-from indexer.recipes.scoring import FloatMatrix, Vectors, to_float32
-from indexer.recipes.tuning import Examination, examine, tune
+from vitrine.indexer.errors import InputError, RecipeImpossible
+from vitrine.indexer.progress import Progress
+from vitrine.indexer.recipes.engine import Engine, make_index, train_index
+from vitrine.indexer.recipes.index import VectorIndex
+from vitrine.indexer.recipes.reduction import leading_directions
+from vitrine.indexer.recipes.tuning import Examination, examine, tune
+from vitrine.indexer.vectors.scoring import FloatMatrix, Vectors, to_float32
 
 # Up to so many numbers, and rows, a scan of all vectors takes a few milliseconds and nothing has to be
 # learnt.

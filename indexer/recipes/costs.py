@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from indexer.recipes.engine import Engine
-from indexer.recipes.scoring import FloatMatrix, Vectors, search_all, search_rows
-from indexer.recipes.sketch import Sketch
+from vitrine.indexer.recipes.engine import Engine
+from vitrine.indexer.recipes.sketch import Sketch
+from vitrine.indexer.vectors.scoring import FloatMatrix, Vectors, search_all, search_rows
 
 Way = Literal["walk", "codes", "rows", "all", "sketch"]
 ExactWay = Literal["rows", "all", "sketch"]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import faiss as _faiss
 import numpy as np
 
-from indexer.errors import InputError, RecipeImpossible, SnapshotCorrupt
+from vitrine.indexer.errors import InputError, RecipeImpossible, SnapshotCorrupt
 
 faiss: Any = _faiss
 FloatMatrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]

@@ -15,10 +15,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from indexer.errors import QueryError, SnapshotCorrupt
-from indexer.recipes.costs import Costs, walk_width
-from indexer.recipes.engine import Engine, open_index
-from indexer.recipes.scoring import (
+from vitrine.indexer.errors import QueryError, SnapshotCorrupt
+from vitrine.indexer.recipes.costs import Costs, walk_width
+from vitrine.indexer.recipes.engine import Engine, open_index
+from vitrine.indexer.recipes.sketch import FILE as SKETCH
+from vitrine.indexer.recipes.sketch import Sketch
+from vitrine.indexer.vectors.scoring import (
     FloatMatrix,
     FloatVector,
     Mask,
@@ -31,8 +33,6 @@ from indexer.recipes.scoring import (
     search_all,
     search_rows,
 )
-from indexer.recipes.sketch import FILE as SKETCH
-from indexer.recipes.sketch import Sketch
 
 # Answers of up to so many hits come of the same candidates, so that a shorter one begins a longer one.
 BUCKETS = (16, 64, 256, 1024, 4096)

@@ -11,10 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.errors import SnapshotCorrupt
-from indexer.recipes.reduction import leading_directions
-from indexer.recipes.scoring import FloatMatrix, FloatVector, Mask, Rows, Vectors, score_some, to_float32
-from indexer.space import create_matrix
+from vitrine.indexer.errors import SnapshotCorrupt
+from vitrine.indexer.recipes.reduction import leading_directions
+from vitrine.indexer.space import create_matrix
+from vitrine.indexer.vectors.scoring import (
+    FloatMatrix,
+    FloatVector,
+    Mask,
+    Rows,
+    Vectors,
+    score_some,
+    to_float32,
+)
 
 FILE = "sketch.npy"
 # Fewer numbers than these are read whole in a millisecond or two.

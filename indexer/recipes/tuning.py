@@ -13,11 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from indexer.recipes.costs import Costs, measure_costs
-from indexer.recipes.engine import Engine
-from indexer.recipes.index import BUCKETS, VectorIndex, untuned_widths
-from indexer.recipes.scoring import FloatMatrix, FloatVector, Vectors, search_all, to_float32
-from indexer.recipes.sketch import Sketch
+from vitrine.indexer.recipes.costs import Costs, measure_costs
+from vitrine.indexer.recipes.engine import Engine
+from vitrine.indexer.recipes.index import BUCKETS, VectorIndex, untuned_widths
+from vitrine.indexer.recipes.sketch import Sketch
+from vitrine.indexer.vectors.scoring import (
+    FloatMatrix,
+    FloatVector,
+    Vectors,
+    search_all,
+    to_float32,
+)
 
 RECALL_AT = 10
 QUESTIONS = 200

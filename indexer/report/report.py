@@ -19,20 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from indexer.errors import InputError, PictureError
-from indexer.evaluation.subject import Pictures
-from indexer.images import thumbnail
-from indexer.progress import Progress
-from indexer.quality.analysis import analyse
-from indexer.quality.current import current_analysis
-from indexer.quality.findings import KINDS, Finding
-from indexer.quality.kept import Analysis, keep_analysis
-from indexer.report.texts import TEXTS
-from indexer.snapshot import IndexFolder
-from indexer.standing import Standing, read_standing
-from indexer.table import Rows
-from indexer.transform import unit
-from indexer.whole_file import whole_file
+from vitrine.indexer.errors import InputError, PictureError
+from vitrine.indexer.evaluation.subject import Pictures
+from vitrine.indexer.files import whole_file
+from vitrine.indexer.pictures.preprocessing import thumbnail
+from vitrine.indexer.products.table import Rows
+from vitrine.indexer.progress import Progress
+from vitrine.indexer.quality.analysis import analyse
+from vitrine.indexer.quality.findings import KINDS, Finding
+from vitrine.indexer.quality.revalidate import current_analysis
+from vitrine.indexer.quality.store import Analysis, keep_analysis
+from vitrine.indexer.report.texts import TEXTS
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.state.catalogue_state import Standing, read_standing
+from vitrine.indexer.transform.transform import unit
 
 THUMBNAIL_PX = 160
 # All thumbnails together: with the text around them base64 makes a third more of it.
@@ -88,7 +88,7 @@ def check_html(output: Path) -> None:
 
 def write_page(output: Path, data: Json) -> int:
     """Write a page that shows this data, whole or not at all. Returns its size in bytes."""
-    here = files("indexer.report")
+    here = files("vitrine.indexer.report")
     page = here.joinpath("page.html").read_text(encoding="utf-8")
     parts = {"{{DATA}}": _script_json(data), "{{TEXTS}}": _script_json(TEXTS)}
     parts["{{SCRIPT}}"] = here.joinpath("page.js").read_text(encoding="utf-8")

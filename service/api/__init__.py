@@ -1,7 +1,7 @@
 """The HTTP API: operations as data, one module a subject, and how requests reach them (`routes`)."""
 
-from service.api import images, products, quality, searches, state
-from service.api.operations import Operation
+from vitrine.service.api import images, products, quality, searches, state
+from vitrine.service.api.operations import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     *products.operation.all,

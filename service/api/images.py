@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from service.api.operations import Call, Operations
-from service.pictures import Picture
-from service.replies import WholeResponse
-from service.requests import ImageQuery
-from service.thumbnails import Format
+from vitrine.service.api.operations import Call, Operations
+from vitrine.service.catalogue.request_models import ImageQuery
+from vitrine.service.http.responses import WholeResponse
+from vitrine.service.pictures.files import Picture
+from vitrine.service.pictures.thumbnails import Format
 
 # A picture that was deleted, restored or replaced is seen within this time; until then nobody asks again.
 MAX_AGE_S = 300

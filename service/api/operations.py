@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.catalogue import Catalogue
-from service.requests import Nothing
-from service.writer import Caller
+from vitrine.service.catalogue.catalogue import Catalogue
+from vitrine.service.catalogue.request_models import Nothing
+from vitrine.service.catalogue.writer import Caller
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from service.answers import Json
-from service.api.operations import Call, Operations
-from service.api.schemas import ProductShape, ProductsShape, SeveralShape
-from service.requests import IdsRequest, MoveRequest, ProductForm, ProductsQuery
+from vitrine.service.api.operations import Call, Operations
+from vitrine.service.api.schemas import ProductShape, ProductsShape, SeveralShape
+from vitrine.service.catalogue.request_models import (
+    IdsRequest,
+    MoveRequest,
+    ProductForm,
+    ProductsQuery,
+)
+from vitrine.service.catalogue.serialisation import Json
 
 operation = Operations()
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from flask import Response, request
 
-from service.answers import Json
-from service.api.operations import Call, Operations
-from service.api.schemas import DismissedShape, QualityShape
-from service.requests import DismissRequest, QualityQuery
-from service.spreadsheets import csv_reply
+from vitrine.service.api.operations import Call, Operations
+from vitrine.service.api.schemas import DismissedShape, QualityShape
+from vitrine.service.catalogue.request_models import DismissRequest, QualityQuery
+from vitrine.service.catalogue.serialisation import Json
+from vitrine.service.http.csv import csv_reply
 
 operation = Operations()
 _COLUMNS = ("kind", "id", "name", "category", "strength", "evidence", "ids", "reason", "key")

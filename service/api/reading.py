@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 
-from indexer.errors import QueryError
+from vitrine.indexer.errors import QueryError
 
 
 @lru_cache

@@ -13,16 +13,16 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Response as BaseResponse
 
-from indexer.errors import QueryError
-from service.answers import API
-from service.api import OPERATIONS
-from service.api.operations import Call, Operation
-from service.api.reading import read_form, read_json, read_query
-from service.context import Service
-from service.replies import is_known, json_reply, not_modified
-from service.requests import parsed
-from service.timing import stage
-from service.writer import ANYBODY, Caller
+from vitrine.indexer.errors import QueryError
+from vitrine.service.api import OPERATIONS
+from vitrine.service.api.operations import Call, Operation
+from vitrine.service.api.reading import read_form, read_json, read_query
+from vitrine.service.catalogue.request_models import parsed
+from vitrine.service.catalogue.serialisation import API
+from vitrine.service.catalogue.writer import ANYBODY, Caller
+from vitrine.service.http.context import Service
+from vitrine.service.http.responses import is_known, json_reply, not_modified
+from vitrine.service.timing import stage
 
 # How many query strings are remembered as checked requests, and how long one may be for that.
 _QUERIES_KEPT, _SHORT_QUERY = 1024, 128

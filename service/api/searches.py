@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from service.answers import Json
-from service.api.operations import Call, Operations
-from service.api.schemas import AnswerShape, BatchShape
-from service.queries.options import SearchOptions
-from service.requests import BatchRequest, ImageSearchForm, SearchRequest
+from vitrine.service.api.operations import Call, Operations
+from vitrine.service.api.schemas import AnswerShape, BatchShape
+from vitrine.service.catalogue.request_models import (
+    BatchRequest,
+    ImageSearchForm,
+    SearchRequest,
+)
+from vitrine.service.catalogue.serialisation import Json
+from vitrine.service.queries.options import SearchOptions
 
 operation = Operations()
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from service.answers import Json
-from service.api.operations import Call, Operations
-from service.api.schemas import (
+from vitrine.service.api.operations import Call, Operations
+from vitrine.service.api.schemas import (
     CategoriesShape,
     ChangesShape,
     MatrixShape,
@@ -13,7 +12,13 @@ from service.api.schemas import (
     StatusShape,
     UndoneShape,
 )
-from service.requests import ChangesQuery, MatrixQuery, PairsQuery, ProjectionQuery
+from vitrine.service.catalogue.request_models import (
+    ChangesQuery,
+    MatrixQuery,
+    PairsQuery,
+    ProjectionQuery,
+)
+from vitrine.service.catalogue.serialisation import Json
 
 operation = Operations()
 

@@ -1,7 +1,7 @@
 """The gallery: pages for people over the catalogue that the API serves. Everything comes from this host."""
 
-from service.gallery import assets, categories, maps, photos, quality, shop, state
-from service.gallery.routes import Page, add_gallery
+from vitrine.service.gallery import assets, categories, maps, photos, quality, shop, state
+from vitrine.service.gallery.routes import Page, add_gallery
 
 PAGES: tuple[Page, ...] = (
     *shop.page.all,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flask import Response, render_template, request
 
-from service.gallery.routes import Pages, Visit
+from vitrine.service.gallery.routes import Pages, Visit
 
 page = Pages()
 STATIC = Path(__file__).parent.parent / "static"

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from flask import Response, jsonify, render_template, request
 
-from service.answers import Json
-from service.gallery.routes import Pages, Visit
-from service.spreadsheets import csv_reply
+from vitrine.service.catalogue.serialisation import Json
+from vitrine.service.gallery.routes import Pages, Visit
+from vitrine.service.http.csv import csv_reply
 
 page = Pages()
 Order = Literal["likeness", "name", "size"]

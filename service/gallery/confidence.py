@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.gallery.languages import gettext as _
+from vitrine.service.gallery.languages import gettext as _
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from flask import Response, render_template, request
 
-from indexer.errors import QueryError
-from service.gallery.routes import Pages, Visit
-from service.queries.projection import MAX_LIMIT, project
-from service.replies import is_known, not_modified
-from service.view import View
+from vitrine.indexer.errors import QueryError
+from vitrine.service.gallery.routes import Pages, Visit
+from vitrine.service.http.responses import is_known, not_modified
+from vitrine.service.queries.projection import MAX_LIMIT, project
+from vitrine.service.queries.view import View
 
 page = Pages()
 AXES = 3

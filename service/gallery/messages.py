@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.gallery.languages import gettext as _
+from vitrine.service.gallery.languages import gettext as _
 
 
 def script_messages() -> dict[str, str]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from flask import Response, jsonify, render_template, request
 
-from indexer.errors import QueryError
-from service.answers import Json
-from service.gallery.routes import Pages, Visit
-from service.view import View
+from vitrine.indexer.errors import QueryError
+from vitrine.service.catalogue.serialisation import Json
+from vitrine.service.gallery.routes import Pages, Visit
+from vitrine.service.queries.view import View
 
 page = Pages()
 PHOTO_HITS = 24

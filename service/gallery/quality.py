@@ -6,12 +6,12 @@ from typing import Any
 
 from flask import render_template, request
 
-from indexer.quality.findings import KINDS
-from service.answers import Json
-from service.errors import NotLookedThrough
-from service.gallery.languages import gettext as _
-from service.gallery.languages import number
-from service.gallery.routes import Pages, Visit
+from vitrine.indexer.quality.findings import KINDS
+from vitrine.service.catalogue.serialisation import Json
+from vitrine.service.errors import NotLookedThrough
+from vitrine.service.gallery.languages import gettext as _
+from vitrine.service.gallery.languages import number
+from vitrine.service.gallery.routes import Pages, Visit
 
 page = Pages()
 PAGE = 24

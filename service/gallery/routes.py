@@ -11,13 +11,13 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException
 
-from service.catalogue import Catalogue
-from service.context import Service
-from service.gallery import languages
-from service.gallery.confidence import likeness
-from service.gallery.messages import script_messages
-from service.problems import Problem, problem_of
-from service.replies import problem_reply
+from vitrine.service.catalogue.catalogue import Catalogue
+from vitrine.service.gallery import languages
+from vitrine.service.gallery.confidence import likeness
+from vitrine.service.gallery.messages import script_messages
+from vitrine.service.http.context import Service
+from vitrine.service.http.responses import problem_reply
+from vitrine.service.problems import Problem, problem_of
 
 # How a script says that it asks, not a person.
 FETCHED = "fetch"
@@ -67,7 +67,7 @@ class Pages:
 
 def add_gallery(blueprint: Blueprint, service: Service) -> None:
     """Add every page to a blueprint."""
-    from service.gallery import PAGES
+    from vitrine.service.gallery import PAGES
 
     blueprint.record(_prepare)
     blueprint.context_processor(lambda: _context(service))

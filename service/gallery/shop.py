@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from flask import render_template, request, url_for
 
-from indexer.table import Codes, Rows
-from service import answers
-from service.answers import Json
-from service.errors import DeletedProduct, UnknownProduct
-from service.gallery.routes import Pages, Visit
-from service.gallery.snippets import calls_for
-from service.view import View
+from vitrine.indexer.products.table import Codes, Rows
+from vitrine.service.catalogue import serialisation as answers
+from vitrine.service.catalogue.serialisation import Json
+from vitrine.service.errors import DeletedProduct, UnknownProduct
+from vitrine.service.gallery.routes import Pages, Visit
+from vitrine.service.gallery.snippets import calls_for
+from vitrine.service.queries.view import View
 
 page = Pages()
 WINDOW_PAGE = 48

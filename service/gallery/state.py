@@ -7,12 +7,12 @@ from typing import Any
 
 from flask import Response, g, jsonify, render_template, request
 
-from indexer.errors import QueryError, SnapshotError
-from indexer.manifest import Manifest
-from indexer.snapshot import roll_back
-from service.answers import Json
-from service.gallery.routes import Pages, Visit
-from service.view import View
+from vitrine.indexer.errors import QueryError, SnapshotError
+from vitrine.indexer.snapshot.manifest import Manifest
+from vitrine.indexer.snapshot.snapshot import roll_back
+from vitrine.service.catalogue.serialisation import Json
+from vitrine.service.gallery.routes import Pages, Visit
+from vitrine.service.queries.view import View
 
 page = Pages()
 TRASH_PAGE = 60

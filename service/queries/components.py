@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.transform import FloatMatrix
+from vitrine.indexer.transform.transform import FloatMatrix
 
 P = 3
 _DIRECTIONS = 24

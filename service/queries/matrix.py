@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from indexer.errors import QueryError
-from indexer.recipes import ROUNDING, score_rows
-from indexer.table import Codes, Mask, Rows
-from service.queries.recent import recent_answers
-from service.view import View
+from vitrine.indexer.errors import QueryError
+from vitrine.indexer.products.table import Codes, Mask, Rows
+from vitrine.indexer.recipes import ROUNDING, score_rows
+from vitrine.service.queries.recent import recent_answers
+from vitrine.service.queries.view import View
 
 Linkage = Literal["centroid", "mean"]
 LINKAGES: tuple[Linkage, ...] = ("centroid", "mean")

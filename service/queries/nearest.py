@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from indexer.confidence import Floats
-from indexer.errors import QueryError
-from indexer.ranking import Hits, Names, Ruled, Stages
-from indexer.rulings import Rulings
-from indexer.table import Mask, Rows
-from indexer.transform import FloatVector
-from indexer.where import matching_rows, rows_of_categories
-from service.queries.filters import Filters
-from service.queries.options import SearchOptions
-from service.view import View
+from vitrine.indexer.errors import QueryError
+from vitrine.indexer.products.table import Mask, Rows
+from vitrine.indexer.products.where import matching_rows, rows_of_categories
+from vitrine.indexer.snapshot.confidence import Floats
+from vitrine.indexer.state.compiled_rules import Rulings
+from vitrine.indexer.transform.transform import FloatVector
+from vitrine.indexer.vectors.ranking import Hits, Names, Ruled, Stages
+from vitrine.service.queries.filters import Filters
+from vitrine.service.queries.options import SearchOptions
+from vitrine.service.queries.view import View
 
 # The k best of the rows allowed, with the confidence of each, or None where nobody asked.
 Best = Callable[[int, Mask], tuple[Hits, Floats | None]]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from indexer.errors import QueryError
+from vitrine.indexer.errors import QueryError
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 10_000_000

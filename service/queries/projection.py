@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from indexer.errors import QueryError
-from indexer.table import Codes, Mask, Rows
-from indexer.transform import FloatMatrix
-from indexer.where import rows_of_categories
-from service.queries.components import Blocks, Components, fit_components
-from service.queries.recent import recent_answers
-from service.view import View
+from vitrine.indexer.errors import QueryError
+from vitrine.indexer.products.table import Codes, Mask, Rows
+from vitrine.indexer.products.where import rows_of_categories
+from vitrine.indexer.transform.transform import FloatMatrix
+from vitrine.service.queries.components import Blocks, Components, fit_components
+from vitrine.service.queries.recent import recent_answers
+from vitrine.service.queries.view import View
 
 FITS = ("all", "selection")
 MAX_LIMIT = 100_000

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from service.view import View
+from vitrine.service.queries.view import View
 
 Made = TypeVar("Made")
 KEPT = 32

@@ -13,11 +13,11 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from indexer.errors import QueryError
-from indexer.table import Mask, Rows
-from indexer.text_index import NAME, TextIndex, fold, words_of
-from indexer.where import rows_of_categories
-from service.view import View
+from vitrine.indexer.errors import QueryError
+from vitrine.indexer.products.table import Mask, Rows
+from vitrine.indexer.products.text_index import NAME, TextIndex, fold, words_of
+from vitrine.indexer.products.where import rows_of_categories
+from vitrine.service.queries.view import View
 
 MAX_TEXT = 300
 MAX_WORDS = 12

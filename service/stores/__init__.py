@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from indexer.recipes import Neighbours
-from indexer.snapshot import IndexFolder, Snapshot
-from indexer.table import Mask
-from indexer.transform import FloatMatrix
-from service.queries.filters import Filters
+from vitrine.indexer.products.table import Mask
+from vitrine.indexer.recipes import Neighbours
+from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.transform.transform import FloatMatrix
+from vitrine.service.queries.filters import Filters
 
 if TYPE_CHECKING:
-    from service.view import View
+    from vitrine.service.queries.view import View
 
 
 class Searcher(Protocol):
@@ -59,9 +59,9 @@ class Store(Protocol):
 def open_store(uri: str) -> Store:
     """Return the store of a setting: "faiss", or a milvus:// URI. Connects to nothing. Raises InputError."""
     if uri == "faiss":
-        from service.stores.embedded import EmbeddedStore
+        from vitrine.service.stores.embedded import EmbeddedStore
 
         return EmbeddedStore()
-    from service.stores.milvus import MilvusStore
+    from vitrine.service.stores.milvus import MilvusStore
 
     return MilvusStore.of(uri)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from indexer.recipes import Neighbours, score_rows
-from indexer.snapshot import IndexFolder, Snapshot
-from indexer.table import Mask
-from indexer.transform import FloatMatrix
-from service.queries.filters import Filters
+from vitrine.indexer.products.table import Mask
+from vitrine.indexer.recipes import Neighbours, score_rows
+from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.transform.transform import FloatMatrix
+from vitrine.service.queries.filters import Filters
 
 if TYPE_CHECKING:
-    from service.view import View
+    from vitrine.service.queries.view import View
 
 
 class EmbeddedSearcher:

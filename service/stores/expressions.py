@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from indexer.stores.collection import stored_number, stored_text
-from service.queries.filters import Filters
+from vitrine.indexer.milvus.collection import stored_number, stored_text
+from vitrine.service.queries.filters import Filters
 
 LIVE = "deleted == false"
 _ORDER = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}

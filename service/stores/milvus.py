@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock
 
-from indexer.errors import SnapshotMissing, StoreUnavailable
-from indexer.recipes import Neighbours, score_rows
-from indexer.recipes.index import checked_queries
-from indexer.snapshot import IndexFolder, Snapshot
-from indexer.stores.address import StoreAddress
-from indexer.stores.collection import MATCHES_MAX, Alias, Collection, Match, entity
-from indexer.stores.connection import Connection
-from indexer.table import Mask, Rows
-from indexer.transform import FloatMatrix, FloatVector
-from service.queries.filters import Filters
-from service.stores.embedded import EMBEDDED
-from service.stores.expressions import expression_of
+from vitrine.indexer.errors import SnapshotMissing, StoreUnavailable
+from vitrine.indexer.milvus.address import StoreAddress
+from vitrine.indexer.milvus.collection import MATCHES_MAX, Alias, Collection, Match, entity
+from vitrine.indexer.milvus.connection import Connection
+from vitrine.indexer.products.table import Mask, Rows
+from vitrine.indexer.recipes import Neighbours, score_rows
+from vitrine.indexer.recipes.index import checked_queries
+from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.transform.transform import FloatMatrix, FloatVector
+from vitrine.service.queries.filters import Filters
+from vitrine.service.stores.embedded import EMBEDDED
+from vitrine.service.stores.expressions import expression_of
 
 if TYPE_CHECKING:
-    from service.view import View
+    from vitrine.service.queries.view import View
 
 log = logging.getLogger(__name__)
 # A bounded-staleness read may lag 5 s behind; what the collection holds for longer than this, it shows.

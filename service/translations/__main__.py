@@ -1,4 +1,4 @@
-"""`python -m service.translations`: collect the texts of the gallery, update the .po files, compile them.
+"""`python -m vitrine.service.translations`: update and compile the gallery's .po files.
 
 The compiled files are kept in the repository, so that an install needs no step of its own; a test holds them
 against the .po files and those against the texts.

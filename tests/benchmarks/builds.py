@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from indexer.cache import EmbeddingCache
-from indexer.live_state import LiveState
-from indexer.models import ModelSource
-from indexer.snapshot import IndexFolder
-from tests.benchmarks.embedding import DEMO, PHOTOS
+from tests.benchmarks.embedding import PHOTOS
 from tests.benchmarks.report import Row, Section
 from tests.benchmarks.scale import feature_model, fill_cache, publish_vectors
+from tests.paths import DEMO
+from vitrine.indexer.embedding.cache import EmbeddingCache
+from vitrine.indexer.journal.fold import LiveState
+from vitrine.indexer.models import ModelSource
+from vitrine.indexer.snapshot.snapshot import IndexFolder
 
 MODEL = "efficientnet-lite2"
 NOTHING_DELETED = LiveState(0, {}, {}, frozenset(), {})

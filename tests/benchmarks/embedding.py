@@ -22,15 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from indexer.cache import EmbeddingCache
-from indexer.embedding import EmbeddingOptions, EmbeddingRun, embed_source
-from indexer.manifest import ModelRecord
-from indexer.models import Model, ModelSource, resolve
-from indexer.models.runtime import FrozenNet, Threads, import_tensorflow
-from indexer.source import Source, open_source
-from service.embedder import BatchingEmbedder
 from tests.benchmarks.report import Row, Section
-from tests.models.random_bit import (
+from tests.indexer.models.random_bit import (
     R50,
     Arrays,
     hub_module,
@@ -38,10 +31,16 @@ from tests.models.random_bit import (
     save_hub_module,
     write_npz,
 )
+from tests.paths import CLOTHING, DEMO, ROOT
+from vitrine.indexer.embedding.cache import EmbeddingCache
+from vitrine.indexer.embedding.pipeline import EmbeddingOptions, EmbeddingRun, embed_source
+from vitrine.indexer.models import Model, ModelSource, resolve
+from vitrine.indexer.models.runtime import FrozenNet, Threads, import_tensorflow
+from vitrine.indexer.snapshot.manifest import ModelRecord
+from vitrine.indexer.source.source import Source, open_source
+from vitrine.service.pictures.batching import BatchingEmbedder
 
-ROOT = Path(__file__).parents[2]
-PHOTOS = ROOT.parent / "shared" / "photos" / "clothing"
-DEMO = ROOT / "data" / "demo"
+PHOTOS = CLOTHING
 SIZE_PX = 224
 # Multiply-adds of R50x1 at 224 x 224, times two.
 GFLOP_A_PICTURE = 8.6
@@ -224,7 +223,7 @@ def _saved_model_contestants(contest: Contest) -> dict[str, Callable[[], float]]
 
 
 def _pixels(contest: Contest, first: int, count: int) -> Any:
-    from indexer.images import Preprocessing
+    from vitrine.indexer.pictures.preprocessing import Preprocessing
 
     spec = Preprocessing.parse(contest.native.preprocessing)
     return np.stack([spec.pixels(data)[0] for data in contest.pictures[first : first + count]])

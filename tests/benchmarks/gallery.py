@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from indexer.table import Product
-from tests.benchmarks.embedding import DEMO
 from tests.benchmarks.report import Row, Section
 from tests.benchmarks.service import served
 from tests.indexes import publish
+from tests.paths import DEMO
 from tests.vectors import clustered
+from vitrine.indexer.products.table import Product
 
 DIMENSION = 2048
 SIZE = {"width": 1366, "height": 768}

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexer.adaptation import Catalogue, choose_transform
-from indexer.adaptation.sample import deal
-from indexer.confidence import Floats, calibrate, kolmogorov_smirnov
-from indexer.evaluation.photographs import KINDS, photograph_again
-from indexer.evaluation.retrieval import Labelled, Labels, join, judge, places_in
-from indexer.source import Source, open_source
-from indexer.table import Rows
-from indexer.transform import FloatMatrix, Transform, unit
-from tests.benchmarks.embedding import DEMO, PHOTOS
+from tests.benchmarks.embedding import PHOTOS
 from tests.benchmarks.pictures_in import WAYS, Embedder
 from tests.benchmarks.report import Row, Section
+from tests.paths import DEMO
+from vitrine.indexer.evaluation.photographs import KINDS, photograph_again
+from vitrine.indexer.products.table import Rows
+from vitrine.indexer.snapshot.confidence import Floats, calibrate, kolmogorov_smirnov
+from vitrine.indexer.source.source import Source, open_source
+from vitrine.indexer.transform import Catalogue, choose_transform
+from vitrine.indexer.transform.sample import deal
+from vitrine.indexer.transform.transform import FloatMatrix, Transform, unit
+from vitrine.indexer.vectors.metrics import Labelled, Labels, join, judge, places_in
 
 SEEDS = (0, 1, 2)
 FOLDS = 10

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from indexer.build import BuildOptions, build
-from indexer.models import resolve
-from indexer.progress import Silent
-from indexer.quality.analysis import analyse
-from indexer.quality.kept import Analysis
-from indexer.snapshot import IndexFolder
-from indexer.standing import read_standing
 from tests.benchmarks.faults import SHARE, Planted, make_hubs, plant
 from tests.benchmarks.report import Row, Section
+from vitrine.indexer.build.build import BuildOptions, build
+from vitrine.indexer.models import resolve
+from vitrine.indexer.progress import Silent
+from vitrine.indexer.quality.analysis import analyse
+from vitrine.indexer.quality.store import Analysis
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.state.catalogue_state import read_standing
 
 PHOTOS = Path("/work/shared/photos/clothing")
 MODEL = "efficientnet-lite2"

@@ -24,22 +24,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from indexer.cache import CacheEntry, EmbeddingCache
-from indexer.candidate import plan_candidate, write_candidate
-from indexer.embedding import EmbeddingRun
-from indexer.live_state import LiveState
-from indexer.manifest import Manifest
-from indexer.models import ModelSource
-from indexer.places import LocalPlace
-from indexer.progress import Silent
-from indexer.recipes import RecipeRequest
-from indexer.snapshot import IndexFolder
-from indexer.source import Source
-from service.live import LiveView
-from service.queries.nearest import product_reference, recommend
-from service.queries.options import SearchOptions
 from tests.benchmarks.report import Row, Section
 from tests.benchmarks.sharding import fan_out
+from vitrine.indexer.build.candidate import plan_candidate, write_candidate
+from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
+from vitrine.indexer.embedding.pipeline import EmbeddingRun
+from vitrine.indexer.journal.fold import LiveState
+from vitrine.indexer.models import ModelSource
+from vitrine.indexer.progress import Silent
+from vitrine.indexer.recipes import RecipeRequest
+from vitrine.indexer.snapshot.manifest import Manifest
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.source.readers import LocalPlace
+from vitrine.indexer.source.source import Source
+from vitrine.service.catalogue.live import LiveView
+from vitrine.service.queries.nearest import product_reference, recommend
+from vitrine.service.queries.options import SearchOptions
 
 SIZES = (10_000, 100_000, 1_000_000)
 # For a machine that has other things to do: VITRINE_BENCH_SCALE=10000,50000.

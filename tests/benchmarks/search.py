@@ -17,17 +17,17 @@ import faiss
 import numpy as np
 from sklearn.metrics.pairwise import cosine_similarity
 
-from indexer.journal import Change
-from indexer.recipes import IndexReport, RecipeRequest, VectorIndex, build_index
-from indexer.recipes.scoring import score_rows, search_all
-from indexer.snapshot import IndexFolder
-from indexer.table import Product
-from service.queries.matrix import category_matrix
-from service.queries.projection import project
-from service.view import View
 from tests.benchmarks.report import Row, Section
 from tests.indexes import publish
 from tests.vectors import clustered
+from vitrine.indexer.journal.journal import Change
+from vitrine.indexer.products.table import Product
+from vitrine.indexer.recipes import IndexReport, RecipeRequest, VectorIndex, build_index
+from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.vectors.scoring import score_rows, search_all
+from vitrine.service.queries.matrix import category_matrix
+from vitrine.service.queries.projection import project
+from vitrine.service.queries.view import View
 
 K = 10
 TARGET = 0.99

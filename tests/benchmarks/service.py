@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from indexer.table import Product
 from tests.benchmarks.report import Row, Section
 from tests.indexes import publish
 from tests.vectors import clustered
+from vitrine.indexer.products.table import Product
 
 DIMENSION = 2048
 CONNECTIONS = 8

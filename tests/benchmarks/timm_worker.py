@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from indexer.images import Preprocessing
-from tests.models.random_bit import timm_state
+from tests.indexer.models.random_bit import timm_state
+from vitrine.indexer.pictures.preprocessing import Preprocessing
 
 
 def main(weights: str, *pictures: str) -> None:

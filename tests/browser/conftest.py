@@ -18,12 +18,12 @@ from filelock import FileLock
 
 from tests.browser.visitor import LAPTOP, PHONE, Visitor
 from tests.catalogues import build_folder
+from tests.paths import ROOT
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, expect, sync_playwright
 
-ROOT = Path(__file__).parents[2]
-DEMO = ROOT / "data" / "demo" / "catalogue.csv"
+CATALOGUE = ROOT / "data" / "demo" / "catalogue.csv"
 CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser")) if path), None)
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -50,7 +50,7 @@ def demo_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-index"
     with FileLock(f"{shared}.lock"):
         if not (shared / "current").exists():
-            build_folder(DEMO, shared)
+            build_folder(CATALOGUE, shared)
     return Path(shutil.copytree(shared, tmp_path_factory.mktemp("demo") / "index"))
 
 

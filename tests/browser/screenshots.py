@@ -16,9 +16,10 @@ import click
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.conftest import CHROMIUM, DEMO, FLAGS, ROOT, running_service
+from tests.browser.conftest import CATALOGUE, CHROMIUM, FLAGS, running_service
 from tests.browser.visitor import LAPTOP, LOCALES, PHONE
 from tests.catalogues import build_folder
+from tests.paths import ROOT
 
 BEST = ROOT / "data" / "screenshots"
 MAX_BYTES = 250_000
@@ -30,12 +31,12 @@ def _nothing(page: Page) -> None:
 
 
 def _with_photo(page: Page) -> None:
-    page.set_input_files("#file", DEMO.parent / "bolsa_03.jpg")
+    page.set_input_files("#file", CATALOGUE.parent / "bolsa_03.jpg")
     page.locator("#photo-hits .card").first.wait_for(timeout=60_000)
 
 
 def _with_uploads(page: Page) -> None:
-    page.set_input_files("#files", [DEMO.parent / "tenis_05.jpg", DEMO.parent / "caneca_02.jpg"])
+    page.set_input_files("#files", [CATALOGUE.parent / "tenis_05.jpg", CATALOGUE.parent / "caneca_02.jpg"])
     page.locator(".upload-proposal button").first.wait_for(timeout=60_000)
     page.wait_for_timeout(1500)
 
@@ -96,7 +97,7 @@ def _demo_service(index: Path | None) -> Iterator[str]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "index"
         if index is None:
-            build_folder(DEMO, folder)
+            build_folder(CATALOGUE, folder)
         else:
             shutil.copytree(index, folder)
         yield stack.enter_context(running_service(folder))

@@ -12,9 +12,9 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
 from tests.browser.visitor import LAPTOP, PHONE, Visitor
+from tests.paths import DEMO
 
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 PAGES = {
     "window": "/", "found": "/?q=tenis&category=Tênis", "nothing": "/?q=zzzzqqqq",
     "product": "/product/tenis_01", "compare": "/compare?a=tenis_01&b=bolsa_01", "photo": "/photo",

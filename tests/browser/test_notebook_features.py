@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 from tests.browser.visitor import Visitor
 from tests.pictures import jpeg
 
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 SHOE = "tenis_01"
 
 

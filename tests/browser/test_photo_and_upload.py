@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
 from tests.browser.visitor import PHONE, Visitor
+from tests.paths import DEMO
 
-DEMO = Path(__file__).parents[2] / "data" / "demo"
 SHOE = DEMO / "tenis_01.jpg"
 SHOE_NAME = "Tênis Corrida Azul-Marinho"
 GIVE = """([base64, how]) => {

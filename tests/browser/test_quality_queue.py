@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from service import Catalogue
-from tests.browser.conftest import DEMO, Visit, running_service
+from tests.browser.conftest import CATALOGUE, Visit, running_service
 from tests.browser.visitor import LAPTOP, PHONE
 from tests.catalogues import build_folder
+from vitrine.service import Catalogue
 
 OUTLIERS = "/quality?kind=outlier"
 
@@ -60,7 +60,7 @@ def mistaken(demo_index: Path, tmp_path: Path) -> Iterator[str]:
     with Catalogue.open(index) as catalogue:
         catalogue.move("bolsa_01", "Caneca")
         catalogue.move("bone_02", "Perfume")
-    build_folder(DEMO, index)
+    build_folder(CATALOGUE, index)
     with running_service(index) as address:
         yield address
 

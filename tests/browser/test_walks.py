@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import DEMO, Visit, running_service
+from tests.browser.conftest import CATALOGUE, Visit, running_service
 from tests.browser.visitor import LAPTOP, Visitor
 from tests.catalogues import build_folder
 
@@ -223,7 +223,7 @@ def test_the_status_tells_what_is_served(visitor: Visitor) -> None:
 def guarded(demo_index: Path, tmp_path: Path) -> Iterator[str]:
     """A service whose writes need a key, with an older snapshot to go back to."""
     index = shutil.copytree(demo_index, tmp_path / "index")
-    build_folder(DEMO, index)
+    build_folder(CATALOGUE, index)
     with running_service(index, VITRINE_API_KEYS="open sesame") as address:
         yield address
 

@@ -8,7 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from service.gallery.languages import catalogue_of
+from vitrine.service.gallery.languages import catalogue_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Request, Response

@@ -1,0 +1,201 @@
+"""Building a snapshot: source, vectors, candidate, then the gate, then one move of the pointer.
+
+Owns the order of the stages and what is reported of them; each stage has its module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vitrine.indexer.embedding.cache import EmbeddingCache
+from vitrine.indexer.build.candidate import plan_candidate, write_candidate
+from vitrine.indexer.embedding.pipeline import EmbeddingOptions, EmbeddingRun, embed_source
+from vitrine.indexer.errors import PublishRefused, SnapshotError, SourceError
+from vitrine.indexer.build.gate import Thresholds, check_publishable, compare_with_live
+from vitrine.indexer.pictures.preprocessing import Fit, Preprocessing
+from vitrine.indexer.journal.fold import fold_journal
+from vitrine.indexer.models import ModelSource, resolve
+from vitrine.indexer.progress import Progress
+from vitrine.indexer.recipes import RecipeRequest
+from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.source.source import Source, open_source
+from vitrine.indexer.source.uploads import with_uploads
+
+KEEP_SNAPSHOTS = 3
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Everything a build can be told; the names are those of the command line."""
+
+    model: str = "bit-m-r50x1"
+    image_size: int | None = None
+    fit: Fit = "squash"
+    trim: bool = False
+    recipe: RecipeRequest = field(default_factory=RecipeRequest)
+    transform: str = "auto"
+    category_from: str = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    embedding: EmbeddingOptions = field(default_factory=EmbeddingOptions)
+    engine: str = "local"
+    ray_address: str | None = None
+    gate: Thresholds = field(default_factory=Thresholds)
+    force: bool = False
+    keep: int = KEEP_SNAPSHOTS
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did. `seconds` is the whole call."""
+
+    snapshot: str
+    products: int
+    embedded: int
+    from_cache: int
+    failed: int
+    categories: int
+    deleted: int
+    model: str
+    model_why: str
+    dimension: int
+    transform: str
+    transform_why: str
+    recipe: str
+    recipe_why: str
+    index: str
+    recall_at_10: float
+    p50_ms: float
+    p95_ms: float
+    net_wait_share: float
+    pruned: list[str]
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as `build --json` prints them."""
+        return dataclasses.asdict(self)
+
+
+def build(location: str, folder: IndexFolder, options: BuildOptions, progress: Progress) -> BuildReport:
+    """Index a source and make the new snapshot live.
+
+    Raises InputError, SourceError, ModelError, SnapshotError (PublishRefused when the gate stops it); in each
+    case the earlier snapshot stays live, and what was embedded is kept in the cache for the next try.
+    """
+    started = time.monotonic()
+    source = open_source(
+        location, category_from=options.category_from, columns=options.columns, limit=options.limit
+    )
+    model = _resolve_model(options, progress)
+    progress.note(f"model {model.name}: {model.why}")
+    if model.dimension is not None:  # otherwise only the loaded network tells, and the index refuses later
+        options.recipe.check(model.dimension)
+    with folder.publishing(), EmbeddingCache.open(folder.layout.cache) as cache:
+        previous = _previous_snapshot(folder, progress)
+        with folder.journal() as journal:
+            state = fold_journal(journal, previous.table if previous else None)
+        source = with_uploads(source.without(state.purged), state.uploads, folder.root).moved(state.moves)
+        run = _embed(source, model, cache, options, progress)
+        if not run.ok.any():
+            raise SourceError(_nothing_left(location, run))
+        with folder.staging() as staged:
+            manifest = write_candidate(
+                staged,
+                plan_candidate(source, model, run, cache, previous),
+                state,
+                transform_name=options.transform,
+                recipe=options.recipe,
+                progress=progress,
+            )
+            manifest = dataclasses.replace(
+                manifest, snapshot=folder.name_of(staged), parent=previous.name if previous else None
+            )
+            snapshot = folder.publish(staged, manifest, live=False)
+        _pass_gate(folder, snapshot, previous, options)
+        pruned = folder.prune(options.keep)
+    return _report(snapshot, model, run, pruned, time.monotonic() - started)
+
+
+def _resolve_model(options: BuildOptions, progress: Progress) -> ModelSource:
+    """Find the weights, and let pictures come to them as asked."""
+    model = resolve(options.model, image_size=options.image_size, progress=progress)
+    spec = Preprocessing.parse(model.preprocessing).fitted(options.fit, trimmed=options.trim)
+    return dataclasses.replace(model, preprocessing=str(spec))
+
+
+def _embed(
+    source: Source, model: ModelSource, cache: EmbeddingCache, options: BuildOptions, progress: Progress
+) -> EmbeddingRun:
+    """Embed with the engine asked for; either leaves the vectors in the cache."""
+    if options.engine == "local":
+        return embed_source(source, model, cache, options=options.embedding, progress=progress)
+    from vitrine.indexer.embedding.ray import embed_with_ray
+
+    return embed_with_ray(
+        source, model, cache, options=options.embedding, progress=progress, address=options.ray_address
+    )
+
+
+def _previous_snapshot(folder: IndexFolder, progress: Progress) -> Snapshot | None:
+    """Open the live snapshot; a broken one is no reason not to build, but worth a line."""
+    try:
+        name = folder.current_or_none()
+        return folder.open(name) if name else None
+    except SnapshotError as error:
+        progress.note(f"the live snapshot cannot be read and is not built upon: {error}")
+        return None
+
+
+def _nothing_left(location: str, run: EmbeddingRun) -> str:
+    first = run.failures[0]
+    return f"{location}: none of its {len(run.ok)} pictures can be used; {first.image}: {first.reason}"
+
+
+def _pass_gate(
+    folder: IndexFolder, snapshot: Snapshot, previous: Snapshot | None, options: BuildOptions
+) -> None:
+    """Make the candidate live, or leave it beside the live one and say why."""
+    if not options.force:
+        try:
+            check_publishable(
+                compare_with_live(snapshot, previous, options.recipe.target_recall), options.gate
+            )
+        except PublishRefused as error:
+            raise PublishRefused(
+                f"{error}; it is kept as {snapshot.name}: look with `vitrine-indexer status --snapshot`, "
+                f"then `vitrine-indexer rollback {snapshot.name}`, or build with --force"
+            ) from None
+    folder.make_live(snapshot.name)
+
+
+def _report(
+    snapshot: Snapshot, model: ModelSource, run: EmbeddingRun, pruned: list[str], seconds: float
+) -> BuildReport:
+    manifest = snapshot.manifest
+    return BuildReport(
+        snapshot=snapshot.name,
+        products=manifest.products,
+        embedded=run.embedded,
+        from_cache=run.from_cache,
+        failed=manifest.failed,
+        categories=manifest.categories,
+        deleted=manifest.deleted,
+        model=manifest.model.name,
+        model_why=model.why,
+        dimension=manifest.dimension,
+        transform=manifest.transform["name"],
+        transform_why=manifest.transform["why"],
+        recipe=manifest.recipe["recipe"],
+        recipe_why=manifest.recipe["why"],
+        index=manifest.recipe["how"],
+        recall_at_10=manifest.recall_at_10,
+        p50_ms=manifest.latency["p50_ms"],
+        p95_ms=manifest.latency["p95_ms"],
+        net_wait_share=run.net_wait_share,
+        pruned=pruned,
+        seconds=round(seconds, 3),
+    )

@@ -1,1 +1,0 @@
-"""Engines that embed on other machines than the one that builds; optional, imported when asked for."""

@@ -1,0 +1,1 @@
+"""Operations on an index folder besides building: compact, purge, and replication."""

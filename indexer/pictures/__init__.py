@@ -1,0 +1,1 @@
+"""Picture decoding and the preprocessing that a network expects."""

@@ -1,0 +1,1 @@
+"""The product table, conditions on its columns, and its text index."""

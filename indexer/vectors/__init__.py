@@ -1,0 +1,1 @@
+"""Numeric routines on vectors: scoring, nearest neighbours, ranking and retrieval metrics. No files."""

@@ -1,0 +1,1 @@
+"""HTTP infrastructure: request context, hooks, responses, authentication, rates and metrics."""

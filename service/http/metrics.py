@@ -1,0 +1,133 @@
+"""Prometheus metrics of one service. Own registry, so that two services in one process keep their own counts.
+
+With several worker processes the counts are shared through PROMETHEUS_MULTIPROC_DIR, which the command sets.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from vitrine.service.catalogue.catalogue import Catalogue
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_REQUEST_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_STAGE_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """Counts and times of requests; the state of the catalogue is read when asked for."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        """Count for one service."""
+        self.registry = CollectorRegistry()
+        self._catalogue = catalogue
+        self._requests = Histogram(
+            "vitrine_request_seconds", "Time to answer a request", ("route", "method", "status"),
+            registry=self.registry, buckets=_REQUEST_BUCKETS,
+        )  # fmt: skip
+        self._stages = Histogram(
+            "vitrine_stage_seconds", "Time of one stage of a request", ("stage",),
+            registry=self.registry, buckets=_STAGE_BUCKETS,
+        )  # fmt: skip
+        self._problems = Counter(
+            "vitrine_problems", "Requests answered by a problem", ("type",), registry=self.registry
+        )
+        self._known_requests: dict[tuple[str, str, int], Histogram] = {}
+        self._known_stages: dict[str, Histogram] = {}
+
+    def observe(
+        self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]
+    ) -> None:
+        """Count one request. route: the rule, not the path, so that labels stay few."""
+        key = route, method, status
+        child = self._known_requests.get(key)
+        if child is None:
+            child = self._known_requests[key] = self._requests.labels(route, method, str(status))
+        child.observe(seconds)
+        for name, took in stages.items():
+            timer = self._known_stages.get(name)
+            if timer is None:
+                timer = self._known_stages[name] = self._stages.labels(name)
+            timer.observe(took)
+
+    def count_problem(self, kind: str) -> None:
+        """Count one problem by its type."""
+        self._problems.labels(kind).inc()
+
+    def render(self) -> bytes:
+        """Return everything as Prometheus text."""
+        state = CollectorRegistry()
+        state.register(_State(self._catalogue))
+        return _counts(self.registry) + generate_latest(state)
+
+
+def _counts(own: CollectorRegistry) -> bytes:
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return generate_latest(own)
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    shared = CollectorRegistry()
+    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    return generate_latest(shared)
+
+
+class _State(Collector):
+    """The catalogue as gauges."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is true now."""
+        live = self._catalogue.live
+        view = live.view_or_none()
+        yield _gauge("ready", "1 while a snapshot is open", view is not None)
+        yield _gauge("snapshot_broken", "1 while the newest snapshot does not open", live.broken is not None)
+        yield _counter("snapshot_swaps", "Snapshots made live in this process", live.swaps)
+        if view is not None:
+            manifest = view.snapshot.manifest
+            built = dt.datetime.fromisoformat(manifest.built_at)
+            labels = {"snapshot": manifest.snapshot, "model": manifest.model.name}
+            info = GaugeMetricFamily(
+                "vitrine_snapshot_info", "The snapshot that is served", labels=list(labels)
+            )
+            info.add_metric(list(labels.values()), 1)
+            yield info
+            alive = int(view.live.sum())
+            yield _gauge("products_live", "Products that can be found", alive)
+            yield _gauge("products_deleted", "Products that are deleted", view.n - alive)
+            yield _gauge(
+                "products_uploaded", "Products not in the snapshot yet", view.n - len(view.snapshot.table)
+            )
+            yield _gauge(
+                "snapshot_age_seconds", "Since the snapshot was built",
+                (dt.datetime.now(dt.UTC) - built).total_seconds(),
+            )  # fmt: skip
+            yield _gauge(
+                "journal_lag", "Changes that no snapshot contains yet",
+                max(view.sequence - manifest.journal_sequence, 0),
+            )  # fmt: skip
+        yield from self._pictures()
+
+    def _pictures(self) -> Iterator[Metric]:
+        thumbnails, photos = self._catalogue.pictures.thumbnails, self._catalogue.photos
+        yield _counter("thumbnail_hits", "Thumbnails found on disk", thumbnails.hits)
+        yield _counter("thumbnail_misses", "Thumbnails made", thumbnails.misses)
+        yield _counter("embedding_cache_hits", "Photos whose vector was known", photos.cache_hits)
+        yield _gauge(
+            "embed_queue", "Photos that wait for the network", getattr(photos.embedder, "waiting", 0)
+        )
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"vitrine_{name}", help, value=float(value))
+
+
+def _counter(name: str, help: str, value: float) -> Metric:
+    return CounterMetricFamily(f"vitrine_{name}", help, value=float(value))

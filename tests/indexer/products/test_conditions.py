@@ -1,0 +1,179 @@
+"""Conditions on attributes: every operator on every type against plain Python, and what is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import operator
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.queries_view import product, view_of
+from vitrine.indexer.errors import QueryError
+from vitrine.indexer.products.where import matching_rows
+from vitrine.service.queries.view import View
+
+COMPARE = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+}
+
+
+def table(base: int | None = None, **columns: list[Any]) -> View:
+    count = len(next(iter(columns.values())))
+    products = [
+        product(f"p{i}", **{name: values[i] for name, values in columns.items()}) for i in range(count)
+    ]
+    return view_of(products, np.eye(count, max(count, 2)), base=base)
+
+
+def rows(view: View, where: dict[str, Any]) -> list[int]:
+    mask = matching_rows(view.tables, where)
+    assert mask.dtype == bool
+    assert mask.shape == (view.n,)
+    return np.flatnonzero(mask).tolist()
+
+
+VALUES: dict[str, list[Any]] = {
+    "int": [3, None, -1, 7, 3],
+    "float": [0.5, 2.0, None, -3.25, 0.5],
+    "text": ["a", "b", None, "", "ç"],
+    "day": [dt.date(2024, 1, 2), None, dt.date(2023, 5, 6), dt.date(2025, 1, 1), dt.date(2024, 1, 2)],
+}
+
+
+@pytest.mark.parametrize("name", COMPARE)
+@pytest.mark.parametrize("kind", VALUES)
+def test_every_operator_compares_as_python_does_and_null_never_matches(kind: str, name: str) -> None:
+    values = VALUES[kind]
+    view = table(x=values)
+    for pivot in filter(lambda value: value is not None, values):
+        expected = [i for i, value in enumerate(values) if value is not None and COMPARE[name](value, pivot)]
+        asked = pivot.isoformat() if isinstance(pivot, dt.date) else pivot
+        assert rows(view, {"x": {name: asked}}) == expected
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_lists_and_exists(kind: str) -> None:
+    values = VALUES[kind]
+    view = table(x=values)
+    some = [value for value in values if value is not None][:2]
+    asked = [value.isoformat() if isinstance(value, dt.date) else value for value in some]
+    inside = [i for i, value in enumerate(values) if value in some and value is not None]
+    outside = [i for i, value in enumerate(values) if value is not None and value not in some]
+    assert rows(view, {"x": {"in": asked}}) == rows(view, {"x": asked}) == inside
+    assert rows(view, {"x": {"not_in": asked}}) == outside
+    assert rows(view, {"x": {"exists": True}}) == sorted(inside + outside)
+    assert rows(view, {"x": {"exists": False}}) == rows(view, {"x": None}) == [values.index(None)]
+    assert rows(view, {"x": []}) == []
+
+
+def test_a_scalar_means_equal_and_conditions_add_up() -> None:
+    view = table(price=[10, 60, 40, None], brand=["a", "b", "c", "a"], in_stock=[True, True, False, None])
+    assert rows(view, {"price": {"lt": 50}, "brand": ["a", "b"], "in_stock": True}) == [0]
+    assert rows(view, {"price": {"gte": 10, "lt": 60}}) == [0, 2]
+    assert rows(view, {"in_stock": {"ne": True}}) == [2]
+    assert rows(view, {}) == [0, 1, 2, 3]
+
+
+def test_numbers_meet_numbers_whatever_their_type() -> None:
+    view = table(whole=[1, 2, 3], part=[1.0, 2.5, 3.0])
+    assert rows(view, {"whole": {"gt": 1.5}}) == [1, 2]
+    assert rows(view, {"whole": 2.0}) == [1]
+    assert rows(view, {"whole": 2.5}) == []
+    assert rows(view, {"part": 3}) == [2]
+    assert rows(view, {"whole": {"lt": 10**30}}) == [0, 1, 2]
+    assert rows(view, {"whole": {"in": [1, 2.5, 10**30]}}) == [0]
+    assert rows(table(x=[Decimal("1.50"), Decimal("2.25")]), {"x": {"lt": 2}}) == [0]
+
+
+def test_times_are_compared_as_moments() -> None:
+    noon = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
+    view = table(
+        at=[noon, noon + dt.timedelta(hours=1)], bare=[dt.datetime(2024, 5, 1, 12), dt.datetime(2024, 5, 2)]
+    )
+    assert rows(view, {"at": {"gt": "2024-05-01T14:30:00+02:00"}}) == [1]
+    assert rows(view, {"at": "2024-05-01T12:00:00"}) == [0]
+    assert rows(view, {"bare": {"gte": "2024-05-02"}}) == [1]
+    assert rows(view, {"bare": "2024-05-01T14:00:00+02:00"}) == [0]
+    assert rows(table(t=[dt.time(9), dt.time(18)]), {"t": {"lt": "12:00"}}) == [0]
+
+
+def test_a_list_satisfies_what_one_of_its_values_does() -> None:
+    view = table(
+        tags=[["red", "wool"], ["blue"], [], None, ["wool", None]], sizes=[[36, 38], [40], [], None, [41]]
+    )
+    assert rows(view, {"tags": "wool"}) == [0, 4]
+    assert rows(view, {"tags": ["red", "blue"]}) == [0, 1]
+    assert rows(view, {"tags": {"ne": "wool"}}) == [1, 2]
+    assert rows(view, {"tags": {"not_in": ["red", "blue"]}}) == [2, 4]
+    assert rows(view, {"tags": {"exists": False}}) == [3]
+    assert rows(view, {"sizes": {"lt": 40}}) == [0]
+    assert rows(view, {"sizes": {"gte": 40}, "tags": "wool"}) == [4]
+    with pytest.raises(QueryError, match="sizes"):
+        rows(view, {"sizes": "large"})
+
+
+def test_an_attribute_that_only_uploads_have_is_null_elsewhere() -> None:
+    products = [product("a"), product("b"), product("c", colour="red")]
+    view = view_of(products, np.eye(3), base=2)
+    assert rows(view, {"colour": "red"}) == [2]
+    assert rows(view, {"colour": {"exists": False}}) == [0, 1]
+    assert rows(view, {"colour": {"ne": "blue"}}) == [2]
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ({"prize": 3}, "no product has an attribute 'prize'; there are: flag, name_tag, price"),
+        ({"price": "cheap"}, "'price': it is compared with a number, not with 'cheap'"),
+        ({"price": True}, "a number"),
+        ({"price": float("nan")}, "a number"),
+        ({"price": {"lt": None}}, "a number"),
+        ({"price": {"like": 3}}, "'like' is not one of eq, ne"),
+        ({"price": {}}, "give an operator of eq"),
+        ({"price": {"in": 3}}, "in takes a list"),
+        ({"price": {"exists": 1}}, "exists takes true or false"),
+        ({"price": [1, "x"]}, "a number"),
+        ({"name_tag": 3}, "it is compared with text, not with 3"),
+        ({"flag": "yes"}, "true or false"),
+        ({"flag": {"lt": True}}, "no order"),
+    ],
+)
+def test_a_condition_that_cannot_be_is_refused_by_name(where: dict[str, Any], says: str) -> None:
+    view = table(price=[1, 2], name_tag=["a", "b"], flag=[True, False])
+    with pytest.raises(QueryError, match=says) as caught:
+        matching_rows(view.tables, where)
+    assert caught.value.field == "where"
+    assert not caught.value.malformed
+
+
+def test_dates_that_are_none_and_types_without_order_are_refused() -> None:
+    view = table(day=[dt.date(2024, 1, 1)], box=[{"width": 3}])
+    with pytest.raises(QueryError, match="ISO 8601"):
+        matching_rows(view.tables, {"day": "tomorrow"})
+    with pytest.raises(QueryError, match="ISO 8601"):
+        matching_rows(view.tables, {"day": 20240101})
+    with pytest.raises(QueryError, match="cannot be compared"):
+        matching_rows(view.tables, {"box": "a"})
+    with pytest.raises(QueryError, match="no product has an attribute 'x'"):
+        matching_rows(view_of([product("a")], np.eye(1, 2)).tables, {"x": 1})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.none() | st.integers(-(2**62), 2**62), min_size=1, max_size=15).filter(any),
+    name=st.sampled_from(sorted(COMPARE)),
+    pivot=st.integers(-100, 100) | st.floats(-1e6, 1e6),
+)
+def test_integers_against_any_number(values: list[int | None], name: str, pivot: float) -> None:
+    expected = [i for i, v in enumerate(values) if v is not None and COMPARE[name](v, pivot)]
+    assert rows(table(x=values), {"x": {name: pivot}}) == expected

@@ -1,0 +1,269 @@
+"""Every recipe against brute force: recall, filters of any size and shape, full answers, order, prefixes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.vectors import clustered
+from vitrine.indexer.errors import QueryError, SnapshotCorrupt
+from vitrine.indexer.recipes import RecipeRequest, VectorIndex, build_index
+from vitrine.indexer.recipes.costs import Costs, walk_width
+from vitrine.indexer.vectors.scoring import score_rows, search_all, search_rows, to_float32
+
+N, D = 3000, 160
+VECTORS = clustered(N, D, seed=3)
+RECIPES = ("flat", "hnsw", "ivf", "SQ8", "IVF32,Flat", "HNSW16", "PQ8", "SVD32,SQ8", "IVF16,PQ16x4fs")
+# Costs that make every search take one way, where the index has it.
+FREE, DEAR = 1e-9, 1e6
+WAYS = {
+    "walk": Costs(row=FREE, every=DEAR, skip=DEAR, code=DEAR, step=FREE, call=FREE),
+    "codes": Costs(row=1e-3, every=DEAR, skip=FREE, code=FREE, step=DEAR, call=DEAR),
+    "rows": Costs(row=FREE, every=DEAR, skip=DEAR, code=DEAR, step=DEAR, call=DEAR),
+    "all": Costs(row=DEAR, every=FREE, skip=DEAR, code=DEAR, step=DEAR, call=DEAR),
+}
+
+
+@pytest.fixture(scope="module")
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, VectorIndex]:
+    folder = tmp_path_factory.mktemp("recipes")
+    opened = {}
+    for number, recipe in enumerate(RECIPES):
+        path = folder / f"{number}.faiss"
+        report = build_index(VECTORS, RecipeRequest(recipe), path)
+        opened[recipe] = VectorIndex.open(path, VECTORS, report.parameters)
+    return opened
+
+
+def forced(index: VectorIndex, way: str) -> VectorIndex:
+    costs = WAYS[way]
+    if way == "walk":
+        costs = Costs(row=1e-3, every=DEAR, skip=1.0, code=1.0, step=FREE, call=FREE)
+    if way == "codes" and not index.engine.selects:
+        costs = WAYS["rows"]
+    return VectorIndex(index.engine, VECTORS, {**index.parameters, "costs": costs.as_json()})
+
+
+def oracle(query: np.ndarray, k: int, allowed: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    scores = np.clip(np.vecdot(VECTORS, query), -1, 1)
+    rows = np.arange(N) if allowed is None else np.flatnonzero(allowed)
+    order = rows[np.lexsort((rows, -scores[rows]))][:k]
+    return order, scores[order]
+
+
+def recall(found: np.ndarray, true_scores: np.ndarray) -> float:
+    return float(np.mean(found >= true_scores.min() - 1e-6)) if len(true_scores) else 1.0
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_finds_what_brute_force_finds(indexes: dict[str, VectorIndex], recipe: str) -> None:
+    found = [recall(indexes[recipe].search(q[None], 10).scores[0], oracle(q, 10)[1]) for q in VECTORS[::60]]
+    assert np.mean(found) >= 0.97
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.002])
+def test_filters_of_any_size_give_full_answers_by_every_way(
+    indexes: dict[str, VectorIndex], recipe: str, way: str, share: float
+) -> None:
+    index = forced(indexes[recipe], way)
+    random = np.random.default_rng(int(1000 * share))
+    found = []
+    for query in VECTORS[random.integers(0, N, 8)]:
+        allowed = random.random(N) < share
+        k = min(10, int(allowed.sum()))
+        answer = index.search(query[None], 10, allowed=allowed)
+        assert answer.rows.shape == (1, k)
+        assert allowed[answer.rows[0]].all()
+        assert len(set(answer.rows[0].tolist())) == k
+        assert (np.diff(answer.scores[0]) <= 0).all()
+        np.testing.assert_array_equal(answer.scores[0], score_rows(VECTORS[answer.rows[0]], query))
+        found.append(recall(answer.scores[0], oracle(query, 10, allowed)[1]))
+    assert np.mean(found) >= 0.97
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_filter_that_removes_the_whole_neighbourhood_keeps_its_recall(
+    indexes: dict[str, VectorIndex], recipe: str
+) -> None:
+    """The hard case for graphs and lists: what is allowed lies far from the query."""
+    index = forced(indexes[recipe], "walk")
+    found = []
+    for query in VECTORS[::200]:
+        allowed = VECTORS @ query < np.quantile(VECTORS @ query, 0.4)
+        answer = index.search(query[None], 10, allowed=allowed)
+        found.append(recall(answer.scores[0], oracle(query, 10, allowed)[1]))
+    assert np.mean(found) >= 0.98
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    recipe=st.sampled_from(RECIPES),
+    seed=st.integers(0, 10_000),
+    share=st.floats(0.0, 1.0),
+    k=st.integers(1, 1200),
+)
+def test_k_hits_come_whenever_k_rows_are_allowed(
+    indexes: dict[str, VectorIndex], recipe: str, seed: int, share: float, k: int
+) -> None:
+    random = np.random.default_rng(seed)
+    allowed = random.random(N) < share
+    queries = VECTORS[random.integers(0, N, 3)]
+    answer = indexes[recipe].search(queries, k, allowed=allowed)
+    expected = min(k, int(allowed.sum()))
+    assert answer.rows.shape == answer.scores.shape == (3, expected)
+    for query, rows, scores in zip(queries, answer.rows, answer.scores, strict=True):
+        assert allowed[rows].all()
+        assert len(set(rows.tolist())) == expected
+        assert (np.diff(scores) <= 0).all()
+        assert expected == 0 or (np.abs(scores) <= 1).all()
+        if expected:
+            assert recall(scores, oracle(query, k, allowed)[1]) >= 0.8
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_exact_is_exact_whatever_the_recipe(indexes: dict[str, VectorIndex], recipe: str) -> None:
+    for query in VECTORS[::500]:
+        answer = indexes[recipe].search(query[None], 25, exact=True)
+        rows, scores = oracle(query, 25)
+        np.testing.assert_array_equal(answer.rows[0], rows)
+        np.testing.assert_array_equal(answer.scores[0], scores)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_short_answer_begins_a_longer_one(indexes: dict[str, VectorIndex], recipe: str, way: str) -> None:
+    index = forced(indexes[recipe], way)
+    allowed = np.random.default_rng(1).random(N) < 0.6
+    for query in VECTORS[::700]:
+        five, fifteen = (index.search(query[None], k, allowed=allowed).rows[0].tolist() for k in (5, 15))
+        assert fifteen[:5] == five
+
+
+@pytest.mark.parametrize("recipe", ["flat", "hnsw", "ivf", "SQ8"])
+def test_equal_vectors_tie_to_the_last_bit_and_come_in_the_order_asked_for(
+    recipe: str, tmp_path: Path
+) -> None:
+    vectors = np.concatenate([VECTORS[:700], np.repeat(VECTORS[100:101], 9, axis=0), VECTORS[700:1400]])
+    report = build_index(vectors, RecipeRequest(recipe), tmp_path / "index.faiss")
+    index = VectorIndex.open(tmp_path / "index.faiss", vectors, report.parameters)
+    ties = np.arange(len(vectors))[::-1].copy()
+    for exact in (False, True):
+        answer = index.search(vectors[100:101], 12, exact=exact)
+        assert answer.rows[0, :10].tolist() == [100, *range(700, 709)]
+        assert len(set(answer.scores[0, :10].tolist())) == 1
+        answer = index.search(vectors[100:101], 12, exact=exact, ties=ties)
+        assert answer.rows[0, :10].tolist() == [*range(708, 699, -1), 100]
+
+
+def test_a_batch_answers_like_its_queries_one_by_one(indexes: dict[str, VectorIndex]) -> None:
+    for index in indexes.values():
+        allowed = np.random.default_rng(2).random(N) < 0.5
+        together = index.search(VECTORS[:20], 10, allowed=allowed)
+        alone = [index.search(query[None], 10, allowed=allowed).rows[0] for query in VECTORS[:20]]
+        same = np.mean([np.isin(a, b).mean() for a, b in zip(together.rows, alone, strict=True)])
+        assert same >= 0.98
+
+
+def test_no_row_allowed_is_an_empty_answer(indexes: dict[str, VectorIndex]) -> None:
+    for index in indexes.values():
+        for exact in (False, True):
+            answer = index.search(VECTORS[:2], 5, allowed=np.zeros(N, bool), exact=exact)
+            assert answer.rows.shape == answer.scores.shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        (np.ones((1, D + 1), np.float32), "160 numbers"),
+        (np.ones(D, np.float32), "160 numbers"),
+        (np.full((1, D), np.nan, np.float32), "NaN"),
+        (np.full((1, D), np.inf, np.float32), "NaN or infinity"),
+        (np.full((1, D), 3e38, np.float32), "unit length"),
+        (np.zeros((1, D), np.float32), "unit length"),
+        (np.ones((1, D), np.float32), "unit length"),
+    ],
+)
+def test_a_query_that_is_no_unit_vector_is_refused(
+    indexes: dict[str, VectorIndex], query: np.ndarray, says: str
+) -> None:
+    with pytest.raises(QueryError, match=says) as caught:
+        indexes["flat"].search(query, 5)
+    assert caught.value.field == "vector"
+
+
+def test_half_floats_are_decoded_bit_by_bit() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = every[np.isfinite(every)].reshape(-1, 2)
+    decoded = to_float32(finite)
+    np.testing.assert_array_equal(decoded.view(np.uint32), finite.astype(np.float32).view(np.uint32))
+
+
+@pytest.mark.parametrize("recipe", ["flat", "hnsw", "ivf", "SQ8"])
+def test_half_float_vectors_are_searched_as_they_are_stored(recipe: str, tmp_path: Path) -> None:
+    halves = VECTORS.astype(np.float16)
+    report = build_index(halves, RecipeRequest(recipe), tmp_path / "index.faiss")
+    index = VectorIndex.open(tmp_path / "index.faiss", halves, report.parameters)
+    for exact in (False, True):
+        answer = index.search(VECTORS[:5], 10, exact=exact)
+        stored = halves.astype(np.float32)
+        for query, rows, scores in zip(VECTORS[:5], answer.rows, answer.scores, strict=True):
+            np.testing.assert_array_equal(scores, score_rows(stored[rows], query))
+            best = np.sort(score_rows(stored, query))[::-1][:10]
+            np.testing.assert_array_equal(scores, best)
+
+
+@given(seed=st.integers(0, 1000), k=st.integers(1, 60), copies=st.integers(1, 40), share=st.floats(0.05, 1))
+@settings(max_examples=50, deadline=None)
+def test_a_pass_over_all_agrees_with_reading_the_allowed_rows(
+    seed: int, k: int, copies: int, share: float
+) -> None:
+    random = np.random.default_rng(seed)
+    vectors = np.repeat(clustered(60, 24, seed), copies, axis=0)
+    allowed = random.random(len(vectors)) < share
+    ties = random.permutation(len(vectors))
+    for queries in (vectors[:1], vectors[:: max(len(vectors) // 3, 1)]):
+        one = search_all(vectors, queries, k, allowed, ties)
+        two = search_rows(vectors, np.flatnonzero(allowed), queries, k, ties)
+        np.testing.assert_array_equal(one.rows, two.rows)
+        np.testing.assert_array_equal(one.scores, two.scores)
+
+
+def test_scores_never_leave_minus_one_to_one() -> None:
+    vectors = clustered(50, 700, seed=9)
+    scores = np.concatenate([score_rows(vectors, vectors[0]), score_rows(-vectors, vectors[0])])
+    assert scores.max() <= 1
+    assert scores.min() >= -1
+    assert np.isclose(scores.max(), 1)
+
+
+def test_costs_survive_json_and_choose_the_cheapest_way() -> None:
+    costs = Costs(row=1.0, every=0.3, step=0.5, call=15.0)
+    assert Costs.of({"costs": costs.as_json()}) == costs
+    assert costs.cheapest(100_000, 100_000, 64, 1.0) == "walk"
+    assert costs.cheapest(100_000, 50, 64, 1.0) == "rows"
+    assert costs.cheapest(100_000, 90_000, 64, None) == "all"
+    assert WAYS["codes"].cheapest(100_000, 500, 64, 1.0) == "codes"
+
+
+def test_a_walk_is_as_wide_as_what_it_skips_makes_it() -> None:
+    assert walk_width(1000, 1000, 64) == 64
+    assert walk_width(1000, 999, 64) == 65
+    assert walk_width(100_000, 50_000, 64) == 167
+    assert walk_width(1000, 10, 10) == 1000
+
+
+def test_an_index_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "index.faiss"
+    path.write_bytes(b"not an index")
+    with pytest.raises(SnapshotCorrupt, match="not a readable faiss index"):
+        VectorIndex.open(path, VECTORS, {})
+    build_index(VECTORS[:100], RecipeRequest("flat"), path)
+    with pytest.raises(SnapshotCorrupt, match="lacks what a search needs"):
+        VectorIndex.open(path, VECTORS[:100], {})

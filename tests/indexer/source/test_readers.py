@@ -1,0 +1,254 @@
+"""Pictures behind local paths and URLs: bounded in bytes and time, whatever the other side does."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from vitrine.indexer.errors import PictureError, SourceError
+from vitrine.indexer.pictures.preprocessing import MAX_BYTES
+from vitrine.indexer.source import readers as places
+from vitrine.indexer.source.readers import (
+    LocalPlace,
+    RemotePlace,
+    TooManyBytes,
+    UrlReader,
+    is_url,
+    local_path,
+    read_local,
+)
+from vitrine.indexer.source.source import open_source
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves what its path asks for, and remembers how often."""
+
+    asked: list[str] = []  # noqa: RUF012, one list for one server
+
+    def do_GET(self) -> None:
+        type(self).asked.append(self.path)
+        what = self.path.strip("/").split("/")[0].split("?")[0]
+        getattr(self, f"answer_{what.split('.')[0]}", self.answer_missing)()
+
+    def answer_picture(self, body: bytes = b"picture") -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def answer_catalogue(self) -> None:
+        self.answer_picture(b"image\npicture/a.jpg\nmissing/b.jpg\n")
+
+    def answer_missing(self) -> None:
+        self.send_error(404)
+
+    def answer_moved(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "/picture/a.jpg")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def answer_broken(self) -> None:
+        self.send_error(503)
+
+    def answer_shaky(self) -> None:
+        if type(self).asked.count(self.path) < 2:
+            self.send_error(503)
+        else:
+            self.answer_picture()
+
+    def answer_forbidden(self) -> None:
+        self.send_error(403)
+
+    def answer_cut(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(b"x" * 10)
+
+    def answer_drip(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        try:
+            for _ in range(1200):  # a minute
+                self.wfile.write(b"x")
+                self.wfile.flush()
+                time.sleep(0.05)
+        except OSError:
+            return
+
+    def answer_endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(bytes(1 << 20))
+        except OSError:
+            return
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        http.daemon_threads = True
+        thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "TIMEOUT_S", 0.6)
+    monkeypatch.setattr(UrlReader.__init__, "__defaults__", (0.6,))
+
+
+@pytest.mark.parametrize("path", ["picture/a.jpg?x=1", "moved/a.jpg", "shaky/a.jpg"])
+def test_a_picture_over_http_is_read(server: str, path: str) -> None:
+    assert RemotePlace(server).read(path) == b"picture"
+    assert LocalPlace(".").read(f"{server}/{path}") == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "reason"),
+    [
+        ("missing/a.jpg", "missing", "the file is missing"),
+        ("forbidden/a.jpg", "unreadable", "cannot be read: HTTP 403"),
+        ("broken/a.jpg", "unreadable", "cannot be read: HTTP 503"),
+        ("endless/a.jpg", "too-large", "larger than 32 MiB"),
+    ],
+)
+def test_what_http_says_is_said_in_the_failure(server: str, path: str, kind: str, reason: str) -> None:
+    with pytest.raises(PictureError) as error:
+        RemotePlace(server).read(path)
+    assert (error.value.kind, error.value.reason) == (kind, reason)
+
+
+def test_a_connection_that_is_cut_is_a_failure(server: str) -> None:
+    with pytest.raises(PictureError, match=r"cannot be read: ProtocolError: .*Connection broken"):
+        RemotePlace(server).read("cut/a.jpg")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_slow_drip_is_given_up_in_time(server: str) -> None:
+    begin = time.monotonic()
+    with pytest.raises(PictureError, match="no answer in time"):
+        RemotePlace(server).read("drip/a.jpg")
+    while any(thread.name == places.READER_THREAD for thread in threading.enumerate()):
+        time.sleep(0.05)
+    assert time.monotonic() - begin < 30
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_server_that_never_answers_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = RemotePlace(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(PictureError, match="no answer in time"):
+            place.read("a.jpg")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_file_system_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+    monkeypatch.setattr(fsspec, "open", lambda *_: released.wait(20))
+    with pytest.raises(PictureError, match="no answer in time"):
+        RemotePlace("memory://x").read("a.jpg")
+    released.set()
+
+
+def test_nobody_there_is_a_failure() -> None:
+    with pytest.raises(PictureError, match=r"cannot be fetched \(ConnectionError\)"):
+        RemotePlace("http://127.0.0.1:9").read("a.jpg")
+
+
+def test_a_manifest_over_http_is_a_source(server: str) -> None:
+    source = open_source(f"{server}/catalogue.csv?token=1")
+    assert source.products["id"].to_pylist() == ["picture:a", "missing:b"]
+    assert source.read(0) == b"picture"
+    assert source.absolute(0) == f"{server}/picture/a.jpg"
+    with pytest.raises(PictureError) as error:
+        source.read(1)
+    assert error.value.kind == "missing"
+
+
+def test_a_file_system_that_is_not_installed_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="cannot be read: Install s3fs"):
+        LocalPlace(str(tmp_path)).read("s3://bucket/a.jpg")
+    with pytest.raises(PictureError, match="cannot be read: Protocol not known: nope"):
+        LocalPlace(str(tmp_path)).read("nope://bucket/a.jpg")
+
+
+def test_an_error_of_a_client_of_its_own_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentialsError(Exception):
+        """As botocore's: not an OSError."""
+
+    def refuse(*_: object) -> None:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr(fsspec, "open", refuse)
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
+    with pytest.raises(
+        PictureError, match="cannot be read: NoCredentialsError: Unable to locate credentials"
+    ):
+        RemotePlace("s3://x").read("a.jpg")
+    with pytest.raises(SourceError, match="cannot be listed: NoCredentialsError"):
+        open_source("s3://x/folder")
+    with pytest.raises(SourceError, match="cannot be read: NoCredentialsError"):
+        open_source("s3://x/catalogue.csv")
+
+
+def test_a_large_file_behind_fsspec_is_too_large() -> None:
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe("/large/a.jpg", bytes(MAX_BYTES + 1))
+    try:
+        with pytest.raises(PictureError, match="larger than 32 MiB"):
+            RemotePlace("memory://large").read("a.jpg")
+    finally:
+        filesystem.rm("/large", recursive=True)
+
+
+def test_local_files_are_bounded_even_while_they_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(bytes(3 << 20))
+    assert len(read_local(str(file), 3 << 20)) == 3 << 20
+    with pytest.raises(TooManyBytes, match="larger than 2 MiB"):
+        read_local(str(file), 2 << 20)
+
+
+@pytest.mark.parametrize(
+    ("location", "url"),
+    [("a/b.jpg", False), ("/a/b", False), ("file:///a", False), ("local:///a", False), ("s3://a/b", True)],
+)
+def test_urls_and_paths_are_told_apart(location: str, url: bool) -> None:
+    assert is_url(location) is url
+    assert local_path("file:///a/b") == local_path("local:///a/b") == "/a/b"
+
+
+def opened(read: Callable[[], bytes]) -> bytes | str:
+    try:
+        return read()
+    except PictureError as error:
+        return error.kind
+
+
+def test_only_relative_images_are_kept_inside(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop2").mkdir()
+    (tmp_path / "shop2" / "a.jpg").write_bytes(b"a")
+    (tmp_path / "shop" / "a.jpg").symlink_to("../shop2/a.jpg")
+    place = LocalPlace(str(tmp_path / "shop"))
+    assert opened(lambda: place.read("a.jpg")) == "outside-source"
+    assert opened(lambda: place.read("../shop2/a.jpg")) == "outside-source"
+    assert opened(lambda: place.read(str(tmp_path / "shop2" / "a.jpg"))) == b"a"
+    assert opened(lambda: place.read(f"file://{tmp_path}/shop2/a.jpg")) == b"a"

@@ -1,0 +1,89 @@
+"""Turns at work: one at a time, nobody waits long for a slow one, and a body on its way holds none."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from vitrine.service.errors import TooManyRequests
+from vitrine.service.http.admission import TURN_S, Admission
+
+
+def test_requests_take_turns() -> None:
+    admission, at_once, most = Admission(4), 0, 0
+
+    def work() -> None:
+        nonlocal at_once, most
+        with admission.working():
+            at_once += 1
+            most = max(most, at_once)
+            time.sleep(TURN_S / 40)
+            at_once -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_a_slow_request_holds_up_no_other_but_the_places_are_counted() -> None:
+    admission, done = Admission(2), threading.Event()
+    inside = threading.Barrier(3, timeout=30)
+
+    def work() -> None:
+        with admission.working():
+            inside.wait()
+            done.wait(30)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    inside.wait()  # both are at work, the second without a turn
+    third = threading.Thread(target=lambda: admission.working().__enter__(), daemon=True)
+    third.start()
+    third.join(5 * TURN_S)
+    assert third.is_alive()
+    done.set()
+    for thread in [*threads, third]:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_a_body_on_its_way_holds_no_place_and_comes_back_to_one() -> None:
+    admission = Admission(1, bodies=1)
+    with admission.working():
+        with admission.receiving():
+            other = threading.Thread(target=_work_once, args=(admission,))
+            other.start()
+            other.join(10)
+            assert not other.is_alive()
+            with pytest.raises(TooManyRequests, match="bodies"), admission.receiving():
+                pass
+        other = threading.Thread(target=_work_once, args=(admission,), daemon=True)
+        other.start()
+        other.join(5 * TURN_S)
+        assert other.is_alive()
+    other.join(10)
+    assert not other.is_alive()
+
+
+def test_what_computes_outside_of_python_leaves_the_turn_to_others() -> None:
+    admission = Admission(2)
+    with admission.working():
+        with admission.receiving(turn=False):
+            pass
+        began = time.monotonic()
+        for _ in range(5):
+            other = threading.Thread(target=_work_once, args=(admission,))
+            other.start()
+            other.join(10)
+        assert time.monotonic() - began < 5 * TURN_S, "nobody waited for a turn"
+
+
+def _work_once(admission: Admission) -> None:
+    with admission.working():
+        pass

@@ -1,0 +1,139 @@
+"""The likeness of categories and their closest pairs, against brute force, whatever was deleted or added."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.queries_view import later, product, view_of
+from tests.vectors import clustered
+from vitrine.indexer.errors import QueryError
+from vitrine.indexer.recipes import score_rows
+from vitrine.service.queries import matrix as matrices
+from vitrine.service.queries.matrix import LINKAGES, category_matrix, category_sums, closest_pairs
+from vitrine.service.queries.recent import Recent
+from vitrine.service.queries.view import View
+
+N, BASE = 90, 75
+VECTORS = clustered(N, 20, seed=8)
+PRODUCTS = [product(f"p{(row * 7) % N:02d}", category=f"c{row % 4}") for row in range(N)]
+PRODUCTS[-1] = product("new", category="brand new")
+
+
+def plain(view: View, linkage: str) -> tuple[list[str], np.ndarray]:
+    members = {
+        name: VECTORS[view.live & (view.category_codes == code)].astype(np.float64)
+        for code, name in enumerate(view.categories)
+    }
+    names = [name for name in sorted(members) if len(members[name])]
+    if linkage == "mean":
+        return names, np.array([[np.mean(members[a] @ members[b].T) for b in names] for a in names])
+    means = [members[name].mean(axis=0) for name in names]
+    return names, np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in means] for a in means])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    linkage=st.sampled_from(LINKAGES),
+    dead=st.sets(st.integers(0, N - 1), max_size=80),
+    born_dead=st.sets(st.integers(0, BASE - 1), max_size=20),
+)
+def test_the_matrix_is_that_of_what_is_live(linkage: str, dead: set[int], born_dead: set[int]) -> None:
+    first = view_of(PRODUCTS, VECTORS, base=BASE, born_dead=sorted(born_dead))
+    category_sums(first)
+    view = later(first, [row not in dead for row in range(N)])
+    found = category_matrix(view, linkage)
+    names, values = plain(view, linkage)
+    assert list(found.categories) == names == sorted(names)
+    np.testing.assert_allclose(found.values, values.reshape(found.values.shape), atol=1e-5)
+    np.testing.assert_array_equal(found.values, found.values.T)
+    if linkage == "centroid":
+        assert (np.diag(found.values) == 1.0).all()
+    counts = [int((view.live & (view.category_codes == view.categories.index(name))).sum()) for name in names]
+    assert list(found.counts) == counts
+
+
+def test_categories_can_be_chosen_and_come_sorted() -> None:
+    view = view_of(PRODUCTS, VECTORS, base=BASE)
+    whole = category_matrix(view, "mean")
+    part = category_matrix(view, "mean", ["c3", "brand new", "c3"])
+    assert part.categories == ("brand new", "c3")
+    np.testing.assert_array_equal(part.values, whole.values[np.ix_([0, 4], [0, 4])])
+
+
+def test_many_changes_are_mended_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrices, "_BLOCK_ROWS", 7)
+    view = later(view_of(PRODUCTS, VECTORS, base=BASE), [row % 3 == 0 for row in range(N)])
+    np.testing.assert_allclose(category_matrix(view, "mean").values, plain(view, "mean")[1], atol=1e-6)
+
+
+def test_nothing_live_is_an_empty_matrix() -> None:
+    for linkage in LINKAGES:
+        found = category_matrix(view_of(PRODUCTS, VECTORS, [False] * N), linkage)
+        assert (found.categories, found.counts, found.values.shape) == ((), (), (0, 0))
+
+
+def plain_pairs(view: View, a: str, b: str) -> list[tuple[int, int]]:
+    rows = [
+        np.flatnonzero(view.live & (view.category_codes == view.categories.index(name))) for name in (a, b)
+    ]
+    pairs = [
+        (float(score_rows(VECTORS[j : j + 1], VECTORS[i])[0]), view.id_at(i), view.id_at(j), i, j)
+        for i in rows[0].tolist()
+        for j in rows[1].tolist()
+        if a != b or i < j
+    ]
+    return [pair[3:] for pair in sorted(pairs, key=lambda pair: (-pair[0], pair[1:3]))]
+
+
+@pytest.mark.parametrize("pairs_at_once", [2**22, 30])
+@pytest.mark.parametrize(
+    ("a", "b"), [("c0", "c1"), ("c2", "c2"), ("c3", "brand new"), ("brand new", "brand new")]
+)
+def test_the_closest_pairs_are_the_closest(
+    a: str, b: str, pairs_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrices, "_BLOCK_PAIRS", pairs_at_once)
+    view = view_of(PRODUCTS, VECTORS, [row % 5 != 0 for row in range(N)], BASE)
+    expected = plain_pairs(view, a, b)
+    for limit in (1, 5, 60):
+        found = closest_pairs(view, a, b, limit)
+        assert [(pair.a, pair.b) for pair in found] == expected[:limit]
+        for pair in found:
+            assert pair.score == score_rows(VECTORS[[pair.b]], VECTORS[pair.a])[0]
+
+
+def test_copies_of_one_picture_are_paired_in_the_order_of_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    products = [product(f"p{9 - row}", category="ab"[row % 2]) for row in range(10)]
+    view = view_of(products, np.ones((10, 4)) / 2)
+    found = closest_pairs(view, "a", "b", 3)
+    assert [(view.id_at(pair.a), view.id_at(pair.b)) for pair in found] == [
+        ("p1", "p0"),
+        ("p1", "p2"),
+        ("p1", "p4"),
+    ]
+    monkeypatch.setattr(matrices, "_EQUAL_PAIRS", 4)
+    assert len(closest_pairs(view, "a", "b", 7)) == 4
+
+
+def test_what_does_not_exist_is_refused_by_name() -> None:
+    view = view_of(PRODUCTS, VECTORS)
+    for call, field in (
+        (lambda: category_matrix(view, "ward"), "linkage"),
+        (lambda: category_matrix(view, "mean", ["c0", "zz"]), "category"),
+        (lambda: closest_pairs(view, "zz", "c0"), "a"),
+        (lambda: closest_pairs(view, "c0", "zz"), "b"),
+        (lambda: closest_pairs(view, "c0", "c1", 0), "limit"),
+    ):
+        with pytest.raises(QueryError) as caught:
+            call()
+        assert caught.value.field == field
+
+
+def test_the_oldest_answers_are_forgotten() -> None:
+    recent, made = Recent(2), []
+    for key in (1, 2, 1, 3, 1, 2):
+        recent.get(key, lambda key=key: made.append(key))  # type: ignore[misc]
+    assert made == [1, 2, 3, 2]

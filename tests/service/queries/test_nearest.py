@@ -1,0 +1,347 @@
+"""Recommendations against an oracle written the plain way: every option, alone and together."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.queries_view import ArrayView, product, view_of
+from tests.vectors import clustered
+from vitrine.indexer.errors import QueryError
+from vitrine.indexer.recipes import score_rows
+from vitrine.indexer.snapshot.confidence import Confidence, calibrate
+from vitrine.indexer.vectors.ranking import (
+    DIVERSITY_WINDOW,
+    Hits,
+    at_least,
+    diversify,
+    drop_duplicates,
+    first_of_group,
+)
+from vitrine.service.queries.nearest import (
+    Reference,
+    product_reference,
+    products_reference,
+    recommend,
+    vector_reference,
+)
+from vitrine.service.queries.options import SearchOptions
+from vitrine.service.queries.view import View
+
+N, D = 160, 12
+RANDOM = np.random.default_rng(11)
+VECTORS = clustered(N, D, seed=2, latent=6, clusters=8)
+VECTORS[40:46] = VECTORS[40]
+VECTORS[50] = VECTORS[51]
+PRODUCTS = [
+    product(
+        f"id{(row * 37) % N:03d}",
+        f"name {row}",
+        ("shoes", "bags", "watches")[row % 3],
+        f"g{row // 4}" if row % 5 else None,
+        price=float(row % 20),
+        brand=("a", "b", None)[row % 3],
+    )
+    for row in range(N)
+]
+LIVE = RANDOM.random(N) > 0.2
+LIVE[[0, 40, 41, 42, 50, 51]] = True
+
+
+def calibration() -> Confidence:
+    alike = VECTORS @ VECTORS.T - 2 * np.eye(N, dtype=np.float32)
+    codes = np.array([("shoes", "bags", "watches").index(each.category) for each in PRODUCTS], np.int32)
+    return calibrate(alike.max(axis=1), codes, ("shoes", "bags", "watches"))
+
+
+CONFIDENCE = calibration()
+
+
+def view(base: int = N) -> View:
+    made = view_of(PRODUCTS, VECTORS, LIVE, base)
+    cast(ArrayView, made).confidence = CONFIDENCE
+    return made
+
+
+def options(**given: Any) -> SearchOptions:
+    return SearchOptions.parse(given)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.clip(a.astype(np.float64) @ b.astype(np.float64), -1, 1))
+
+
+def filtered_rows(reference: Reference, asked: SearchOptions) -> list[int]:
+    """The live rows that the conditions of a search admit."""
+    rows = [row for row in range(N) if LIVE[row] and row not in reference.rows]
+    if asked.same_category:
+        rows = [row for row in rows if PRODUCTS[row].category in reference.categories]
+    if asked.category:
+        rows = [row for row in rows if PRODUCTS[row].category in asked.category]
+    if asked.where:
+        rows = [row for row in rows if PRODUCTS[row].attributes["price"] < asked.where["price"]["lt"]]
+    return [row for row in rows if PRODUCTS[row].id not in asked.exclude]
+
+
+def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:
+    """The specification as loops over Python lists."""
+    scores = np.clip(np.vecdot(VECTORS, reference.vector), -1, 1)
+    rows = filtered_rows(reference, asked)
+    rows.sort(key=lambda row: (-scores[row], PRODUCTS[row].id))
+    if asked.min_score is not None:
+        rows = [row for row in rows if float(scores[row]) >= asked.min_score]
+    if asked.min_confidence is not None:
+        rows = [row for row in rows if level_of(scores[row], reference) >= asked.min_confidence]
+    rows = plain_drops(rows, asked)
+    if asked.diversity:
+        rows = plain_mmr(rows, scores, asked.diversity)
+    return rows[asked.offset : asked.offset + asked.limit]
+
+
+def plain_drops(rows: list[int], asked: SearchOptions) -> list[int]:
+    if asked.one_per_group:
+        best: dict[str, int] = {}
+        for row in rows:
+            best.setdefault(PRODUCTS[row].group or f"alone {row}", row)
+        rows = list(best.values())
+    if asked.collapse_duplicates is not None:
+        kept: list[int] = []
+        for row in rows:
+            alike = [float(score_rows(VECTORS[other : other + 1], VECTORS[row])[0]) for other in kept]
+            if not any(score >= asked.collapse_duplicates - 1e-6 for score in alike):
+                kept.append(row)
+        rows = kept
+    return rows
+
+
+def level_of(score: Any, reference: Reference) -> float:
+    return float(
+        CONFIDENCE.of([score], reference.categories[0] if len(reference.categories) == 1 else None)[0]
+    )
+
+
+def plain_mmr(rows: list[int], scores: np.ndarray, diversity: float) -> list[int]:
+    chosen: list[int] = []
+    for start in range(0, len(rows), DIVERSITY_WINDOW):
+        left = rows[start : start + DIVERSITY_WINDOW]
+        while left:
+            gains = []
+            for row in left:
+                alike = score_rows(VECTORS[chosen], VECTORS[row]).max() if chosen else np.float32(0)
+                gains.append((1 - diversity) * scores[row] - diversity * alike)
+            chosen.append(left.pop(int(np.argmax(gains))))
+    return chosen
+
+
+OPTIONS = st.fixed_dictionaries(
+    {"limit": st.integers(1, 40)},
+    optional={
+        "offset": st.integers(0, 60),
+        "same_category": st.booleans(),
+        "category": st.lists(st.sampled_from(["shoes", "bags", "nothing"]), max_size=2),
+        "where": st.integers(0, 20).map(lambda price: {"price": {"lt": price}}),
+        "min_score": st.floats(-1, 1),
+        "min_confidence": st.sampled_from([0.0, 0.01, 0.3, 0.9, 1.0]),
+        "exclude": st.lists(st.integers(0, N).map(lambda number: f"id{number:03d}"), max_size=20),
+        "one_per_group": st.booleans(),
+        "collapse_duplicates": st.sampled_from([0.5, 0.9, 0.97, 1.0]),
+        "diversity": st.sampled_from([0.0, 0.3, 1.0]),
+        "exact": st.booleans(),
+    },
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(asked=OPTIONS, row=st.sampled_from(np.flatnonzero(LIVE).tolist()), base=st.sampled_from([N, N - 30]))
+def test_any_options_together_answer_as_the_plain_oracle_does(
+    asked: dict[str, Any], row: int, base: int
+) -> None:
+    here = view(base)
+    reference = product_reference(here, row)
+    answer = recommend(here, reference, options(**asked))
+    assert answer.rows.tolist() == plain_answer(reference, options(**asked))
+    assert answer.returned == len(answer.hits) == len(answer.rows)
+    assert (answer.reason is None) == (answer.returned == answer.requested == asked["limit"])
+    assert answer.trace[-1] == ("page", answer.returned)
+    counts = [count for _, count in answer.trace]
+    assert counts[0] == N
+    np.testing.assert_array_equal(answer.scores, score_rows(VECTORS[answer.rows], reference.vector))
+    assert answer.levels == [pytest.approx(level_of(s, reference), abs=1e-4) for s in answer.scores]
+
+
+@settings(max_examples=60, deadline=None)
+@given(asked=OPTIONS, longer=st.integers(1, 150), row=st.sampled_from(np.flatnonzero(LIVE).tolist()))
+def test_a_shorter_answer_begins_a_longer_one(asked: dict[str, Any], longer: int, row: int) -> None:
+    here = view()
+    reference = product_reference(here, row)
+    short = recommend(here, reference, options(**asked)).rows.tolist()
+    long = recommend(here, reference, options(**asked | {"limit": asked["limit"] + longer})).rows.tolist()
+    assert long[: len(short)] == short
+    offset = asked.get("offset", 0)
+    whole = recommend(here, reference, options(**asked | {"offset": 0, "limit": offset + asked["limit"]}))
+    assert whole.rows.tolist()[offset:] == short
+
+
+def test_the_default_is_the_five_most_similar_live_products_and_not_itself() -> None:
+    here = view()
+    answer = recommend(here, product_reference(here, 0), SearchOptions())
+    assert len(answer.rows) == 5
+    assert 0 not in answer.rows
+    assert LIVE[answer.rows].all()
+    assert answer.reason is None
+
+
+def test_likes_are_averaged_and_unlikes_taken_off() -> None:
+    here = view()
+    like, unlike = [3, 7], [9]
+    reference = products_reference(here, like, unlike)
+    expected = VECTORS[like].mean(axis=0) - 0.5 * VECTORS[9]
+    np.testing.assert_allclose(reference.vector, expected / np.linalg.norm(expected), atol=1e-6)
+    assert reference.rows == (3, 7, 9)
+    assert set(reference.categories) == {"shoes", "bags"}
+    answer = recommend(here, reference, options(limit=50))
+    assert not {3, 7, 9} & set(answer.rows.tolist())
+
+
+def test_a_reference_by_vector_is_normalised_and_has_no_category() -> None:
+    here = view()
+    one = recommend(here, vector_reference(here, (VECTORS[5] * 8).tolist()), options(limit=3))
+    assert one.rows[0] == 5 or np.isclose(one.scores[0], 1)
+    huge = vector_reference(here, (VECTORS[5].astype(np.float64) * 1e300).tolist())
+    np.testing.assert_allclose(huge.vector, VECTORS[5], atol=1e-6)
+    with pytest.raises(QueryError, match="same_category") as caught:
+        recommend(here, vector_reference(here, VECTORS[5]), options(same_category=True))
+    assert (caught.value.field, caught.value.malformed) == ("same_category", False)
+
+
+@pytest.mark.parametrize(
+    ("values", "says", "malformed"),
+    [
+        ([1.0] * (D + 1), "12 numbers here, not 13", False),
+        ([], "12 numbers here, not 0", False),
+        (3.0, "12 numbers here, not one", False),
+        ([[1.0] * D], "not 1x12", False),
+        ([0.0] * D, "no direction", False),
+        ([float("nan")] * D, "NaN", False),
+        ([float("inf")] + [0.0] * (D - 1), "NaN or infinity", False),
+        (["a"] * D, "list of numbers", True),
+        ([[1.0], [1.0, 2.0]], "list of numbers", True),
+        (None, "12 numbers", False),
+    ],
+)
+def test_a_vector_that_cannot_be_compared_is_refused(values: Any, says: str, malformed: bool) -> None:
+    with pytest.raises(QueryError, match=says) as caught:
+        vector_reference(view(), values)
+    assert (caught.value.field, caught.value.malformed) == ("vector", malformed)
+
+
+def test_products_that_cancel_out_contradict_or_are_missing_are_refused() -> None:
+    here = view_of([product("a"), product("b"), product("c")], np.array([[1, 0], [1, 0], [0, 1]]))
+    with pytest.raises(QueryError, match="at least one product"):
+        products_reference(here, [])
+    with pytest.raises(QueryError, match="'b' is both liked and unliked"):
+        products_reference(here, [0, 1], [1])
+    opposite = view_of([product("a"), product("b")], np.array([[1, 0], [-1, 0]]))
+    with pytest.raises(QueryError, match="cancel out"):
+        products_reference(opposite, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"category": "nothing"}, "0 in the categories asked for"),
+        ({"same_category": True, "limit": 100}, "in the same category"),
+        ({"min_score": 1.0, "where": {"price": {"lt": 3}}}, "satisfy the conditions"),
+        ({"offset": 1000}, "before the offset"),
+        ({"one_per_group": True, "limit": 1000}, "groups"),
+        ({"collapse_duplicates": 0.5, "limit": 1000}, "near-duplicates"),
+        ({"limit": 1000}, "are not deleted"),
+        ({"exclude": [p.id for p in PRODUCTS]}, "0 are not excluded"),
+    ],
+)
+def test_an_answer_that_falls_short_says_why(asked: dict[str, Any], says: str) -> None:
+    here = view()
+    answer = recommend(here, product_reference(here, 0), options(**asked))
+    assert answer.returned < answer.requested
+    assert answer.reason is not None
+    assert says in answer.reason
+
+
+def test_a_catalogue_with_nothing_else_says_so() -> None:
+    here = view_of([product("only")], np.eye(1, 2))
+    answer = recommend(here, product_reference(here, 0), SearchOptions())
+    assert (answer.hits, answer.returned) == ([], 0)
+    assert answer.reason == "only 0 products besides the reference"
+    answer = recommend(here, vector_reference(here, [1.0, 0.0]), SearchOptions())
+    assert answer.reason == "the catalogue has no more products"
+
+
+def test_stages_that_drop_much_search_wider_but_not_for_ever() -> None:
+    products = [product(f"p{i:03d}", group="one" if i < 300 else f"g{i}") for i in range(310)]
+    here = view_of(products, clustered(310, 8, seed=4))
+    answer = recommend(here, vector_reference(here, np.ones(8)), options(one_per_group=True, limit=11))
+    assert answer.returned == 11
+    assert cast(ArrayView, here).searches <= 5
+    cast(ArrayView, here).searches = 0
+    recommend(here, vector_reference(here, np.ones(8)), options(min_score=0.999, limit=20))
+    assert cast(ArrayView, here).searches == 1
+
+
+# Stages by themselves
+
+
+def hits_of(rows: list[int], query: int = 0) -> Hits:
+    scores = score_rows(VECTORS[rows], VECTORS[query])
+    order = np.argsort(-scores, kind="stable")
+    return Hits(np.array(rows)[order], scores[order])
+
+
+def vectors_of(rows: Any) -> Any:
+    return VECTORS[rows]
+
+
+def test_at_least_keeps_scores_from_the_bound_on() -> None:
+    hits = Hits(np.array([4, 5, 6]), np.array([0.5, 0.25, 0.125], np.float32))
+    assert at_least(hits, hits.scores, 0.25).rows.tolist() == [4, 5]
+    assert at_least(hits, hits.scores, 0.2500001).rows.tolist() == [4]
+    assert at_least(hits, np.array([0.9, 0.1, 0.0]), 0.1).rows.tolist() == [4, 5]
+
+
+def test_first_of_group_keeps_the_best_and_those_without_group() -> None:
+    hits = Hits(np.array([9, 8, 7, 6, 5, 4]), np.linspace(1, 0, 6).astype(np.float32))
+    kept = first_of_group(hits, np.array([2, -1, 2, 0, -1, 0], np.int32))
+    assert kept.rows.tolist() == [9, 8, 6, 5]
+    nothing = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    assert len(first_of_group(nothing, np.zeros(0, np.int32))) == 0
+
+
+def test_copies_of_a_picture_collapse_at_a_threshold_of_one() -> None:
+    kept = drop_duplicates(hits_of(list(range(40, 52))), vectors_of, 1.0, 100)
+    assert len(set(kept.rows.tolist()) & set(range(40, 46))) == 1
+    assert len(set(kept.rows.tolist()) & {50, 51}) == 1
+    assert len(drop_duplicates(hits_of(list(range(40, 52))), vectors_of, 1.0, 2)) == 2
+
+
+def test_diversity_makes_hits_less_alike_and_keeps_the_best_first() -> None:
+    hits = hits_of(list(range(1, 90)))
+
+    def alike(chosen: Hits) -> float:
+        top = VECTORS[chosen.rows[:8]]
+        return float((top @ top.T)[np.triu_indices(8, 1)].mean())
+
+    varied = [diversify(hits, vectors_of, diversity, 100) for diversity in (0.0, 0.4, 0.8)]
+    assert varied[0].rows.tolist() == hits.rows.tolist()
+    assert alike(varied[2]) < alike(varied[1]) < alike(varied[0])
+    assert all(chosen.rows[0] == hits.rows[0] for chosen in varied)
+    assert all(sorted(chosen.rows.tolist()) == sorted(hits.rows.tolist()) for chosen in varied)
+
+
+def test_no_hits_pass_every_stage() -> None:
+    nothing = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    assert len(drop_duplicates(nothing, vectors_of, 0.9, 5)) == 0
+    assert len(diversify(nothing, vectors_of, 0.5, 100)) == 0
+    assert len(at_least(nothing, nothing.scores, 0.0)) == 0

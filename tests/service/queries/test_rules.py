@@ -1,0 +1,221 @@
+"""Recommendations under the rules of the shop, against the specification as loops; with every option."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.queries_view import ArrayView, product, view_of
+from tests.service.queries.test_nearest import (
+    LIVE,
+    OPTIONS,
+    PRODUCTS,
+    VECTORS,
+    N,
+    filtered_rows,
+    level_of,
+    options,
+    plain_drops,
+    plain_mmr,
+)
+from tests.service.queries.test_nearest import view as unruled
+from vitrine.indexer.recipes import score_rows
+from vitrine.indexer.state.rules import Apart, Ban, Pin, Rules, Selector
+from vitrine.service.queries.nearest import (
+    Reference,
+    product_reference,
+    products_reference,
+    recommend,
+)
+from vitrine.service.queries.nearest import vector_reference as by_vector
+from vitrine.service.queries.options import SearchOptions
+from vitrine.service.queries.view import View
+
+SELECTORS = st.sampled_from(
+    [
+        Selector(ids=tuple(f"id{number:03d}" for number in range(0, N, 7))),
+        Selector(groups=("g3", "g11", "g12", "g30")),
+        Selector(categories=("bags",)),
+        Selector(categories=("shoes", "watches"), where={"price": {"gte": 12}}),
+        Selector(where={"brand": "a"}),
+        Selector(ids=("unknown",)),
+    ]
+)
+WHEN = st.one_of(st.none(), SELECTORS)
+RULES = st.builds(
+    Rules,
+    st.lists(
+        st.builds(Pin, st.sampled_from(["p", "q"]), SELECTORS, WHEN, st.integers(1, 12), st.integers(1, 6)),
+        max_size=3,
+    ).map(tuple),
+    st.lists(st.builds(Ban, st.just("b"), SELECTORS, WHEN), max_size=2).map(tuple),
+    st.lists(st.builds(Apart, st.just("n"), SELECTORS, SELECTORS), max_size=2).map(tuple),
+    st.just("digest"),
+)
+
+
+def under(rules: Rules, base: int = N) -> View:
+    here = unruled(base)
+    cast(ArrayView, here).rules = rules
+    return here
+
+
+def chosen(wanted: Selector, row: int) -> bool:
+    at = PRODUCTS[row]
+    fits = not wanted.ids or at.id in wanted.ids
+    fits = fits and (not wanted.groups or at.group in wanted.groups)
+    fits = fits and (not wanted.categories or at.category in wanted.categories)
+    for name, condition in wanted.where.items():
+        value = at.attributes[name]
+        fits = fits and (value >= condition["gte"] if isinstance(condition, dict) else value == condition)
+    return fits
+
+
+def in_force(when: Selector | None, reference: Reference) -> bool:
+    return when is None or any(chosen(when, row) for row in reference.liked)
+
+
+def admitted(rules: Rules, reference: Reference, asked: SearchOptions) -> list[int]:
+    rows = filtered_rows(reference, asked)
+    for ban in rules.bans:
+        if in_force(ban.when, reference):
+            rows = [row for row in rows if not chosen(ban.hide, row)]
+    for rule in rules.apart:
+        for liked in reference.liked:
+            if chosen(rule.one, liked):
+                rows = [row for row in rows if not chosen(rule.other, row)]
+            if chosen(rule.other, liked):
+                rows = [row for row in rows if not chosen(rule.one, row)]
+    return rows
+
+
+def plain_answer(rules: Rules, reference: Reference, asked: SearchOptions) -> list[tuple[int, str | None]]:
+    """The specification as loops over Python lists: (row, rule)."""
+    scores = np.clip(np.vecdot(VECTORS, reference.vector), -1, 1)
+    rows = admitted(rules, reference, asked)
+    rows.sort(key=lambda row: (-scores[row], PRODUCTS[row].id))
+    if asked.min_score is not None:
+        rows = [row for row in rows if float(scores[row]) >= asked.min_score]
+    if asked.min_confidence is not None:
+        rows = [row for row in rows if level_of(scores[row], reference) >= asked.min_confidence]
+    pins: dict[int, Pin] = {}
+    for pin in rules.pins:
+        if in_force(pin.when, reference):
+            free = [row for row in rows if chosen(pin.show, row) and row not in pins]
+            pins |= dict.fromkeys(free[: pin.limit], pin)
+    kept = plain_drops([*pins, *(row for row in rows if row not in pins)], asked)
+    kept = plain_apart(kept, rules)
+    others = [row for row in kept if row not in pins]
+    if asked.diversity:
+        others = plain_mmr(others, scores, asked.diversity)
+    due = sorted((row for row in kept if row in pins), key=lambda row: pins[row].place)
+    out: list[int] = []
+    while due or others:
+        is_due = due and (not others or pins[due[0]].place <= len(out) + 1)
+        out.append((due if is_due else others).pop(0))
+    page = out[asked.offset : asked.offset + asked.limit]
+    return [(row, pins[row].name if row in pins else None) for row in page]
+
+
+def plain_apart(rows: list[int], rules: Rules) -> list[int]:
+    stands: list[int] = []
+    for row in rows:
+        clashes = [
+            rule
+            for rule in rules.apart
+            for other in stands
+            if (chosen(rule.one, row) and chosen(rule.other, other))
+            or (chosen(rule.other, row) and chosen(rule.one, other))
+        ]
+        if not clashes:
+            stands.append(row)
+    return stands
+
+
+LIVE_ROWS = st.sampled_from(np.flatnonzero(LIVE).tolist())
+
+
+@settings(max_examples=150, deadline=None)
+@given(rules=RULES, asked=OPTIONS, row=LIVE_ROWS, base=st.sampled_from([N, N - 30]))
+def test_any_rules_and_options_together_answer_as_the_plain_oracle_does(
+    rules: Rules, asked: dict[str, Any], row: int, base: int
+) -> None:
+    here = under(rules, base)
+    reference = product_reference(here, row)
+    answer = recommend(here, reference, options(**asked))
+    found = list(zip(answer.rows.tolist(), answer.rules, strict=True))
+    assert found == plain_answer(rules, reference, options(**asked))
+    np.testing.assert_array_equal(answer.scores, score_rows(VECTORS[answer.rows], reference.vector))
+    assert (answer.reason is None) == (answer.returned == answer.requested)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rules=RULES, asked=OPTIONS, longer=st.integers(1, 150), row=LIVE_ROWS)
+def test_a_shorter_answer_begins_a_longer_one_under_any_rules(
+    rules: Rules, asked: dict[str, Any], longer: int, row: int
+) -> None:
+    here = under(rules)
+    reference = product_reference(here, row)
+    short = recommend(here, reference, options(**asked))
+    long = recommend(here, reference, options(**asked | {"limit": asked["limit"] + longer}))
+    assert long.rows.tolist()[: len(short.rows)] == short.rows.tolist()
+    assert long.rules[: len(short.rows)] == short.rules
+
+
+def test_deleted_products_and_the_reference_itself_are_never_pinned() -> None:
+    dead = int(np.flatnonzero(~LIVE)[0])
+    pin = Pin("p", Selector(ids=(PRODUCTS[dead].id, PRODUCTS[0].id)))
+    here = under(Rules(pins=(pin,)))
+    answer = recommend(here, product_reference(here, 0), SearchOptions())
+    assert set(answer.rules) == {None}
+    assert not {dead, 0} & set(answer.rows.tolist())
+
+
+def test_a_rule_for_a_product_does_not_hold_for_a_photo_nor_for_what_is_unliked() -> None:
+    rules = Rules(pins=(Pin("p", Selector(ids=(PRODUCTS[50].id,)), Selector(ids=(PRODUCTS[40].id,))),))
+    here = under(rules)
+    assert recommend(here, products_reference(here, [40, 41]), options()).rules[0] == "p"
+    assert recommend(here, products_reference(here, [41], [40]), options()).rules[0] is None
+    assert recommend(here, by_vector(here, VECTORS[40]), options()).rules[0] is None
+
+
+def test_the_trace_and_the_reason_tell_what_the_rules_did() -> None:
+    rules = Rules(
+        pins=(Pin("p", Selector(ids=(PRODUCTS[50].id,))),),
+        bans=(Ban("b", Selector(categories=("bags",))),),
+        apart=(Apart("n", Selector(categories=("shoes",)), Selector(categories=("watches",))),),
+    )
+    here = under(rules)
+    answer = recommend(here, by_vector(here, VECTORS[0]), options(limit=1000))
+    stages = [stage for stage, _ in answer.trace]
+    assert stages == ["catalogue", "live", "bans", "search", "pins", "never_together", "page"]
+    assert answer.reason is not None
+    assert "may be shown by the rules" in answer.reason
+    assert "may stand together by the rules" in answer.reason
+
+
+def test_a_pin_takes_the_place_of_its_group_and_of_its_copies() -> None:
+    products = [product("ref"), product("near", group="g"), product("far", group="g"), product("twin")]
+    vectors = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0.2], [0, 1, 0.2]], np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    here = view_of(products, vectors)
+    cast(ArrayView, here).rules = Rules(pins=(Pin("p", Selector(ids=("far",))),))
+    answer = recommend(
+        here, product_reference(here, 0), options(one_per_group=True, collapse_duplicates=0.99)
+    )
+    assert here.ids(answer.rows) == ["far"]
+
+
+@pytest.mark.parametrize("asked", [{"min_score": 0.9}, {"category": ["shoes"]}, {"exclude": ["id001"]}])
+def test_a_pin_shows_nothing_that_the_query_does_not_admit(asked: dict[str, Any]) -> None:
+    row = next(at for at in range(N) if PRODUCTS[at].id == "id001")
+    assert LIVE[row]
+    assert PRODUCTS[row].category != "shoes"
+    here = under(Rules(pins=(Pin("p", Selector(ids=("id001",))),)))
+    reference = product_reference(here, 0)
+    assert recommend(here, reference, options()).rules[0] == "p"
+    assert "p" not in recommend(here, reference, options(**asked)).rules
