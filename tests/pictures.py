@@ -8,10 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def scene(width: int = 96, height: int = 64, seed: int = 0) -> Image.Image:

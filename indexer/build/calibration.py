@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.snapshot.confidence import Confidence, Floats, calibrate
+from vitrine.indexer.snapshot.confidence import (Confidence, calibrate)
 from vitrine.indexer.recipes import VectorIndex
-from vitrine.indexer.products.table import Rows, Table
+from vitrine.indexer.products.table import (Table)
+from vitrine.indexer.arrays import DoubleArray, Rows
 
 QUERIES_MAX = 4000
 # Where the catalogue is so large that a scan takes long, fewer are asked: 2,000 settle a level to 0.03.
@@ -65,7 +66,7 @@ def choose_queries(codes: np.ndarray[Any, Any], rows: Rows, most: int = QUERIES_
 
 def nearest_scores(
     vectors: np.ndarray[Any, Any], rows: Rows, live: np.ndarray[Any, Any], index: VectorIndex
-) -> Floats:
+) -> DoubleArray:
     """Return (n,) the score of each row's nearest live neighbour, itself apart; -inf where there is none."""
     scores = np.full(len(rows), -np.inf)
     allowed = None if live.all() else live

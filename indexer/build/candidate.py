@@ -45,16 +45,10 @@ from vitrine.indexer.snapshot.snapshot import (
 )
 from vitrine.indexer.source.source import Source
 from vitrine.indexer.space import create_matrix
-from vitrine.indexer.products.table import (
-    Rows,
-    Table,
-    assemble_table,
-    encode_column,
-    sort_rows_by_id,
-    write_failures,
-)
+from vitrine.indexer.products.table import (Table, assemble_table, encode_column, sort_rows_by_id, write_failures)
 from vitrine.indexer.products.text_index import TextIndex
-from vitrine.indexer.transform.transform import FloatMatrix, Transform
+from vitrine.indexer.transform.transform import (Transform)
+from vitrine.indexer.arrays import FloatMatrix, Rows
 
 FLOAT32_MAX_BYTES = 2 * 2**30
 BLOCK_ROWS = 4096

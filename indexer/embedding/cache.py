@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vitrine.indexer.arrays import FloatArray
 from vitrine.indexer.embedding.cache_file import (
     CacheFile,
     is_unsound,
@@ -28,7 +29,6 @@ from vitrine.indexer.errors import SnapshotCorrupt
 
 FILE_NAME = "embeddings.sqlite"
 
-Vectors = npt.NDArray[np.float32]
 T = TypeVar("T")
 
 _BLOCK = 1000  # digests in one statement
@@ -54,7 +54,7 @@ class CacheEntry:
     sha256: bytes
     width_px: int
     height_px: int
-    vector: Vectors
+    vector: FloatArray
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class EmbeddingCache:
 
         self._run(write)
 
-    def vectors(self, model_key: str, shas: Sequence[bytes]) -> Vectors:
+    def vectors(self, model_key: str, shas: Sequence[bytes]) -> FloatArray:
         """Return (n, D) float32 in the order asked; the same digest may be asked twice.
 
         Ask for a few thousand at a time: the answer is held in memory. (0, 0) for a model never seen and
@@ -151,7 +151,7 @@ class EmbeddingCache:
             " WHERE model = ? AND sha IN ({})"
         )
 
-        def read(connection: sqlite3.Connection) -> Vectors:
+        def read(connection: sqlite3.Connection) -> FloatArray:
             model, dimension = _model(connection, model_key)
             out = np.empty((len(shas), dimension), dtype=np.float32)
             places: dict[bytes, int] = {}

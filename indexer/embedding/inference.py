@@ -9,13 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vitrine.indexer.arrays import FloatArray, Pixels
 from vitrine.indexer.models import Model, ModelSource
 from vitrine.indexer.progress import Progress
-
-Pixels = NDArray[np.uint8]
-Vectors = NDArray[np.float32]
 
 CPU_SIZES = (4, 8, 16, 32)
 GPU_SIZES = (32, 64, 128, 256)
@@ -149,7 +146,7 @@ class TimedNet:
         """Return how many pictures to gather for the next batch."""
         return self._calibration.next_size()
 
-    def submit(self, pictures: Sequence[Pixels]) -> "Future[Vectors]":
+    def submit(self, pictures: Sequence[Pixels]) -> "Future[FloatArray]":
         """Compute the (B, D) vectors of B pictures (H, W, 3); the future raises what loading raised."""
         self.start()
         return self._pool.submit(self._embed, np.stack(pictures))
@@ -160,7 +157,7 @@ class TimedNet:
         if self._loading is not None and not self._loading.cancelled() and not self._loading.exception():
             self._loading.result().close()
 
-    def _embed(self, pixels: Pixels) -> Vectors:
+    def _embed(self, pixels: Pixels) -> FloatArray:
         assert self._loading is not None
         model = self._loading.result()
         begin = time.perf_counter()

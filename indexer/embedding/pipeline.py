@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vitrine.indexer.arrays import FloatArray
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
 from vitrine.indexer.embedding.inference import TimedNet, choose_decode_threads
 from vitrine.indexer.embedding.reader import Bad, Decoded, Picture, PictureReader
@@ -23,8 +24,6 @@ from vitrine.indexer.models.runtime import available_cores
 from vitrine.indexer.pictures.preprocessing import Preprocessing
 from vitrine.indexer.progress import Progress, Silent
 from vitrine.indexer.source.source import Source
-
-FloatArray = NDArray[np.float32]
 
 UNIT_TOLERANCE = 1e-3
 NOTHING_FOUND = "the model finds nothing in it"

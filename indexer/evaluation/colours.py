@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from vitrine.indexer.arrays import FloatVector
 from vitrine.indexer.pictures.preprocessing import open_picture
-from vitrine.indexer.transform.transform import FloatVector
 
 SIDE_PX = 64
 GRID = 2

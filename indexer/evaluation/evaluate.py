@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix
 from vitrine.indexer.evaluation.instances import find_instances
 from vitrine.indexer.evaluation.subject import Pictures, Subject, colours_of, load_subject
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.transform import Catalogue, choose_transform
 from vitrine.indexer.transform.sample import deal
-from vitrine.indexer.transform.transform import FloatMatrix
 from vitrine.indexer.vectors.metrics import Retrieval, join, judge
 
 QUERIES_MAX = 2000

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix
 from vitrine.indexer.errors import PictureError
 from vitrine.indexer.evaluation.photographs import KINDS, photograph_again
 from vitrine.indexer.evaluation.subject import Pictures, Subject
 from vitrine.indexer.models import load_recorded
 from vitrine.indexer.pictures.preprocessing import Preprocessing
 from vitrine.indexer.progress import Progress
-from vitrine.indexer.transform.transform import FloatMatrix
 from vitrine.indexer.vectors.metrics import places_in
 
 SEED = 11

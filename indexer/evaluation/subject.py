@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, Labels, Rows
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.errors import InputError, PictureError, SnapshotCorrupt
 from vitrine.indexer.evaluation.colours import DIMENSION, colour_histogram
 from vitrine.indexer.pictures.preprocessing import MAX_BYTES
-from vitrine.indexer.products.table import Rows, Table
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
 from vitrine.indexer.source.readers import UrlReader, is_url, local_path, read_local
-from vitrine.indexer.transform.transform import FloatMatrix
-from vitrine.indexer.vectors.metrics import Labelled, Labels, labels_of
+from vitrine.indexer.vectors.metrics import Labelled, labels_of
 
 PRODUCTS_MAX = 20_000
 SEED = 7

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.products.table import Mask, Rows
+from vitrine.indexer.arrays import Mask, Rows
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.catalogue_state import Standing
 from vitrine.indexer.state.compiled_rules import Rowed, Rulings

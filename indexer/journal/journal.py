@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatVector
 from vitrine.indexer.errors import (
     FormatUnsupported,
     SnapshotCorrupt,
@@ -35,7 +36,6 @@ _BUSY_PAUSE_S = 0.01
 
 Kind = Literal["delete", "restore", "upload", "purge", "move", "dismiss", "reopen"]
 _NEW_KINDS = frozenset({"move", "dismiss", "reopen"})
-Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 _COLUMNS = "batch, kind, id, at, actor, request, product, model, vector, undoes"
 _SCHEMA = """
@@ -72,7 +72,7 @@ class Upload:
 
     product: dict[str, Any]
     model: str
-    vector: Vector
+    vector: FloatVector
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Rows
 from vitrine.indexer.milvus.connection import ATTEMPTS, TIMEOUT_S, Connection, data_types
-from vitrine.indexer.products.table import Product, Rows
-from vitrine.indexer.transform.transform import FloatMatrix, FloatVector
+from vitrine.indexer.products.table import Product
 
 STATE_ROW = -1
 # What a text field takes; longer texts are not stored, and conditions on them are not sent.

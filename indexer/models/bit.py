@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vitrine.indexer.arrays import FloatArray
 from vitrine.indexer.models.bit_weights import BitWeights, read_dimension, read_weights
 from vitrine.indexer.models.model import ModelSource, digest_weights, preprocessing_spec
 from vitrine.indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
@@ -23,8 +23,6 @@ VALUE_RANGE = (0.0, 1.0)
 GROUPS = 32
 GROUP_NORM_EPSILON = 1e-5
 STANDARDIZE_EPSILON = 1e-10
-
-FloatArray = NDArray[np.float32]
 
 
 def describe_file(path: Path, name: str, handle: str, why: str, image_size_px: int | None) -> ModelSource:

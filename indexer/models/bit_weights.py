@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vitrine.indexer.arrays import FloatArray
 from vitrine.indexer.errors import ModelUnavailable
 from vitrine.indexer.models.tensors import Tensors, read_tensors
-
-FloatArray = NDArray[np.float32]
 
 BLOCKS = 4
 _GROUPS = 32

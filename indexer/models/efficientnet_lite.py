@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vitrine.indexer.arrays import FloatArray
 from vitrine.indexer.errors import ModelUnavailable
 from vitrine.indexer.models.model import ModelSource, digest_weights, preprocessing_spec
 from vitrine.indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
@@ -32,8 +32,6 @@ _BATCH_NORM_EPSILON = 1e-3
 _BLOCKS = 21
 # Blocks that halve the picture: the first of stages 2, 3, 4 and 6 at depth 1.2 (1, 3, 3, 4, 4, 5, 1 blocks).
 _STRIDED_BLOCKS = frozenset({1, 4, 7, 15})
-
-FloatArray = NDArray[np.float32]
 
 
 def find_weights() -> Path:

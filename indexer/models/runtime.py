@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vitrine.indexer.arrays import FloatArray
+
 UInt8Array = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 # Makes a tensor of an array of weights, in the current graph.
 Hold = Callable[[FloatArray], Any]
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import Rows
 from vitrine.indexer.build.calibration import calibrate_rows
 from vitrine.indexer.build.candidate import BLOCK_ROWS
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.errors import InputError, RecipeImpossible, SnapshotCorrupt
 from vitrine.indexer.operations.compact import link_unchanged
-from vitrine.indexer.products.table import Rows, Table, read_failures, write_failures
+from vitrine.indexer.products.table import Table, read_failures, write_failures
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.quality.pictures import MeasureCache
 from vitrine.indexer.quality.store import forget_analyses

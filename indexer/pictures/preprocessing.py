@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageChops, ImageCms, ImageOps
 
+from vitrine.indexer.arrays import Pixels
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.pictures.decoding import MAX_BYTES, MAX_PIXELS, decode, sniff_format
 
@@ -28,7 +28,6 @@ PICTURE_EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
 )
 
-Pixels = npt.NDArray[np.uint8]
 Fit = Literal["squash", "letterbox"]
 # A pixel is white when no channel is further from 255 than this.
 NEAR_WHITE = 16

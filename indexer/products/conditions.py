@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vitrine.indexer.arrays import Mask
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.table import Mask
 
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "eq": pc.equal,

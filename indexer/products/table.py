@@ -18,11 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vitrine.indexer.arrays import Codes, Mask, Rows
 from vitrine.indexer.errors import SnapshotCorrupt
-
-Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
-Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
-Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 CORE_SCHEMA = pa.schema(

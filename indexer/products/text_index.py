@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import Rows
 from vitrine.indexer.errors import SnapshotCorrupt
 from vitrine.indexer.products.table import Table
 
-Postings = np.ndarray[tuple[int], np.dtype[np.int64]]
 Numbers = np.ndarray[tuple[int], Any]
 
 NAME, CATEGORY, ID = 0, 1, 2
@@ -144,7 +144,7 @@ class TextIndex:
         """Return N."""
         return len(self.name_ranks)
 
-    def products_of(self, words: range) -> tuple[Postings, Numbers]:
+    def products_of(self, words: range) -> tuple[Rows, Numbers]:
         """Return the (rows, fields) that hold any of a run of words; a row may come several times."""
         if not words:
             return np.empty(0, np.int64), np.empty(0, np.uint32)
@@ -152,7 +152,7 @@ class TextIndex:
         return (postings >> _FIELD_BITS).astype(np.int64), postings & (2**_FIELD_BITS - 1)
 
     @cached_property
-    def name_order(self) -> Postings:
+    def name_order(self) -> Rows:
         """(N,) rows in the order of folded name, then id."""
         order = np.empty(len(self), np.int64)
         order[self.name_ranks] = np.arange(len(self))

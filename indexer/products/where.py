@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import Codes, Mask
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.products.conditions import OPERATORS, rows_matching
-from vitrine.indexer.products.table import Codes, Mask, Table
+from vitrine.indexer.products.table import Table
 
 
 def rows_of_categories(wanted: Collection[str], categories: Sequence[str], codes: Codes) -> Mask:

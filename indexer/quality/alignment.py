@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
-Stack = np.ndarray[Any, np.dtype[np.float32]]
+from vitrine.indexer.arrays import FloatArray
 
 STEPS = 12
 SMOOTHED_PX = 0.7
@@ -24,7 +24,7 @@ _BLOCK_PX = 4
 _FAINT = 4.0
 
 
-def compare_aligned(first: Any, second: Any) -> tuple[Stack, Stack]:
+def compare_aligned(first: Any, second: Any) -> tuple[FloatArray, FloatArray]:
     """Return (P,) correlations of light and (P,) how far the worst block of colours is apart, best aligned.
 
     first, second: (P, T, T, 3) uint8. Apart: 1 is a difference as great as the slope of the light there plus
@@ -41,12 +41,14 @@ def compare_aligned(first: Any, second: Any) -> tuple[Stack, Stack]:
     return np.concatenate([each[0] for each in parts]), np.concatenate([each[1] for each in parts])
 
 
-def _better(one: tuple[Stack, Stack], other: tuple[Stack, Stack]) -> tuple[Stack, Stack]:
+def _better(
+    one: tuple[FloatArray, FloatArray], other: tuple[FloatArray, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
     first = one[0] >= other[0]
     return np.where(first, one[0], other[0]), np.where(first, one[1], other[1])
 
 
-def _one_way(moved: Any, still: Any) -> tuple[Stack, Stack]:
+def _one_way(moved: Any, still: Any) -> tuple[FloatArray, FloatArray]:
     """Return correlation and distance with `moved` laid over `still`, the best on the way there."""
     colours, target = np.asarray(moved, np.float32), np.asarray(still, np.float32)
     light = gaussian_filter(colours.mean(axis=-1), (0, SMOOTHED_PX, SMOOTHED_PX))
@@ -67,24 +69,24 @@ def _one_way(moved: Any, still: Any) -> tuple[Stack, Stack]:
     return best, _blocks(apart / (_FAINT + _slopes(aim))).max(axis=(1, 2))
 
 
-def _smoothed(colours: Stack) -> Stack:
+def _smoothed(colours: FloatArray) -> FloatArray:
     return np.asarray(gaussian_filter(colours, (0, SMOOTHED_PX, SMOOTHED_PX, 0)), np.float32)
 
 
-def _slopes(light: Stack) -> Stack:
+def _slopes(light: FloatArray) -> FloatArray:
     """Return (P, T, T): how steep the light is around a pixel, which is what a slip of one pixel costs."""
     down, right = np.gradient(light, axis=(1, 2))
     return np.asarray(maximum_filter(np.hypot(down, right), (1, 3, 3)), np.float32)
 
 
-def _blocks(values: Stack) -> Stack:
+def _blocks(values: FloatArray) -> FloatArray:
     """Return (P, T / B, T / B), means of blocks of B x B pixels."""
     pairs, side = values.shape[:2]
     count = side // _BLOCK_PX
     return np.asarray(values.reshape(pairs, count, _BLOCK_PX, count, _BLOCK_PX).mean(axis=(2, 4)))
 
 
-def _descend(warped: Stack, aim: Stack, inside: Stack) -> Stack:
+def _descend(warped: FloatArray, aim: FloatArray, inside: FloatArray) -> FloatArray:
     """Return (P, 4), one step of Gauss and Newton."""
     side = warped.shape[1]
     grid = _grid(side)
@@ -102,13 +104,13 @@ def _descend(warped: Stack, aim: Stack, inside: Stack) -> Stack:
     return np.asarray(solved[:, :4, 0], np.float32)
 
 
-def _grid(side: int) -> tuple[Stack, Stack]:
+def _grid(side: int) -> tuple[FloatArray, FloatArray]:
     """Return rows and columns of the pixels in -1..1, (T, 1) and (1, T)."""
     axis = np.linspace(-1, 1, side, dtype=np.float32)
     return axis[:, None], axis[None, :]
 
 
-def _warp(pictures: Stack, placing: Stack) -> tuple[Stack, Stack]:
+def _warp(pictures: FloatArray, placing: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return (P, T, T, channels), looked up between pixels, and (P, T, T), 1 where that lies inside."""
     side = pictures.shape[1]
     rows, columns = _grid(side)
@@ -129,7 +131,7 @@ def _warp(pictures: Stack, placing: Stack) -> tuple[Stack, Stack]:
     return np.asarray(upper * (1 - low_share) + lower * low_share, np.float32), inside.astype(np.float32)
 
 
-def _correlation(first: Stack, second: Stack, inside: Stack) -> Stack:
+def _correlation(first: FloatArray, second: FloatArray, inside: FloatArray) -> FloatArray:
     count = np.maximum(inside.sum(axis=(1, 2), keepdims=True), 1)
     one = (first - (first * inside).sum(axis=(1, 2), keepdims=True) / count) * inside
     two = (second - (second * inside).sum(axis=(1, 2), keepdims=True) / count) * inside

@@ -7,16 +7,14 @@ can be laid over the photo. Shape letters: N products, P pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.products.table import Mask, Rows
+from vitrine.indexer.arrays import DoubleArray, Mask, Pixels, RowMatrix, Rows
 from vitrine.indexer.quality.alignment import compare_aligned
 from vitrine.indexer.quality.findings import Finding
-from vitrine.indexer.quality.pictures import SIDE, Measures, Small
+from vitrine.indexer.quality.pictures import SIDE, Measures
 from vitrine.indexer.quality.subject import Subject
-from vitrine.indexer.vectors.scoring import RowMatrix
 
 # Measured on 1,651 photos of clothes and on a catalogue of drawings, many of one outline: of 99 copies saved
 # again, made smaller or cut by up to 5 % a side all have a cosine of at least 0.8, correlate at 0.993 or more
@@ -29,7 +27,6 @@ _ROUGHLY_FROM = 0.6
 VECTORS_ALONE_FROM = 0.98
 PLACEHOLDER_FROM = 4
 _SHOWN = 6
-Shares = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def duplicates(subject: Subject, blank: Mask) -> Iterator[Finding]:
@@ -61,7 +58,7 @@ def _same_files(subject: Subject, blank: Mask) -> RowMatrix:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def _near_pairs(subject: Subject, blank: Mask) -> tuple[RowMatrix, Shares]:
+def _near_pairs(subject: Subject, blank: Mask) -> tuple[RowMatrix, DoubleArray]:
     """Return (P, 2), ascending, of pictures that can be laid over each other, and (P,) how sure that is."""
     near = subject.alike
     owners = np.repeat(np.arange(len(subject)), near.places.shape[1])
@@ -79,7 +76,7 @@ def _near_pairs(subject: Subject, blank: Mask) -> tuple[RowMatrix, Shares]:
     return pairs[found], sure[found]
 
 
-def _laid_over(pictures: Measures, pairs: RowMatrix) -> Shares:
+def _laid_over(pictures: Measures, pairs: RowMatrix) -> DoubleArray:
     """Return (P,) in 0..1, 0 for pictures that cannot be laid over each other."""
     first, second = pictures.small[pairs[:, 0]], pictures.small[pairs[:, 1]]
     rough = _rough_likeness(first, second) >= _ROUGHLY_FROM
@@ -90,7 +87,7 @@ def _laid_over(pictures: Measures, pairs: RowMatrix) -> Shares:
     return sure
 
 
-def _rough_likeness(first: Small, second: Small) -> Shares:
+def _rough_likeness(first: Pixels, second: Pixels) -> DoubleArray:
     one, two = (each.mean(axis=-1).reshape(len(each), SIDE * SIDE) for each in (first, second))
     one, two = one - one.mean(axis=1, keepdims=True), two - two.mean(axis=1, keepdims=True)
     length = np.sqrt((one * one).sum(axis=1) * (two * two).sum(axis=1))

@@ -14,11 +14,11 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from vitrine.indexer.products.table import Mask
+from vitrine.indexer.arrays import DoubleArray, FloatMatrix, Mask
 from vitrine.indexer.quality.findings import Finding
 from vitrine.indexer.quality.subject import Subject
 from vitrine.indexer.transform.discriminant import discriminants, measure
-from vitrine.indexer.transform.transform import FloatMatrix, even_out
+from vitrine.indexer.transform.transform import even_out
 
 # On 1,651 photos of clothes with 2 % of the categories swapped, three draws, precision and recall are about
 # .7 and 2.2 to 2.9 % are taken for wrong; at shrinkage .5 .05 less, by votes of 10 neighbours .2 less.
@@ -33,7 +33,6 @@ _SHOWN = 4
 _NOT_LEARNT = -1e9
 # Where the fit begins: logarithm of the temperature, log-odds of a wrong label.
 _STARTS = ((0.0, -4.0), (2.0, -3.0), (4.0, -3.0))
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Verdicts:
     of the likeliest other one, -1 for none. wrong_share: of all labels, as the fit sees it.
     """
 
-    doubts: Floats
+    doubts: DoubleArray
     votes: np.ndarray[Any, np.dtype[np.int64]]
     wrong_share: float
 
@@ -75,7 +74,7 @@ def judge(vectors: FloatMatrix, codes: Any, usable: Mask, count: int) -> Verdict
     return Verdicts(doubts, votes, wrong)
 
 
-def _held_out(vectors: FloatMatrix, kinds: Any, count: int) -> Floats:
+def _held_out(vectors: FloatMatrix, kinds: Any, count: int) -> DoubleArray:
     """Return (N, count) log-likelihoods, of each product by discriminants that never saw it."""
     random = np.random.default_rng(_SEED)
     folds = np.zeros(len(kinds), np.int64)
@@ -93,7 +92,7 @@ def _held_out(vectors: FloatMatrix, kinds: Any, count: int) -> Floats:
     return found
 
 
-def _fit(likelihoods: Floats, kinds: Any) -> tuple[float, float]:
+def _fit(likelihoods: DoubleArray, kinds: Any) -> tuple[float, float]:
     """Return the temperature of log-likelihoods and the share of wrong labels that explain the labels best.
 
     A label is that of the product with (1 - wrong) and any with wrong; the features are not independent, so
@@ -102,7 +101,7 @@ def _fit(likelihoods: Floats, kinds: Any) -> tuple[float, float]:
     """
     places = np.arange(len(kinds))
 
-    def loss(parameters: Floats) -> float:
+    def loss(parameters: DoubleArray) -> float:
         temperature, wrong = np.exp(parameters[0]), 1 / (1 + np.exp(-parameters[1]))
         right = softmax(likelihoods / temperature, axis=1)[places, kinds]
         return -float(np.log((1 - wrong) * right + wrong / likelihoods.shape[1]).mean())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vitrine.indexer.products.table import Mask
+from vitrine.indexer.arrays import Mask
 from vitrine.indexer.quality.findings import Finding
 from vitrine.indexer.quality.subject import Subject
 

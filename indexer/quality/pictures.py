@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from vitrine.indexer.arrays import Pixels, Rows
 from vitrine.indexer.errors import PictureError, SnapshotError
 from vitrine.indexer.files import whole_file
 from vitrine.indexer.pictures.preprocessing import open_picture
-from vitrine.indexer.products.table import Rows
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.snapshot import storage_errors
 
@@ -26,7 +26,6 @@ SIDE = 32
 # Sharpness is compared at one size, so that a large picture is not taken for a blurred one.
 _SHARPNESS_SIDE = 256
 _THREADS = 4
-Small = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class PictureFiles(Protocol):
@@ -45,12 +44,12 @@ class Measures:
     """
 
     known: np.ndarray[Any, np.dtype[np.bool_]]
-    small: Small
+    small: Pixels
     span: np.ndarray[Any, np.dtype[np.float32]]
     sharpness: np.ndarray[Any, np.dtype[np.float32]]
 
 
-def measure(data: bytes) -> tuple[Small, float, float]:
+def measure(data: bytes) -> tuple[Pixels, float, float]:
     """Return (T, T, 3), span and sharpness of one picture. Raises PictureError."""
     image = open_picture(data, near_px=(_SHARPNESS_SIDE, _SHARPNESS_SIDE))
     small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), np.uint8)
@@ -105,7 +104,7 @@ class MeasureCache:
     def _add(self, files: PictureFiles, new: dict[str, int], progress: Progress) -> None:
         progress.start(len(new), "pictures measured")
 
-        def measured(row: int) -> tuple[Small, float, float] | None:
+        def measured(row: int) -> tuple[Pixels, float, float] | None:
             try:
                 return measure(files.read(row))
             except PictureError:

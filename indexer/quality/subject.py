@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import Codes, FloatMatrix, RowMatrix, Rows
 from vitrine.indexer.evaluation.subject import Pictures, read_raw
-from vitrine.indexer.products.table import Codes, Rows
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.quality.pictures import MeasureCache, Measures
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.state.catalogue_state import Standing
-from vitrine.indexer.transform.transform import FloatMatrix
 from vitrine.indexer.vectors.knn import Question, nearest_to_each
 from vitrine.indexer.vectors.metrics import labels_of
-from vitrine.indexer.vectors.scoring import RowMatrix
 
 NEIGHBOURS = 10
 

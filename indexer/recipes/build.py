@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, StoredVectors
 from vitrine.indexer.progress import Progress, Silent
 from vitrine.indexer.recipes.choice import Choice, Chooser, Recipe, RecipeRequest, is_small
 from vitrine.indexer.recipes.engine import Engine, add_rows, read_whole, train_index, write_index
@@ -20,7 +21,7 @@ from vitrine.indexer.recipes.index import VectorIndex
 from vitrine.indexer.recipes.sketch import FILE as SKETCH
 from vitrine.indexer.recipes.sketch import Sketch, choose_directions, write_sketch
 from vitrine.indexer.recipes.tuning import WIDE_QUESTIONS, Examination, examine, tune, tune_widths
-from vitrine.indexer.vectors.scoring import FloatMatrix, Vectors, to_float32
+from vitrine.indexer.vectors.scoring import to_float32
 
 _BLOCK_NUMBERS = 2**25
 _TRAINING_NUMBERS = 2**26
@@ -65,7 +66,7 @@ class PreviousIndex:
 
 
 def build_index(
-    vectors: Vectors,
+    vectors: StoredVectors,
     request: RecipeRequest,
     path: Path,
     *,
@@ -89,7 +90,7 @@ def build_index(
     return replace(report, seconds=round(time.perf_counter() - began, 3))
 
 
-def _may_grow(previous: PreviousIndex, vectors: Vectors, request: RecipeRequest) -> bool:
+def _may_grow(previous: PreviousIndex, vectors: StoredVectors, request: RecipeRequest) -> bool:
     """Whether the recipe of an earlier index is what would be chosen for the vectors, (N, D), now."""
     old = previous.recipe
     grown = len(vectors) / max(int(old["parameters"]["learnt_rows"]), 1)
@@ -103,7 +104,7 @@ def _may_grow(previous: PreviousIndex, vectors: Vectors, request: RecipeRequest)
 
 
 def _append(
-    vectors: Vectors,
+    vectors: StoredVectors,
     request: RecipeRequest,
     path: Path,
     previous: PreviousIndex,
@@ -132,7 +133,7 @@ def _append(
 
 
 def _build(
-    vectors: Vectors, request: RecipeRequest, path: Path, examination: Examination, progress: Progress
+    vectors: StoredVectors, request: RecipeRequest, path: Path, examination: Examination, progress: Progress
 ) -> IndexReport:
     """Build what is chosen; where the whole needs more than its sample did, what is chosen next."""
     chooser = Chooser(vectors, request, progress)
@@ -159,7 +160,9 @@ def _build(
     return report if named else replace(report, recipe=request.recipe)
 
 
-def _sketch(vectors: Vectors, request: RecipeRequest, path: Path, examination: Examination) -> Sketch | None:
+def _sketch(
+    vectors: StoredVectors, request: RecipeRequest, path: Path, examination: Examination
+) -> Sketch | None:
     """Write the sketch of all vectors beside the index, where it pays; with a bound on memory, none."""
     if request.memory_bytes is not None:
         return None
@@ -183,7 +186,7 @@ def _report(path: Path, index: VectorIndex, choice: Choice, examination: Examina
     )
 
 
-def _training_rows(vectors: Vectors, choice: Choice) -> FloatMatrix:
+def _training_rows(vectors: StoredVectors, choice: Choice) -> FloatMatrix:
     """Return rows spread over the vectors to learn from, projected where the recipe reduces."""
     width = choice.recipe.reduced or vectors.shape[1]
     size = min(len(vectors), _TRAINING_ROWS, _TRAINING_NUMBERS // width)
@@ -198,7 +201,7 @@ def _training_rows(vectors: Vectors, choice: Choice) -> FloatMatrix:
     return learnt
 
 
-def _fill(index: Any, vectors: Vectors, recipe: Recipe, progress: Progress) -> None:
+def _fill(index: Any, vectors: StoredVectors, recipe: Recipe, progress: Progress) -> None:
     """Add the rows that the index does not hold yet."""
     progress.start(len(vectors) - int(index.ntotal), "products indexed")
     step = max(_BLOCK_NUMBERS // vectors.shape[1], 1)

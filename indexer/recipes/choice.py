@@ -18,13 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, StoredVectors
 from vitrine.indexer.errors import InputError, RecipeImpossible
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.recipes.engine import Engine, make_index, train_index
 from vitrine.indexer.recipes.index import VectorIndex
 from vitrine.indexer.recipes.reduction import leading_directions
 from vitrine.indexer.recipes.tuning import Examination, examine, tune
-from vitrine.indexer.vectors.scoring import FloatMatrix, Vectors, to_float32
+from vitrine.indexer.vectors.scoring import to_float32
 
 # Up to so many numbers, and rows, a scan of all vectors takes a few milliseconds and nothing has to be
 # learnt.
@@ -134,7 +135,7 @@ class Choice:
 class Chooser:
     """Chooses for one catalogue; asked again, it tries what keeps more of each vector."""
 
-    def __init__(self, vectors: Vectors, request: RecipeRequest, progress: Progress) -> None:
+    def __init__(self, vectors: StoredVectors, request: RecipeRequest, progress: Progress) -> None:
         """vectors: (N, D)."""
         self._vectors = vectors
         self._request = request
@@ -296,7 +297,7 @@ class Chooser:
         )
 
 
-def is_small(vectors: Vectors) -> bool:
+def is_small(vectors: StoredVectors) -> bool:
     """Whether a catalogue, (N, D), is compared as a whole quicker than any index could be worth."""
     count, dimension = vectors.shape
     return count <= FLAT_ROWS and count * dimension <= FLAT_NUMBERS

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, StoredVectors
 from vitrine.indexer.recipes.engine import Engine
 from vitrine.indexer.recipes.sketch import Sketch
-from vitrine.indexer.vectors.scoring import FloatMatrix, Vectors, search_all, search_rows
+from vitrine.indexer.vectors.scoring import search_all, search_rows
 
 Way = Literal["walk", "codes", "rows", "all", "sketch"]
 ExactWay = Literal["rows", "all", "sketch"]
@@ -104,7 +105,7 @@ def walk_width(rows: int, allowed: int, candidates: int) -> int:
 
 
 def measure_costs(
-    engine: Engine, vectors: Vectors, queries: FloatMatrix, effort: float, sketch: Sketch | None = None
+    engine: Engine, vectors: StoredVectors, queries: FloatMatrix, effort: float, sketch: Sketch | None = None
 ) -> Costs:
     """Time each way on the index. effort: of a walk, for each row it proposes.
 
@@ -142,7 +143,7 @@ def measure_costs(
     return replace(costs, skip=skip, code=code, keep=keep, step=step, call=call, most=most)
 
 
-def _with_sketch(costs: Costs, sketch: Sketch, vectors: Vectors, queries: FloatMatrix) -> Costs:
+def _with_sketch(costs: Costs, sketch: Sketch, vectors: StoredVectors, queries: FloatMatrix) -> Costs:
     """Time sketches: all of them, those of a tenth and of a few; count what they leave of a tenth."""
     count = len(vectors)
     random = np.random.default_rng(0)

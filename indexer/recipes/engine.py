@@ -16,12 +16,10 @@ from typing import Any, Literal
 import faiss as _faiss
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, Mask, Rows
 from vitrine.indexer.errors import InputError, RecipeImpossible, SnapshotCorrupt
 
 faiss: Any = _faiss
-FloatMatrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
-Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
-Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 # graph: walked; lists: some of its parts are read; codes: all of it is read; flat: the vectors themselves.
 Family = Literal["graph", "lists", "codes", "flat"]
 _ALL_THREADS = faiss.omp_get_max_threads()

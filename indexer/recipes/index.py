@@ -15,18 +15,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Mask, Rows, StoredVectors
 from vitrine.indexer.errors import QueryError, SnapshotCorrupt
 from vitrine.indexer.recipes.costs import Costs, walk_width
 from vitrine.indexer.recipes.engine import Engine, open_index
 from vitrine.indexer.recipes.sketch import FILE as SKETCH
 from vitrine.indexer.recipes.sketch import Sketch
 from vitrine.indexer.vectors.scoring import (
-    FloatMatrix,
-    FloatVector,
-    Mask,
     Neighbours,
-    Rows,
-    Vectors,
     best_of,
     neighbours_of,
     score_some,
@@ -44,7 +40,7 @@ class VectorIndex:
     def __init__(
         self,
         engine: Engine,
-        vectors: Vectors,
+        vectors: StoredVectors,
         parameters: Mapping[str, Any],
         sketch: Sketch | None = None,
     ) -> None:
@@ -55,7 +51,7 @@ class VectorIndex:
         self.engine = engine
         self.parameters = dict(parameters)
         # A plain view: a memmap costs more at each access.
-        self._vectors = cast(Vectors, np.asarray(vectors))
+        self._vectors = cast(StoredVectors, np.asarray(vectors))
         self._sketch = sketch
         try:
             self._flat = parameters["family"] == "flat"
@@ -66,7 +62,7 @@ class VectorIndex:
             raise SnapshotCorrupt(f"the recipe lacks what a search needs to know: {error!r}") from None
 
     @classmethod
-    def open(cls, path: Path, vectors: Vectors, parameters: Mapping[str, Any]) -> VectorIndex:
+    def open(cls, path: Path, vectors: StoredVectors, parameters: Mapping[str, Any]) -> VectorIndex:
         """Open an index file, memory-mapped where faiss can, and its sketch. Raises SnapshotCorrupt."""
         sketched = path.with_name(SKETCH) if parameters.get("sketched") else None
         sketch = Sketch.open(sketched, vectors.shape) if sketched else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vitrine.indexer.vectors.scoring import FloatMatrix
+from vitrine.indexer.arrays import FloatMatrix
 
 _SEED = 20_240
 _OVERSAMPLING = 16

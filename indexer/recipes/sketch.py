@@ -11,18 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Mask, Rows, StoredVectors
 from vitrine.indexer.errors import SnapshotCorrupt
 from vitrine.indexer.recipes.reduction import leading_directions
 from vitrine.indexer.space import create_matrix
-from vitrine.indexer.vectors.scoring import (
-    FloatMatrix,
-    FloatVector,
-    Mask,
-    Rows,
-    Vectors,
-    score_some,
-    to_float32,
-)
+from vitrine.indexer.vectors.scoring import score_some, to_float32
 
 FILE = "sketch.npy"
 # Fewer numbers than these are read whole in a millisecond or two.
@@ -83,7 +76,7 @@ class Sketch:
         return bounds
 
     def candidates(
-        self, vectors: Vectors, query: FloatVector, k: int, allowed: Mask | None, apart: bool
+        self, vectors: StoredVectors, query: FloatVector, k: int, allowed: Mask | None, apart: bool
     ) -> Rows:
         """Return every allowed row that can be among the k best, and few others. k: at most what is allowed.
 
@@ -111,7 +104,9 @@ def sketch_rows(vectors: FloatMatrix, directions: FloatMatrix) -> FloatMatrix:
     return sketched
 
 
-def choose_directions(vectors: Vectors, queries: FloatMatrix, floors: FloatVector) -> FloatMatrix | None:
+def choose_directions(
+    vectors: StoredVectors, queries: FloatMatrix, floors: FloatVector
+) -> FloatMatrix | None:
     """Return the directions, (D, p), along which sketches of these vectors pay most; None where none do.
 
     queries: (Q, D); floors: (Q,) the score that a row must reach to be among the best for each. Counts, on a
@@ -139,7 +134,7 @@ def choose_directions(vectors: Vectors, queries: FloatMatrix, floors: FloatVecto
 
 
 def write_sketch(
-    path: Path, vectors: Vectors, directions: FloatMatrix, known: Sketch | None = None
+    path: Path, vectors: StoredVectors, directions: FloatMatrix, known: Sketch | None = None
 ) -> Sketch:
     """Sketch vectors (N, D) into a file and return it opened. known: a sketch of the first rows."""
     count, dimension = vectors.shape

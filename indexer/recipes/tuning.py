@@ -13,17 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, StoredVectors
 from vitrine.indexer.recipes.costs import Costs, measure_costs
 from vitrine.indexer.recipes.engine import Engine
 from vitrine.indexer.recipes.index import BUCKETS, VectorIndex, untuned_widths
 from vitrine.indexer.recipes.sketch import Sketch
-from vitrine.indexer.vectors.scoring import (
-    FloatMatrix,
-    FloatVector,
-    Vectors,
-    search_all,
-    to_float32,
-)
+from vitrine.indexer.vectors.scoring import search_all, to_float32
 
 RECALL_AT = 10
 QUESTIONS = 200
@@ -48,7 +43,7 @@ class Examination:
     floors: np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
     @classmethod
-    def of(cls, vectors: Vectors, count: int = QUESTIONS) -> Examination:
+    def of(cls, vectors: StoredVectors, count: int = QUESTIONS) -> Examination:
         """Take `count` rows spread over the vectors as questions, and answer them by brute force."""
         rows = np.unique(np.linspace(0, len(vectors) - 1, min(count, len(vectors))).astype(np.int64))
         queries = to_float32(vectors[rows])
@@ -81,7 +76,7 @@ def examine(index: VectorIndex, examination: Examination) -> Marks:
 
 def tune(
     engine: Engine,
-    vectors: Vectors,
+    vectors: StoredVectors,
     examination: Examination,
     target: float,
     sketch: Sketch | None = None,
@@ -111,7 +106,7 @@ def tune(
 
 
 def tune_widths(
-    engine: Engine, vectors: Vectors, parameters: dict[str, Any], queries: FloatMatrix, target: float
+    engine: Engine, vectors: StoredVectors, parameters: dict[str, Any], queries: FloatMatrix, target: float
 ) -> list[int]:
     """Return how many candidates an answer of each of BUCKETS needs: a longer one, fewer for each hit.
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import Rows, unit
 from vitrine.indexer.errors import InputError, PictureError
 from vitrine.indexer.evaluation.subject import Pictures
 from vitrine.indexer.files import whole_file
 from vitrine.indexer.pictures.preprocessing import thumbnail
-from vitrine.indexer.products.table import Rows
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.quality.analysis import analyse
 from vitrine.indexer.quality.findings import KINDS, Finding
@@ -32,7 +32,6 @@ from vitrine.indexer.quality.store import Analysis, keep_analysis
 from vitrine.indexer.report.texts import TEXTS
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.state.catalogue_state import Standing, read_standing
-from vitrine.indexer.transform.transform import unit
 
 THUMBNAIL_PX = 160
 # All thumbnails together: with the text around them base64 makes a third more of it.

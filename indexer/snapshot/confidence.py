@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import DoubleArray, Labels
 from vitrine.indexer.errors import SnapshotCorrupt
-
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Labels = np.ndarray[tuple[int], np.dtype[np.int32]]
 
 LEVELS = np.linspace(0, 1, 65)
 # A category of so many scores counts as much as all the others together; a smaller one leans on them.
@@ -32,25 +30,25 @@ class Confidence:
     """
 
     categories: tuple[str, ...]
-    curves: Floats
-    overall: Floats
+    curves: DoubleArray
+    overall: DoubleArray
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.categories)}
 
-    def _curve(self, category: str | None) -> Floats:
+    def _curve(self, category: str | None) -> DoubleArray:
         row = self._rows.get(category) if category is not None else None
-        curve: Floats = self.overall if row is None else self.curves[row]
+        curve: DoubleArray = self.overall if row is None else self.curves[row]
         return curve
 
-    def of(self, scores: Any, category: str | None = None) -> Floats:
+    def of(self, scores: Any, category: str | None = None) -> DoubleArray:
         """Return (n,) confidences in 0..1, which grow with the score.
 
         category: of the reference; None, or one that is not known, for the whole catalogue.
         """
-        levels: Floats = np.interp(np.asarray(scores, np.float64), self._curve(category), LEVELS)
+        levels: DoubleArray = np.interp(np.asarray(scores, np.float64), self._curve(category), LEVELS)
         return levels
 
     def score_at(self, level: float, category: str | None = None) -> float:
@@ -81,7 +79,7 @@ class Confidence:
             raise SnapshotCorrupt(f"{path} is not a readable calibration: {error}") from error
 
 
-def calibrate(scores: Floats, codes: Labels, categories: Sequence[str]) -> Confidence:
+def calibrate(scores: DoubleArray, codes: Labels, categories: Sequence[str]) -> Confidence:
     """Fit the curves to nearest-neighbour scores.
 
     scores: (n,) of products, each with its nearest neighbour; codes: (n,) index of its category.
@@ -98,7 +96,7 @@ def calibrate(scores: Floats, codes: Labels, categories: Sequence[str]) -> Confi
     return Confidence(tuple(categories), curves, overall)
 
 
-def _curve_of(scores: Floats, weights: Floats) -> Floats:
+def _curve_of(scores: DoubleArray, weights: DoubleArray) -> DoubleArray:
     """Return (K,) weighted quantiles at LEVELS, linear between scores; -1 is level 0, and 1 is level 1.
 
     The middle of a score's weight is its level, as in Hazen's plotting positions.
@@ -109,11 +107,11 @@ def _curve_of(scores: Floats, weights: Floats) -> Floats:
     ranked, weights = scores[order], weights[order]
     levels = (np.cumsum(weights) - weights / 2) / weights.sum()
     levels = np.concatenate([[0.0], levels, [1.0]])
-    knots: Floats = np.interp(LEVELS, levels, np.concatenate([[-1.0], ranked, [1.0]]))
+    knots: DoubleArray = np.interp(LEVELS, levels, np.concatenate([[-1.0], ranked, [1.0]]))
     return np.maximum.accumulate(knots)
 
 
-def kolmogorov_smirnov(levels: Floats) -> float:
+def kolmogorov_smirnov(levels: DoubleArray) -> float:
     """Return the greatest distance between the distribution of (n,) levels and the uniform one."""
     ranked = np.sort(np.asarray(levels, np.float64))
     steps = np.arange(len(ranked) + 1) / len(ranked)

@@ -22,6 +22,7 @@ from typing import cast
 import numpy as np
 from filelock import FileLock, Timeout
 
+from vitrine.indexer.arrays import StoredVectors
 from vitrine.indexer.config import Layout
 from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing, StorageFull
 from vitrine.indexer.journal.journal import Journal
@@ -44,8 +45,6 @@ CONFIDENCE = "confidence.npz"
 _STAGING_PREFIX = ".building-"
 _NAME = re.compile(r"[0-9]{8}T[0-9]{9}Z-[0-9a-f]{4}")
 
-Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32] | np.dtype[np.float16]]
-
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -57,7 +56,7 @@ class Snapshot:
     path: Path
     manifest: Manifest
     table: Table
-    vectors: Vectors
+    vectors: StoredVectors
     index: VectorIndex
     transform: Transform
     confidence: Confidence | None = None
@@ -262,14 +261,14 @@ def _open_checked(path: Path, manifest: Manifest) -> Snapshot:
     return Snapshot(path, manifest, table, vectors, index, Transform.load(path / TRANSFORM), confidence)
 
 
-def _open_vectors(path: Path) -> Vectors:
+def _open_vectors(path: Path) -> StoredVectors:
     try:
-        vectors: Vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        vectors: StoredVectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise SnapshotCorrupt(f"{path} is not a readable array: {error}") from error
     if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
         raise SnapshotCorrupt(f"{path} is not a float16 or float32 matrix")
-    return cast(Vectors, np.asarray(vectors))  # the same memory; a memmap costs more at each access
+    return cast(StoredVectors, np.asarray(vectors))  # the same memory; a memmap costs more at each access
 
 
 def _with_files(manifest: Manifest, folder: Path) -> Manifest:

@@ -14,9 +14,10 @@ from functools import cached_property
 
 import numpy as np
 
+from vitrine.indexer.arrays import Codes, Mask, Rows
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.journal.journal import Change
-from vitrine.indexer.products.table import Codes, Mask, Product, Rows
+from vitrine.indexer.products.table import Product
 from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
 from vitrine.indexer.state.segments import Segments, Uploads
 

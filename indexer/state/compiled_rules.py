@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import Codes, Mask, Rows
 from vitrine.indexer.errors import QueryError, RulesError
-from vitrine.indexer.products.table import Codes, Mask, Rows, Table
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.rules import Pin, Rules, Selector
 from vitrine.indexer.vectors.ranking import NOT_RULED, Hits, Ruled

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.products.table import Codes, Product, Rows, Table
+from vitrine.indexer.arrays import Codes, FloatMatrix, Rows
+from vitrine.indexer.products.table import Product, Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.snapshot.snapshot import Snapshot
-from vitrine.indexer.transform.transform import FloatMatrix
 
 
 class Uploads:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.transform.discriminant import looks_only, measure, spectrum_of, with_kinds
 from vitrine.indexer.transform.sample import KIND_FROM, Catalogue, Sample, draw_sample
-from vitrine.indexer.transform.transform import CENTRE_FROM, NAMES, FloatMatrix, Transform, fit_mean
+from vitrine.indexer.transform.transform import CENTRE_FROM, NAMES, Transform, fit_mean
 from vitrine.indexer.transform.tuning import CrossValidation, Tuned
 from vitrine.indexer.vectors.metrics import Retrieval
 

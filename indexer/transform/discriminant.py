@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from vitrine.indexer.transform.transform import Adaptation, FloatMatrix, FloatVector
-from vitrine.indexer.vectors.metrics import Labels
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Labels
+from vitrine.indexer.transform.transform import Adaptation
 
 _BLOCK_ROWS = 2048
 WHITEN_UP_TO = 4096  # the eigenvectors of a wider covariance take minutes

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Labels
 from vitrine.indexer.transform.discriminant import discriminants, measure
 from vitrine.indexer.transform.sample import Sample, deal
-from vitrine.indexer.transform.transform import FloatMatrix, FloatVector
-from vitrine.indexer.vectors.metrics import Labels
 
 FOLDS = 5
 FOLDS_TRIED = 2

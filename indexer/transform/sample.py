@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.transform.transform import FloatMatrix, even_out
-from vitrine.indexer.vectors.metrics import Labelled, Labels, labels_of
+from vitrine.indexer.arrays import FloatMatrix, Labels
+from vitrine.indexer.transform.transform import even_out
+from vitrine.indexer.vectors.metrics import Labelled, labels_of
 
 # A kind is learnt from at least so many products: half of them is the least that a mean can stand on.
 KIND_FROM = 4

@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, unit
 from vitrine.indexer.errors import InputError, SnapshotCorrupt
-
-FloatMatrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
-FloatVector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 NAMES = ("auto", "none", "centre", "adapt")
 # A mean taken over a handful of products says more about them than about pictures.
@@ -27,13 +25,6 @@ CENTRE_FROM = 100
 MEAN_DRIFT_MAX = 0.02
 _TINY = 1e-12
 _BLOCK_ROWS = 2048
-
-
-def unit(vectors: FloatMatrix) -> FloatMatrix:
-    """Return a copy with rows of unit length; a zero row stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: FloatMatrix = (vectors / np.maximum(lengths, _TINY)).astype(np.float32)
-    return scaled
 
 
 def even_out(vectors: FloatMatrix) -> FloatMatrix:

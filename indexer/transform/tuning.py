@@ -13,16 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatMatrix, unit
 from vitrine.indexer.transform.discriminant import WHITEN_UP_TO, looks_only, spectrum_of
 from vitrine.indexer.transform.posteriors import HeldOutKinds
 from vitrine.indexer.transform.sample import SEED, Sample, deal
-from vitrine.indexer.transform.transform import (
-    Adaptation,
-    FloatMatrix,
-    even_out,
-    probabilities_root,
-    unit,
-)
+from vitrine.indexer.transform.transform import Adaptation, even_out, probabilities_root
 from vitrine.indexer.vectors.metrics import Retrieval, judge, judge_scores, places_in
 
 LOOK_SHRINKAGES = (0.7, 0.9, 1.0)

@@ -11,23 +11,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatArray, FloatMatrix, FloatVector, Mask, Rows
 from vitrine.indexer.vectors.ranking import Hits
-from vitrine.indexer.vectors.scoring import (
-    ROUNDING,
-    FloatMatrix,
-    FloatVector,
-    Mask,
-    Rows,
-    best_of,
-    score_rows,
-)
+from vitrine.indexer.vectors.scoring import ROUNDING, best_of, score_rows
 
 Read = Callable[[Rows], FloatMatrix]
-Matrix = np.ndarray[Any, np.dtype[np.float32]]
 
 BLOCK_ROWS = 4096
 # Past so many candidates, those of all blocks are not held at once and every product is made twice.
@@ -124,7 +115,7 @@ class _Pool:
         self._rows = np.empty(0, np.int64)
         self._products = np.empty(0, np.float32)
 
-    def add(self, near: Matrix, found: Rows) -> None:
+    def add(self, near: FloatArray, found: Rows) -> None:
         """Take the products (A, B) with the rows `found`; what is marked as nowhere is passed over."""
         k = self._question.k
         if not len(self._owners) and near.shape[1] > 4 * k:
@@ -192,7 +183,7 @@ class _Pool:
             yield row, Hits(*self._best(candidates, vectors[owner]))
 
 
-def _reaching(near: Matrix, floors: FloatVector) -> tuple[Rows, Rows]:
+def _reaching(near: FloatArray, floors: FloatVector) -> tuple[Rows, Rows]:
     """Return (c,) owners and (c,) places of the products that reach the floor of their owner, row by row.
 
     A part at a time, whichever way the products lie in memory, so that each part is compared while in cache.

@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.transform.transform import FloatMatrix
+from vitrine.indexer.arrays import DoubleVector, FloatMatrix, Labels
 
-Labels = np.ndarray[tuple[int], np.dtype[np.int32]]
-Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
 KS = (1, 5, 10)
 ROUNDING = 1e-5
 _BLOCK_CELLS = 2**20
@@ -62,15 +60,15 @@ class Retrieval:
     labels: Labels
     precision: np.ndarray[tuple[int, int], np.dtype[np.float64]]
     recall: np.ndarray[tuple[int, int], np.dtype[np.float64]]
-    average_precision: Floats
-    reciprocal_rank: Floats
+    average_precision: DoubleVector
+    reciprocal_rank: DoubleVector
     nearest: Labels
 
     def __len__(self) -> int:
         """Return Q."""
         return len(self.labels)
 
-    def precision_at(self, k: int) -> Floats:
+    def precision_at(self, k: int) -> DoubleVector:
         """Return (Q,) the share of the first k that have the query's label."""
         return self.precision[:, self.ks.index(k)]
 

@@ -7,16 +7,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.products.table import Codes, Mask, Rows
+from vitrine.indexer.arrays import Codes, DoubleArray, FloatMatrix, FloatVector, Mask, Rows, Strings
 from vitrine.indexer.recipes import score_rows
-from vitrine.indexer.snapshot.confidence import Floats
-from vitrine.indexer.transform.transform import FloatMatrix, FloatVector
 
-Names = np.ndarray[Any, np.dtype[np.object_]]
 Vectors = Callable[[Rows], FloatMatrix]
 # Diversity rearranges the best hits a window at a time; what lies past a window cannot move into it.
 DIVERSITY_WINDOW = 100
@@ -33,7 +29,7 @@ class Hits:
 
     rows: Rows
     scores: FloatVector
-    rules: Names | None = None
+    rules: Strings | None = None
 
     def __len__(self) -> int:
         """Return m."""
@@ -93,11 +89,11 @@ class Stages:
         """Whether a stage may take hits away from between others, so that more may have to be searched."""
         return self.one_per_group or self.collapse_duplicates is not None
 
-    def sure(self, hits: Hits, levels: Floats | None) -> Hits:
+    def sure(self, hits: Hits, levels: DoubleArray | None) -> Hits:
         """Return the hits, best first, that have the score and the confidence asked for."""
         return self._sure_enough(hits, levels)[-1][1]
 
-    def passes(self, hits: Hits, levels: Floats | None) -> bool:
+    def passes(self, hits: Hits, levels: DoubleArray | None) -> bool:
         """Whether the last hit has the score and the confidence asked for, so that further ones may too."""
         return not len(hits) or len(self.sure(hits, levels)) == len(hits)
 
@@ -107,7 +103,7 @@ class Stages:
         groups: Codes,
         vectors: Vectors,
         wanted: int,
-        levels: Floats | None = None,
+        levels: DoubleArray | None = None,
         ruled: Ruled = NOT_RULED,
     ) -> tuple[Hits, list[tuple[str, int]]]:
         """Return what the stages leave of the best m hits, and how many each left.
@@ -140,7 +136,7 @@ class Stages:
             trace.append(("diversity", len(hits)))
         return place_pins(hits, ruled.places), trace
 
-    def _sure_enough(self, hits: Hits, levels: Floats | None) -> list[tuple[str, Hits]]:
+    def _sure_enough(self, hits: Hits, levels: DoubleArray | None) -> list[tuple[str, Hits]]:
         """Return the hits after each stage that looks at the score alone; each keeps the first so many."""
         stages = [("search", hits)]
         if self.min_score is not None:
@@ -152,7 +148,7 @@ class Stages:
         return stages
 
 
-def at_least(hits: Hits, values: FloatVector | Floats, least: float) -> Hits:
+def at_least(hits: Hits, values: FloatVector | DoubleArray, least: float) -> Hits:
     """Keep the hits whose value, one of (m,), reaches `least`."""
     return hits.take(np.flatnonzero(values.astype(np.float64) >= least))
 

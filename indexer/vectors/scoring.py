@@ -16,12 +16,7 @@ from typing import Any
 
 import numpy as np
 
-FloatMatrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
-FloatVector = np.ndarray[tuple[int], np.dtype[np.float32]]
-Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32] | np.dtype[np.float16]]
-Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
-RowMatrix = np.ndarray[tuple[int, int], np.dtype[np.int64]]
-Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Mask, RowMatrix, Rows, StoredVectors
 
 # How far a BLAS product of unit vectors may lie from `score_rows`: far above the 2e-6 seen at D = 8192.
 ROUNDING = 1e-5
@@ -45,7 +40,7 @@ class Neighbours:
     rows: RowMatrix
 
 
-def to_float32(vectors: Vectors) -> FloatMatrix:
+def to_float32(vectors: StoredVectors) -> FloatMatrix:
     """Return vectors (n, D) as contiguous float32; a view where they are that already."""
     if vectors.dtype == np.float32:
         return np.ascontiguousarray(vectors, np.float32)
@@ -56,7 +51,7 @@ def to_float32(vectors: Vectors) -> FloatMatrix:
     return decoded
 
 
-def _decode_halves(halves: Vectors, out: FloatMatrix) -> None:
+def _decode_halves(halves: StoredVectors, out: FloatMatrix) -> None:
     """Decode finite half floats bit by bit, four times as fast as a cast, which NumPy does one at a time.
 
     Moved 13 bits up, sign, exponent and fraction of a half are in the places of a float's, 112 short in the
@@ -78,7 +73,7 @@ def score_rows(vectors: FloatMatrix, query: FloatVector) -> FloatVector:
     return np.clip(scores, -1.0, 1.0, out=scores)
 
 
-def score_some(vectors: Vectors, rows: Rows, query: FloatVector) -> FloatVector:
+def score_some(vectors: StoredVectors, rows: Rows, query: FloatVector) -> FloatVector:
     """Return the scores of the rows named, (n,), a few hundred at a time so that they stay in cache.
 
     Many rows are shared out among threads: reading them from where they lie is most of the work.
@@ -101,7 +96,7 @@ def best_of(rows: Rows, scores: FloatVector, k: int, ties: Rows | None = None) -
 
 
 def search_rows(
-    vectors: Vectors, rows: Rows, queries: FloatMatrix, k: int, ties: Rows | None = None
+    vectors: StoredVectors, rows: Rows, queries: FloatMatrix, k: int, ties: Rows | None = None
 ) -> Neighbours:
     """Return the exact k best among the rows named, by reading only those. Costs n x D for each query."""
     found = [best_of(rows, score_some(vectors, rows, query), k, ties) for query in queries]
@@ -109,7 +104,11 @@ def search_rows(
 
 
 def search_all(
-    vectors: Vectors, queries: FloatMatrix, k: int, allowed: Mask | None = None, ties: Rows | None = None
+    vectors: StoredVectors,
+    queries: FloatMatrix,
+    k: int,
+    allowed: Mask | None = None,
+    ties: Rows | None = None,
 ) -> Neighbours:
     """Return the exact k best of all allowed rows, by one pass over the vectors.
 
@@ -148,7 +147,7 @@ def neighbours_of(found: list[tuple[Rows, FloatVector]], k: int) -> Neighbours:
 
 
 def _best_of_few(
-    vectors: Vectors, query: FloatVector, k: int, allowed: Mask | None, ties: Rows | None
+    vectors: StoredVectors, query: FloatVector, k: int, allowed: Mask | None, ties: Rows | None
 ) -> tuple[Rows, FloatVector]:
     """Return the exact k best where scoring all takes less than waking the threads of a matrix product."""
     scores = score_rows(to_float32(vectors), query)

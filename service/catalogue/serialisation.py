@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from vitrine.indexer.arrays import Rows
 from vitrine.indexer.journal.journal import Change
-from vitrine.indexer.products.table import Product, Rows, Table
+from vitrine.indexer.products.table import Product, Table
 from vitrine.service.queries.nearest import Answer
 from vitrine.service.queries.view import View
 

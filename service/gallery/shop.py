@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from flask import render_template, request, url_for
 
-from vitrine.indexer.products.table import Codes, Rows
+from vitrine.indexer.arrays import Codes, Rows
 from vitrine.service.catalogue import serialisation as answers
 from vitrine.service.catalogue.serialisation import Json
 from vitrine.service.errors import DeletedProduct, UnknownProduct

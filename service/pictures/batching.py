@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatVector, Pixels
 from vitrine.indexer.errors import ModelError, ModelUnavailable, PictureError
 from vitrine.indexer.models import Model, load_recorded
-from vitrine.indexer.pictures.preprocessing import Pixels, Preprocessing
+from vitrine.indexer.pictures.preprocessing import Preprocessing
 from vitrine.indexer.snapshot.manifest import ModelRecord
-from vitrine.indexer.transform.transform import FloatVector
 from vitrine.service.errors import TooManyRequests
 from vitrine.service.pictures.embedding import Photo
 

@@ -16,13 +16,13 @@ from typing import Protocol
 
 import numpy as np
 
+from vitrine.indexer.arrays import FloatVector
 from vitrine.indexer.config import Layout
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
 from vitrine.indexer.errors import PictureError, QueryError, VitrineError
 from vitrine.indexer.pictures.preprocessing import MAX_BYTES, open_picture
 from vitrine.indexer.snapshot.manifest import ModelRecord
 from vitrine.indexer.source.readers import TooManyBytes, read_local
-from vitrine.indexer.transform.transform import FloatVector
 from vitrine.service.queries.view import View
 
 log = logging.getLogger(__name__)

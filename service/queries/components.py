@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.transform.transform import FloatMatrix
+from vitrine.indexer.arrays import DoubleMatrix, DoubleVector, FloatMatrix
 
 P = 3
 _DIRECTIONS = 24
@@ -21,8 +21,6 @@ _SAMPLE = 4096
 _SEED = 7
 # Less variance than this, of unit vectors, is rounding.
 _NOTHING = 1e-9
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
 Blocks = Callable[[], Iterable[FloatMatrix]]
 
 
@@ -35,13 +33,13 @@ class Components:
     """
 
     count: int
-    mean: Numbers
-    axes: Matrix
-    variances: Numbers
+    mean: DoubleVector
+    axes: DoubleMatrix
+    variances: DoubleVector
     total: float
 
     @property
-    def ratios(self) -> Numbers:
+    def ratios(self) -> DoubleVector:
         """(P,) the share of the variance along each axis; zeros where nothing varies."""
         return self.variances / self.total if self.total > _NOTHING else np.zeros(P)
 
@@ -52,7 +50,7 @@ class Components:
         return placed
 
 
-def fit_components(blocks: Blocks, dimension: int, like: Matrix | None = None) -> Components:
+def fit_components(blocks: Blocks, dimension: int, like: DoubleMatrix | None = None) -> Components:
     """Find the axes of greatest variance of the vectors in blocks (b, D), which are read several times.
 
     Block power iteration on the centred vectors, from the axes of a sample, until what an axis still turns by
@@ -79,18 +77,18 @@ def fit_components(blocks: Blocks, dimension: int, like: Matrix | None = None) -
     return Components(count, mean, _signed(axes, like), variances, total)
 
 
-def _errors(images: Matrix, axes: Matrix, variances: Numbers, least: float) -> Numbers:
+def _errors(images: DoubleMatrix, axes: DoubleMatrix, variances: DoubleVector, least: float) -> DoubleVector:
     """Return how far the variance along each axis (p, D) may be from an eigenvalue, (p,).
 
     images: (D, p), the covariance times each axis. least: the smallest variance within the basis. By Kato and
     Temple: the square of the residual over the distance to what lies outside the basis.
     """
     found = variances[: len(axes)]
-    residuals: Numbers = np.sum((images.T - found[:, None] * axes) ** 2, axis=1)
+    residuals: DoubleVector = np.sum((images.T - found[:, None] * axes) ** 2, axis=1)
     return residuals / np.maximum(found - max(least, 0.0), _NOTHING)
 
 
-def _moments(blocks: Blocks, dimension: int) -> tuple[int, Numbers, float, FloatMatrix]:
+def _moments(blocks: Blocks, dimension: int) -> tuple[int, DoubleVector, float, FloatMatrix]:
     """Return how many vectors there are, their mean, their total variance, and a few of them."""
     count, total, squares = 0, np.zeros(dimension), 0.0
     parts: list[Any] = []
@@ -106,7 +104,7 @@ def _moments(blocks: Blocks, dimension: int) -> tuple[int, Numbers, float, Float
     return count, mean, variance, sample
 
 
-def _start(sample: FloatMatrix, width: int) -> Matrix:
+def _start(sample: FloatMatrix, width: int) -> DoubleMatrix:
     """Return (D, c) orthonormal directions that nearly hold the greatest variance of the sample."""
     random = np.random.default_rng(_SEED)
     basis = random.standard_normal((sample.shape[1], width), np.float32)
@@ -115,7 +113,7 @@ def _start(sample: FloatMatrix, width: int) -> Matrix:
     return basis.astype(np.float64)
 
 
-def _covariance_times(blocks: Blocks, mean: Numbers, basis: Matrix) -> Matrix:
+def _covariance_times(blocks: Blocks, mean: DoubleVector, basis: DoubleMatrix) -> DoubleMatrix:
     """Return the scatter of the vectors times a basis (D, c), in one pass."""
     image = np.zeros(basis.shape)
     sums = np.zeros(basis.shape[1])
@@ -127,7 +125,7 @@ def _covariance_times(blocks: Blocks, mean: Numbers, basis: Matrix) -> Matrix:
     return image - np.outer(mean, sums)
 
 
-def _signed(axes: Matrix, like: Matrix | None) -> Matrix:
+def _signed(axes: DoubleMatrix, like: DoubleMatrix | None) -> DoubleMatrix:
     """Return the axes, each turned to the side of its like, or with its largest coordinate positive."""
     for number, axis in enumerate(axes):
         side = float(axis @ like[number]) if like is not None else 0.0

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vitrine.indexer.arrays import Codes, Mask, Rows
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.table import Codes, Mask, Rows
 from vitrine.indexer.recipes import ROUNDING, score_rows
 from vitrine.service.queries.recent import recent_answers
 from vitrine.service.queries.view import View

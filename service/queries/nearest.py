@@ -16,19 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import DoubleArray, FloatVector, Mask, Rows, Strings
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.table import Mask, Rows
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
-from vitrine.indexer.snapshot.confidence import Floats
 from vitrine.indexer.state.compiled_rules import Rulings
-from vitrine.indexer.transform.transform import FloatVector
-from vitrine.indexer.vectors.ranking import Hits, Names, Ruled, Stages
+from vitrine.indexer.vectors.ranking import Hits, Ruled, Stages
 from vitrine.service.queries.filters import Filters
 from vitrine.service.queries.options import SearchOptions
 from vitrine.service.queries.view import View
 
 # The k best of the rows allowed, with the confidence of each, or None where nobody asked.
-Best = Callable[[int, Mask], tuple[Hits, Floats | None]]
+Best = Callable[[int, Mask], tuple[Hits, DoubleArray | None]]
 UNLIKE_WEIGHT = 0.5
 
 
@@ -57,7 +55,7 @@ class Answer:
 
     rows: Rows
     scores: FloatVector
-    confidences: Floats | None
+    confidences: DoubleArray | None
     requested: int
     reason: str | None
     trace: tuple[tuple[str, int], ...]
@@ -147,7 +145,7 @@ def recommend(view: View, reference: Reference, options: SearchOptions) -> Answe
     return Answer(rows, scores, confidences, options.limit, reason, tuple(trace), tuple(rules))
 
 
-def confidence_of(view: View, reference: Reference, scores: FloatVector) -> Floats | None:
+def confidence_of(view: View, reference: Reference, scores: FloatVector) -> DoubleArray | None:
     """Return (m,) confidences of scores against a reference; None where the snapshot was not calibrated.
 
     A reference of one category is held against that category, any other against the whole catalogue.
@@ -210,7 +208,7 @@ def _search(
     )
     filters = _told(reference, options)
 
-    def best(k: int, rows: Mask) -> tuple[Hits, Floats | None]:
+    def best(k: int, rows: Mask) -> tuple[Hits, DoubleArray | None]:
         """Return the k best of some rows, and their confidences where they matter."""
         found = view.search(reference.vector[None], k, allowed=rows, exact=options.exact, filters=filters)
         hits = Hits(found.rows[0], found.scores[0])
@@ -238,7 +236,7 @@ def _ruled(rulings: Rulings, liked: Sequence[int], allowed: Mask, best: Best, st
     return rulings.ruled(found)
 
 
-def _listed(rules: Names | None, count: int) -> list[str | None]:
+def _listed(rules: Strings | None, count: int) -> list[str | None]:
     return [None] * count if rules is None else rules.tolist()
 
 

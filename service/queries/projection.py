@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vitrine.indexer.arrays import Codes, FloatMatrix, Mask, Rows
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.table import Codes, Mask, Rows
 from vitrine.indexer.products.where import rows_of_categories
-from vitrine.indexer.transform.transform import FloatMatrix
 from vitrine.service.queries.components import Blocks, Components, fit_components
 from vitrine.service.queries.recent import recent_answers
 from vitrine.service.queries.view import View

@@ -13,8 +13,8 @@ import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from vitrine.indexer.arrays import Mask, Rows
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.table import Mask, Rows
 from vitrine.indexer.products.text_index import NAME, TextIndex, fold, words_of
 from vitrine.indexer.products.where import rows_of_categories
 from vitrine.service.queries.view import View

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from vitrine.indexer.arrays import Codes, FloatMatrix, Mask, Rows
 from vitrine.indexer.journal.journal import Change
-from vitrine.indexer.products.table import Codes, Mask, Product, Rows, Table
+from vitrine.indexer.products.table import Product, Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.recipes import Neighbours
 from vitrine.indexer.snapshot.confidence import Confidence
@@ -20,7 +21,6 @@ from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.catalogue_state import Standing
 from vitrine.indexer.state.compiled_rules import NO_RULINGS, Rowed, Rulings
 from vitrine.indexer.state.rules import NO_RULES, Rules
-from vitrine.indexer.transform.transform import FloatMatrix
 from vitrine.service.queries.filters import Filters
 from vitrine.service.queries.memo import Memo
 from vitrine.service.stores import Searcher

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from vitrine.indexer.products.table import Mask
+from vitrine.indexer.arrays import FloatMatrix, Mask
 from vitrine.indexer.recipes import Neighbours
 from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
-from vitrine.indexer.transform.transform import FloatMatrix
 from vitrine.service.queries.filters import Filters
 
 if TYPE_CHECKING:

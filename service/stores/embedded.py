@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitrine.indexer.products.table import Mask
+from vitrine.indexer.arrays import FloatMatrix, Mask
 from vitrine.indexer.recipes import Neighbours, score_rows
 from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
-from vitrine.indexer.transform.transform import FloatMatrix
 from vitrine.service.queries.filters import Filters
 
 if TYPE_CHECKING:

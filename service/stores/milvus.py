@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock
 
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Mask, Rows
 from vitrine.indexer.errors import SnapshotMissing, StoreUnavailable
 from vitrine.indexer.milvus.address import StoreAddress
 from vitrine.indexer.milvus.collection import MATCHES_MAX, Alias, Collection, Match, entity
 from vitrine.indexer.milvus.connection import Connection
-from vitrine.indexer.products.table import Mask, Rows
 from vitrine.indexer.recipes import Neighbours, score_rows
 from vitrine.indexer.recipes.index import checked_queries
 from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
-from vitrine.indexer.transform.transform import FloatMatrix, FloatVector
 from vitrine.service.queries.filters import Filters
 from vitrine.service.stores.embedded import EMBEDDED
 from vitrine.service.stores.expressions import expression_of

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from vitrine.indexer.arrays import unit
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
 from vitrine.indexer.models import ModelSource
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.transform.transform import unit
 
 SHARE = 0.02
 BLANKS = BLURS = TINY = PLACEHOLDERS = 10

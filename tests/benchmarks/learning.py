@@ -17,14 +17,14 @@ from tests.benchmarks.embedding import PHOTOS
 from tests.benchmarks.pictures_in import WAYS, Embedder
 from tests.benchmarks.report import Row, Section
 from tests.paths import DEMO
+from vitrine.indexer.arrays import DoubleArray, FloatMatrix, Labels, Rows, unit
 from vitrine.indexer.evaluation.photographs import KINDS, photograph_again
-from vitrine.indexer.products.table import Rows
-from vitrine.indexer.snapshot.confidence import Floats, calibrate, kolmogorov_smirnov
+from vitrine.indexer.snapshot.confidence import calibrate, kolmogorov_smirnov
 from vitrine.indexer.source.source import Source, open_source
 from vitrine.indexer.transform import Catalogue, choose_transform
 from vitrine.indexer.transform.sample import deal
-from vitrine.indexer.transform.transform import FloatMatrix, Transform, unit
-from vitrine.indexer.vectors.metrics import Labelled, Labels, join, judge, places_in
+from vitrine.indexer.transform.transform import Transform
+from vitrine.indexer.vectors.metrics import Labelled, join, judge, places_in
 
 SEEDS = (0, 1, 2)
 FOLDS = 10
@@ -225,14 +225,14 @@ def _confidence_rows(shop: Shop, space: Space) -> list[Row]:
     ]
 
 
-def _nearest_scores(vectors: FloatMatrix) -> Floats:
+def _nearest_scores(vectors: FloatMatrix) -> DoubleArray:
     scores = vectors @ vectors.T
     np.fill_diagonal(scores, -1)
-    nearest: Floats = scores.max(axis=1).astype(np.float64)
+    nearest: DoubleArray = scores.max(axis=1).astype(np.float64)
     return nearest
 
 
-def _strangers(shop: Shop, space: Space, judged: Rows, transform: Transform) -> Floats:
+def _strangers(shop: Shop, space: Space, judged: Rows, transform: Transform) -> DoubleArray:
     """Return the confidence of nearest hits of one half among the other, which was learnt and calibrated."""
     known = np.setdiff1d(np.arange(len(shop.labels)), judged)
     gallery = transform.apply(space.vectors[known])

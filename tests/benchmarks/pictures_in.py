@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from vitrine.indexer.arrays import FloatMatrix, unit
 from vitrine.indexer.models import resolve
 from vitrine.indexer.pictures.preprocessing import Fit, Preprocessing, open_picture
-from vitrine.indexer.transform.transform import FloatMatrix, unit
 
 # From the bytes of a picture and a side in pixels to what the network is fed.
 Prepare = Callable[[bytes, int], "np.ndarray[Any, np.dtype[np.uint8]]"]

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.catalogues import build_folder, write_folder
 from tests.pictures import jpeg
+from vitrine.indexer.arrays import FloatMatrix, unit
 from vitrine.indexer.cli.main import main
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.evaluation.colours import DIMENSION, colour_histogram
@@ -24,7 +25,7 @@ from vitrine.indexer.evaluation.subject import Subject, read_labels
 from vitrine.indexer.progress import Silent
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.transform import Catalogue
-from vitrine.indexer.transform.transform import FloatMatrix, Transform, unit
+from vitrine.indexer.transform.transform import Transform
 from vitrine.indexer.vectors.metrics import Labelled, judge, places_in
 
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image, ImageDraw, ImageFilter
 
 from tests.indexes import grid_vector, publish
+from vitrine.indexer.arrays import unit
 from vitrine.indexer.cli.main import main
 from vitrine.indexer.errors import PictureError
 from vitrine.indexer.operations.purge import purge
@@ -27,7 +28,6 @@ from vitrine.indexer.quality.pictures import SIDE, MeasureCache, measure
 from vitrine.indexer.quality.store import Analysis, keep_analysis, read_analysis
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.state.catalogue_state import read_standing
-from vitrine.indexer.transform.transform import unit
 from vitrine.service import Catalogue
 
 

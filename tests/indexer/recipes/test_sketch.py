@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.indexer.recipes.test_build import as_recorded
 from tests.vectors import clustered
+from vitrine.indexer.arrays import unit
 from vitrine.indexer.errors import SnapshotCorrupt
 from vitrine.indexer.recipes import PreviousIndex, RecipeRequest, VectorIndex, build_index, sketch
 from vitrine.indexer.recipes.sketch import SLACK, Sketch, choose_directions, write_sketch
 from vitrine.indexer.recipes.tuning import Examination
-from vitrine.indexer.transform.transform import unit
 from vitrine.indexer.vectors.scoring import search_rows
 
 N, D = 2500, 128

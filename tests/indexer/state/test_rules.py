@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.queries_view import product
+from vitrine.indexer.arrays import Mask
 from vitrine.indexer.errors import RulesError
-from vitrine.indexer.products.table import Mask, Table
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.state.compiled_rules import Rowed, Rulings
 from vitrine.indexer.state.rules import (
     MAX_RULES,

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from vitrine.indexer.arrays import FloatMatrix, unit
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.transform import Catalogue, choose_transform, still_fits
 from vitrine.indexer.transform import discriminant as discriminant_module
 from vitrine.indexer.transform import tuning as tuning_module
 from vitrine.indexer.transform.discriminant import discriminants, looks_only, measure, spectrum_of
 from vitrine.indexer.transform.sample import deal, draw_sample
-from vitrine.indexer.transform.transform import FloatMatrix, Transform, even_out, unit
+from vitrine.indexer.transform.transform import Transform, even_out
 from vitrine.indexer.vectors.metrics import Labelled, judge
 
 D = 48

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vitrine.indexer.arrays import FloatMatrix, unit
 from vitrine.indexer.errors import InputError, SnapshotCorrupt
-from vitrine.indexer.transform.transform import CENTRE_FROM, FloatMatrix, Transform, fit_mean, unit
+from vitrine.indexer.transform.transform import CENTRE_FROM, Transform, fit_mean
 
 
 def features(n: int = 200, d: int = 16) -> FloatMatrix:
