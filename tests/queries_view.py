@@ -11,10 +11,10 @@ import numpy as np
 
 from vitrine.indexer.products.table import Product, Table
 from vitrine.indexer.products.text_index import TextIndex
-from vitrine.indexer.recipes import Neighbours
 from vitrine.indexer.snapshot.confidence import Confidence
 from vitrine.indexer.state.compiled_rules import Rowed, Rulings
 from vitrine.indexer.state.rules import NO_RULES, Rules
+from vitrine.indexer.vectors.scoring import Neighbours
 from vitrine.service.queries.view import View
 
 DELETED = dt.datetime(2025, 1, 2, tzinfo=dt.UTC)

@@ -24,9 +24,9 @@ from vitrine.indexer.milvus.collection import Collection
 from vitrine.indexer.milvus.connection import Connection
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.service.catalogue.live import LiveView
-from vitrine.service.queries.filters import Filters
 from vitrine.service.queries.nearest import product_reference, recommend, vector_reference
 from vitrine.service.queries.options import SearchOptions
+from vitrine.service.queries.searcher import Filters
 from vitrine.service.queries.view import View
 from vitrine.service.stores import milvus as milvus_store
 from vitrine.service.stores.expressions import expression_of, quoted

@@ -44,7 +44,7 @@ from vitrine.indexer.snapshot.snapshot import (
     Snapshot,
 )
 from vitrine.indexer.source.source import Source
-from vitrine.indexer.space import create_matrix
+from vitrine.indexer.files import create_matrix
 from vitrine.indexer.products.table import (Table, assemble_table, encode_column, sort_rows_by_id, write_failures)
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.transform.transform import (Transform)

@@ -166,14 +166,14 @@ def status(folder: IndexFolder, snapshot: str | None, as_json: bool) -> None:
 @common
 def verify(folder: IndexFolder, snapshot: str | None, as_json: bool) -> None:
     """Read every byte of a snapshot, check it against its manifest, and the rules of the shop against it."""
-    from vitrine.indexer.state.catalogue_state import read_standing
+    from vitrine.indexer.state.catalogue_state import read_state
     from vitrine.indexer.state.compiled_rules import Rowed, Rulings
     from vitrine.indexer.state.rules import read_rules
 
     opened = folder.open(snapshot, full_check=True)
     total = sum(record.bytes for record in opened.manifest.files.values())
     answer = {"snapshot": opened.name, "ok": True, "files": len(opened.manifest.files), "bytes": total}
-    standing, rules = read_standing(folder, snapshot), read_rules(folder.layout.rules)
+    standing, rules = read_state(folder, snapshot), read_rules(folder.layout.rules)
     rowed = Rowed(standing.segments.tables, standing.categories, standing.category_codes)
     answer |= {"rules": len(rules.names), "idle_rules": list(Rulings.of(rules, rowed).idle)}
     show(answer, as_json=as_json)

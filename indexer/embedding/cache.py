@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 from vitrine.indexer.arrays import FloatArray
 from vitrine.indexer.embedding.cache_file import (
+    PURPOSE,
     CacheFile,
     is_unsound,
-    storage_errors,
     transaction,
 )
 from vitrine.indexer.errors import SnapshotCorrupt
+from vitrine.indexer.files import storage_errors
 
 FILE_NAME = "embeddings.sqlite"
 
@@ -235,7 +236,7 @@ class EmbeddingCache:
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do it; once more on a new file if this one turns out not to be sound."""
-        with self._lock, storage_errors(self._file.path):
+        with self._lock, storage_errors(self._file.path, PURPOSE):
             try:
                 return work(self._file.connection)
             except sqlite3.DatabaseError as error:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from vitrine.indexer.errors import SnapshotError, StorageFull
-from vitrine.indexer.space import is_full
+from vitrine.indexer.files import storage_errors
 
 _log = logging.getLogger(__name__)
 
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 120
+PURPOSE = "the embedding cache"  # in error messages
 
 # Entries are small and apart from the vectors, so that asking what is known never reads a vector's page.
 _SCHEMA = """
@@ -38,7 +38,7 @@ class CacheFile:
     def __init__(self, path: Path) -> None:
         """Open, after setting aside a file that is not a sound cache. Raises SnapshotError, StorageFull."""
         self.path = path
-        with storage_errors(path):
+        with storage_errors(path, PURPOSE):
             path.parent.mkdir(parents=True, exist_ok=True)
             with self._alone():
                 try:
@@ -120,20 +120,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Say StorageFull or SnapshotError where SQLite and the file system say it their way."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        if is_full(error, path):
-            message = (
-                f"{path}: no space left for the embedding cache; free some and run the same command again"
-            )
-            raise StorageFull(message) from error
-        raise SnapshotError(f"{path}: the embedding cache cannot be used: {error}") from error
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vitrine.indexer.export.lists import Filters, product_lists
-from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.vectors.ranking import Hits
 
 # A score that moved by less says nothing new: a transform that is fitted again moves all a little.
@@ -20,7 +20,9 @@ class EarlierLists:
     Under other rules of the shop, which nobody knows any more, every list is taken to differ.
     """
 
-    def __init__(self, standing: Standing, filters: Filters, top: int, *, same_rules: bool = True) -> None:
+    def __init__(
+        self, standing: CatalogueState, filters: Filters, top: int, *, same_rules: bool = True
+    ) -> None:
         """Compute them all: 12 bytes a hit are kept."""
         self._standing = standing
         self._same_rules = same_rules
@@ -29,7 +31,7 @@ class EarlierLists:
             return
         self._lists = {row: hits for row, hits in product_lists(standing, filters, top) if len(hits)}
 
-    def differs(self, standing: Standing, row: int, hits: Hits) -> bool:
+    def differs(self, standing: CatalogueState, row: int, hits: Hits) -> bool:
         """Return whether the list of a row of another state has other hits, another order or other scores."""
         if not self._same_rules:
             return True
@@ -40,7 +42,7 @@ class EarlierLists:
             return True
         return bool((np.abs(earlier.scores - hits.scores) >= SCORE_CHANGE).any())
 
-    def gone(self, standing: Standing) -> Iterator[str]:
+    def gone(self, standing: CatalogueState) -> Iterator[str]:
         """Yield the ids that had a list and are not live in another state, in order."""
         for row in self._standing.live_rows.tolist():
             product_id = self._standing.segments.id_at(row)

@@ -14,7 +14,7 @@ from vitrine.indexer.export.files import BATCH_ROWS, ExportRows, checked_output,
 from vitrine.indexer.export.lists import Filters, product_lists
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.state.catalogue_state import Standing, read_standing
+from vitrine.indexer.state.catalogue_state import CatalogueState, read_state
 from vitrine.indexer.state.rules import read_rules
 
 
@@ -56,7 +56,7 @@ def export(folder: IndexFolder, options: ExportOptions, progress: Progress) -> E
     """
     started = time.monotonic()
     output = checked_output(options.output)
-    standing = read_standing(folder)
+    standing = read_state(folder)
     rules = read_rules(folder.layout.rules)
     options = replace(options, filters=replace(options.filters, rules=rules))
     state = f"{standing.tag}+{rules.digest}" if rules.digest else standing.tag
@@ -88,7 +88,7 @@ def _earlier(folder: IndexFolder, options: ExportOptions, progress: Progress) ->
     if options.since is None:
         return None
     state, _, digest = options.since.partition("+")
-    before = read_standing(folder, state)
+    before = read_state(folder, state)
     same_rules = digest == options.filters.rules.digest
     compared = "to compare with" if same_rules else "under other rules: every list is written"
     progress.note(f"recommendations of {before.tag}, {compared}")
@@ -96,7 +96,7 @@ def _earlier(folder: IndexFolder, options: ExportOptions, progress: Progress) ->
 
 
 def _batches(
-    standing: Standing, options: ExportOptions, earlier: EarlierLists | None, progress: Progress
+    standing: CatalogueState, options: ExportOptions, earlier: EarlierLists | None, progress: Progress
 ) -> Iterator[ExportRows]:
     """Yield rows in parts of about BATCH_ROWS; without `earlier`, products without hits have none."""
     batch = ExportRows()

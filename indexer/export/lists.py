@@ -14,7 +14,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import Mask, Rows
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
-from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.compiled_rules import Rowed, Rulings
 from vitrine.indexer.state.rules import NO_RULES, Pin, Rules
 from vitrine.indexer.vectors.knn import BLOCK_ROWS, Question, nearest_to_each
@@ -35,7 +35,7 @@ class Filters:
     stages: Stages = field(default_factory=Stages)
     rules: Rules = NO_RULES
 
-    def findable(self, standing: Standing) -> Rows:
+    def findable(self, standing: CatalogueState) -> Rows:
         """Return the live rows that may be hits, in order of id. Raises QueryError for a bad condition."""
         allowed = standing.live.copy()
         if self.category:
@@ -49,7 +49,7 @@ class Filters:
 
 
 def product_lists(
-    standing: Standing, filters: Filters, top: int, *, block_rows: int = BLOCK_ROWS
+    standing: CatalogueState, filters: Filters, top: int, *, block_rows: int = BLOCK_ROWS
 ) -> Iterator[tuple[int, Hits]]:
     """Yield every live row with its best hits, at most `top`, scores descending, then id; never itself.
 
@@ -63,7 +63,7 @@ def product_lists(
             yield from _lists(standing, filters.stages, top, _Part.of(rulings, rows, findable), block_rows)
 
 
-def _parts(standing: Standing, filters: Filters) -> Iterator[tuple[Rows, Rows]]:
+def _parts(standing: CatalogueState, filters: Filters) -> Iterator[tuple[Rows, Rows]]:
     """Yield the rows that ask with the rows that they may find."""
     findable = filters.findable(standing)
     if not filters.same_category:
@@ -97,7 +97,7 @@ class _Part:
         """How many hits may be pinned in one list."""
         return sum(pin.limit for pin, _, _ in self.pins)
 
-    def ruled(self, standing: Standing, stages: Stages, block_rows: int) -> Callable[[int], Ruled]:
+    def ruled(self, standing: CatalogueState, stages: Stages, block_rows: int) -> Callable[[int], Ruled]:
         """Return what says, of the list of an asking row, what the rules do."""
         found: list[tuple[Pin, dict[int, Hits]]] = []
         for pin, rows, k in self.pins:
@@ -109,7 +109,7 @@ class _Part:
 
 
 def _lists(
-    standing: Standing, stages: Stages, top: int, part: _Part, block_rows: int
+    standing: CatalogueState, stages: Stages, top: int, part: _Part, block_rows: int
 ) -> Iterator[tuple[int, Hits]]:
     """Search for all; for those that the stages leave too few hits, wider and wider."""
     segments, findable = standing.segments, part.findable

@@ -27,7 +27,7 @@ from vitrine.indexer.errors import (
     StorageFull,
     StoreUnavailable,
 )
-from vitrine.indexer.space import is_full
+from vitrine.indexer.files import is_full
 
 # A file stays of the first version until something is written that programs of that version do not know.
 FORMAT_VERSIONS = (1, 2)

@@ -19,6 +19,7 @@ from vitrine.indexer.build.calibration import calibrate_rows
 from vitrine.indexer.build.candidate import BLOCK_ROWS
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.errors import InputError, RecipeImpossible, SnapshotCorrupt
+from vitrine.indexer.files import create_matrix
 from vitrine.indexer.operations.compact import link_unchanged
 from vitrine.indexer.products.table import Table, read_failures, write_failures
 from vitrine.indexer.products.text_index import TextIndex
@@ -35,7 +36,6 @@ from vitrine.indexer.snapshot.snapshot import (
     IndexFolder,
     Snapshot,
 )
-from vitrine.indexer.space import create_matrix
 
 
 @dataclass(frozen=True, slots=True)

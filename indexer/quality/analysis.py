@@ -15,10 +15,10 @@ from vitrine.indexer.quality.picture_faults import is_blank, picture_faults
 from vitrine.indexer.quality.store import Analysis
 from vitrine.indexer.quality.subject import Subject, read_subject
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.state.catalogue_state import CatalogueState
 
 
-def analyse(folder: IndexFolder, standing: Standing, progress: Progress) -> Analysis:
+def analyse(folder: IndexFolder, standing: CatalogueState, progress: Progress) -> Analysis:
     """Look for mistakes among the live products of the snapshot. Uploads wait for the next build.
 
     Reads every picture once, then never again. Needs about 2 x N x D x 4 bytes of memory.

@@ -17,10 +17,9 @@ from PIL import Image
 
 from vitrine.indexer.arrays import Pixels, Rows
 from vitrine.indexer.errors import PictureError, SnapshotError
-from vitrine.indexer.files import whole_file
+from vitrine.indexer.files import storage_errors, whole_file
 from vitrine.indexer.pictures.preprocessing import open_picture
 from vitrine.indexer.progress import Progress
-from vitrine.indexer.snapshot.snapshot import storage_errors
 
 SIDE = 32
 # Sharpness is compared at one size, so that a large picture is not taken for a blurred one.

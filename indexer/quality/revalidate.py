@@ -13,12 +13,12 @@ import numpy as np
 from vitrine.indexer.quality.findings import Finding
 from vitrine.indexer.quality.labels import FEW
 from vitrine.indexer.quality.store import Analysis
-from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.state.catalogue_state import CatalogueState
 
 CHANGED_SINCE = "changed-since"
 
 
-def current_analysis(analysis: Analysis, standing: Standing) -> Analysis:
+def current_analysis(analysis: Analysis, standing: CatalogueState) -> Analysis:
     """Return the findings about what is live in a state, as far as they hold there.
 
     missing: says too whether products were added or moved, which are looked at after the next build.
@@ -30,7 +30,7 @@ def current_analysis(analysis: Analysis, standing: Standing) -> Analysis:
     return Analysis(standing.tag, products, tuple(_current(analysis, standing)), missing)
 
 
-def _current(analysis: Analysis, standing: Standing) -> Iterator[Finding]:
+def _current(analysis: Analysis, standing: CatalogueState) -> Iterator[Finding]:
     for finding in analysis.findings:
         ids, evidence = _live(standing, finding.ids), _live(standing, finding.evidence)
         if finding.kind == "small-category":
@@ -51,17 +51,17 @@ def _current(analysis: Analysis, standing: Standing) -> Iterator[Finding]:
             yield dataclasses.replace(finding, ids=ids, evidence=evidence)
 
 
-def _live(standing: Standing, ids: Sequence[str]) -> tuple[str, ...]:
+def _live(standing: CatalogueState, ids: Sequence[str]) -> tuple[str, ...]:
     rows = ((name, standing.segments.row_of(name)) for name in ids)
     return tuple(name for name, row in rows if row is not None and standing.live[row])
 
 
-def _category(standing: Standing, product_id: str) -> str:
+def _category(standing: CatalogueState, product_id: str) -> str:
     row = standing.segments.row_of(product_id)
     return "" if row is None else standing.categories[standing.category_codes[row]]
 
 
-def _size(standing: Standing, category: str) -> int:
+def _size(standing: CatalogueState, category: str) -> int:
     if category not in standing.categories:
         return 0
     code = standing.categories.index(category)

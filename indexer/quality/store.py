@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitrine.indexer.files import whole_file
+from vitrine.indexer.files import storage_errors, whole_file
 from vitrine.indexer.quality.findings import KINDS, Finding
-from vitrine.indexer.snapshot.snapshot import IndexFolder, storage_errors
+from vitrine.indexer.snapshot.snapshot import IndexFolder
 
 VERSION = 1
 

@@ -16,7 +16,7 @@ from vitrine.indexer.evaluation.subject import Pictures, read_raw
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.quality.pictures import MeasureCache, Measures
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.vectors.knn import Question, nearest_to_each
 from vitrine.indexer.vectors.metrics import labels_of
 
@@ -56,7 +56,7 @@ class Subject:
         return len(self.ids)
 
 
-def read_subject(folder: IndexFolder, standing: Standing, progress: Progress) -> Subject:
+def read_subject(folder: IndexFolder, standing: CatalogueState, progress: Progress) -> Subject:
     """Read the live products of the snapshot; uploads wait for the next build."""
     snapshot, table = standing.snapshot, standing.snapshot.table
     rows = standing.live_rows[standing.live_rows < len(table)]

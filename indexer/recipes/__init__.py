@@ -8,16 +8,12 @@ from vitrine.indexer.recipes.build import IndexReport, PreviousIndex, build_inde
 from vitrine.indexer.recipes.choice import RecipeRequest
 from vitrine.indexer.recipes.index import VectorIndex
 from vitrine.indexer.recipes.sketch import FILE as SKETCH
-from vitrine.indexer.vectors.scoring import ROUNDING, Neighbours, score_rows
 
 __all__ = [
-    "ROUNDING",
     "SKETCH",
     "IndexReport",
-    "Neighbours",
     "PreviousIndex",
     "RecipeRequest",
     "VectorIndex",
     "build_index",
-    "score_rows",
 ]

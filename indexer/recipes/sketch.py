@@ -13,8 +13,8 @@ import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix, FloatVector, Mask, Rows, StoredVectors
 from vitrine.indexer.errors import SnapshotCorrupt
+from vitrine.indexer.files import create_matrix
 from vitrine.indexer.recipes.reduction import leading_directions
-from vitrine.indexer.space import create_matrix
 from vitrine.indexer.vectors.scoring import score_some, to_float32
 
 FILE = "sketch.npy"

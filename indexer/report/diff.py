@@ -17,7 +17,7 @@ from vitrine.indexer.export import Filters, product_lists
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.report.report import about, centroids_of, check_html, products_of, write_page
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.state.catalogue_state import Standing, read_standing
+from vitrine.indexer.state.catalogue_state import CatalogueState, read_state
 
 TOP = 10
 SHOWN = 5
@@ -67,8 +67,8 @@ def compare_states(folder: IndexFolder, before: str | None, after: str | None) -
 
     Raises SnapshotMissing where there is no earlier one, SnapshotError, InputError.
     """
-    new = read_standing(folder, after)
-    old = read_standing(folder, before or _one_before(folder, new.snapshot.name))
+    new = read_state(folder, after)
+    old = read_state(folder, before or _one_before(folder, new.snapshot.name))
     ids = {name: set(standing.ids(standing.live_rows)) for name, standing in (("old", old), ("new", new))}
     both = sorted(ids["old"] & ids["new"])
     changed, overlap = _changed(old, new, both)
@@ -93,7 +93,7 @@ def compare_states(folder: IndexFolder, before: str | None, after: str | None) -
 def write_drift(folder: IndexFolder, drift: Drift, output: Path, progress: Progress) -> int:
     """Write a page that shows a drift with pictures; return its size in bytes. Raises InputError."""
     check_html(output)
-    new, old = read_standing(folder, drift.after), read_standing(folder, drift.before)
+    new, old = read_state(folder, drift.after), read_state(folder, drift.before)
     entered, left = drift.entered[:LISTED_MAX], drift.left[:LISTED_MAX]
     moved = [{"id": name, "before": was, "after": now} for name, was, now in drift.moved[:LISTED_MAX]]
     shown = [name for each in drift.changed for name in (each.id, *each.before[:SHOWN], *each.after[:SHOWN])]
@@ -124,13 +124,13 @@ def _one_before(folder: IndexFolder, name: str) -> str:
     return older[-1]
 
 
-def _category(standing: Standing, name: str) -> str:
+def _category(standing: CatalogueState, name: str) -> str:
     row = standing.segments.row_of(name)
     assert row is not None, "asked for a product that is there"
     return standing.categories[int(standing.category_codes[row])]
 
 
-def _changed(old: Standing, new: Standing, both: list[str]) -> tuple[list[Changed], float | None]:
+def _changed(old: CatalogueState, new: CatalogueState, both: list[str]) -> tuple[list[Changed], float | None]:
     """Return the products of both states whose top 10 changed most, and the mean overlap of all."""
     if len(both) > _COMPARED_MAX:
         chosen = np.random.default_rng(_SEED).choice(len(both), _COMPARED_MAX, replace=False)
@@ -151,7 +151,7 @@ def _changed(old: Standing, new: Standing, both: list[str]) -> tuple[list[Change
     return most[:CHANGED_SHOWN], mean
 
 
-def _lists(standing: Standing, wanted: set[str]) -> dict[str, tuple[str, ...]]:
+def _lists(standing: CatalogueState, wanted: set[str]) -> dict[str, tuple[str, ...]]:
     found = {}
     for row, hits in product_lists(standing, Filters(), TOP):
         name = standing.segments.id_at(row)
@@ -160,7 +160,7 @@ def _lists(standing: Standing, wanted: set[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _shifts(old: Standing, new: Standing) -> tuple[tuple[str, float], ...]:
+def _shifts(old: CatalogueState, new: CatalogueState) -> tuple[tuple[str, float], ...]:
     """Return how far the centroid of each category of both states moved."""
     if old.snapshot.manifest.model != new.snapshot.manifest.model:
         return ()

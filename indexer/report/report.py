@@ -31,7 +31,7 @@ from vitrine.indexer.quality.revalidate import current_analysis
 from vitrine.indexer.quality.store import Analysis, keep_analysis
 from vitrine.indexer.report.texts import TEXTS
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.state.catalogue_state import Standing, read_standing
+from vitrine.indexer.state.catalogue_state import CatalogueState, read_state
 
 THUMBNAIL_PX = 160
 # All thumbnails together: with the text around them base64 makes a third more of it.
@@ -67,8 +67,8 @@ def write_report(folder: IndexFolder, output: Path, progress: Progress) -> Repor
     Raises InputError for an output that cannot be, SnapshotError, StorageFull.
     """
     check_html(output)
-    standing = read_standing(folder)
-    published = analyse(folder, Standing.of(standing.snapshot), progress)
+    standing = read_state(folder)
+    published = analyse(folder, CatalogueState.of(standing.snapshot), progress)
     keep_analysis(folder, published)
     analysis = current_analysis(published, standing)
     size = write_page(output, _data(folder, standing, analysis, progress))
@@ -105,7 +105,7 @@ def _script_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _data(folder: IndexFolder, standing: Standing, analysis: Analysis, progress: Progress) -> Json:
+def _data(folder: IndexFolder, standing: CatalogueState, analysis: Analysis, progress: Progress) -> Json:
     shown = _of_each_kind(analysis.findings)
     rows = _sampled(standing.live_rows[standing.live_rows < len(standing.snapshot.table)])
     points = _points(standing, rows)
@@ -138,7 +138,7 @@ def shown_ids(finding: Finding) -> tuple[str, ...]:
     return (*finding.ids[:6], *finding.evidence[:4])
 
 
-def about(standing: Standing) -> Json:
+def about(standing: CatalogueState) -> Json:
     """Return what every report says of the state it was made of."""
     return {
         "state": standing.tag,
@@ -150,7 +150,9 @@ def about(standing: Standing) -> Json:
     }
 
 
-def products_of(folder: IndexFolder, standing: Standing, ids: Sequence[str], progress: Progress) -> Json:
+def products_of(
+    folder: IndexFolder, standing: CatalogueState, ids: Sequence[str], progress: Progress
+) -> Json:
     """Return name and category of products by id, and thumbnails, base64, as many as there is room for."""
     table, products = standing.snapshot.table, {}
     rows = []
@@ -187,7 +189,7 @@ def _sampled(rows: Rows) -> Rows:
     return np.sort(np.random.default_rng(_SEED).choice(rows, _SAMPLED_ROWS, replace=False))
 
 
-def _matrix(standing: Standing, rows: Rows) -> Json:
+def _matrix(standing: CatalogueState, rows: Rows) -> Json:
     """Return the cosines of the centroids of the largest categories, in order of name."""
     names, centroids, counts = centroids_of(standing, rows)
     largest = np.sort(np.argsort(-counts, kind="stable")[:CATEGORIES_SHOWN])
@@ -199,7 +201,7 @@ def _matrix(standing: Standing, rows: Rows) -> Json:
     }
 
 
-def centroids_of(standing: Standing, rows: Rows) -> tuple[list[str], Any, Any]:
+def centroids_of(standing: CatalogueState, rows: Rows) -> tuple[list[str], Any, Any]:
     """Return the names, the unit centroids (C, D) and the counts (C,) of the categories of some rows."""
     codes, places = np.unique(standing.category_codes[rows], return_inverse=True)
     sums = np.zeros((len(codes), standing.segments.dimension), np.float32)
@@ -211,7 +213,7 @@ def centroids_of(standing: Standing, rows: Rows) -> tuple[list[str], Any, Any]:
     )
 
 
-def _points(standing: Standing, rows: Rows) -> Json:
+def _points(standing: CatalogueState, rows: Rows) -> Json:
     """Return products as points along the first two principal components."""
     if len(rows) < 2:
         return {"ids": [], "x": [], "y": [], "explained": 0.0}

@@ -24,7 +24,8 @@ from filelock import FileLock, Timeout
 
 from vitrine.indexer.arrays import StoredVectors
 from vitrine.indexer.config import Layout
-from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing, StorageFull
+from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing
+from vitrine.indexer.files import storage_errors
 from vitrine.indexer.journal.journal import Journal
 from vitrine.indexer.journal.reader import JournalReader
 from vitrine.indexer.products.table import Table
@@ -32,7 +33,6 @@ from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.recipes import VectorIndex
 from vitrine.indexer.snapshot.confidence import Confidence
 from vitrine.indexer.snapshot.manifest import Manifest, check_files, record_files
-from vitrine.indexer.space import is_full
 from vitrine.indexer.transform.transform import Transform
 
 TABLE = "table.parquet"
@@ -281,17 +281,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def storage_errors(where: Path) -> Iterator[None]:
-    """Translate a full disk or quota into StorageFull, other write errors into SnapshotError."""
-    try:
-        yield
-    except OSError as error:
-        if is_full(error, where):
-            raise StorageFull(f"no space left to write {where}: free some and repeat the command") from error
-        raise SnapshotError(f"cannot write {where}: {error.strerror or error}") from error
 
 
 def roll_back(folder: IndexFolder, name: str | None = None) -> tuple[str, str]:

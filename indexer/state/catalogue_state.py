@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Standing:
+class CatalogueState:
     """A snapshot after the changes up to `sequence`.
 
     live: (n,). tombstones: rows whose deleted_at differs from what the tables say. changed: the last change
@@ -41,7 +41,7 @@ class Standing:
     changed: Mapping[int, int]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, changes: Iterable[Change] = ()) -> Standing:
+    def of(cls, snapshot: Snapshot, changes: Iterable[Change] = ()) -> CatalogueState:
         """Return a snapshot after `changes`: all since its `uploads_sequence`, oldest first."""
         empty = Uploads([], np.zeros((0, snapshot.manifest.dimension), np.float32))
         bare = cls(
@@ -49,7 +49,7 @@ class Standing:
         )
         return bare.after(changes)
 
-    def after(self, changes: Iterable[Change]) -> Standing:
+    def after(self, changes: Iterable[Change]) -> CatalogueState:
         """Return what stands after more changes, oldest first.
 
         Replaying the last of them again, in order, alters nothing.
@@ -78,7 +78,7 @@ class Standing:
         if moved != segments.moved:
             elsewhere = {row: name for row, name in moved.items() if name != segments.stored_category(row)}
             segments = dataclasses.replace(segments, moved=elsewhere)
-        return Standing(segments, max(self.sequence, changes[-1].sequence), live, tombstones, changed)
+        return CatalogueState(segments, max(self.sequence, changes[-1].sequence), live, tombstones, changed)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -87,7 +87,7 @@ class Standing:
 
     @property
     def tag(self) -> str:
-        """The snapshot and the change, NAME@SEQUENCE: what `read_standing` opens again."""
+        """The snapshot and the change, NAME@SEQUENCE: what `read_state` opens again."""
         return f"{self.snapshot.name}@{self.sequence}"
 
     @property
@@ -129,7 +129,7 @@ class Standing:
         return product
 
 
-def read_standing(folder: IndexFolder, state: str | None = None) -> Standing:
+def read_state(folder: IndexFolder, state: str | None = None) -> CatalogueState:
     """Open what stands in an index folder. state: NAME, a snapshot as published, or NAME@SEQUENCE.
 
     By default the live snapshot after the whole journal. Raises SnapshotError, InputError.
@@ -141,7 +141,7 @@ def read_standing(folder: IndexFolder, state: str | None = None) -> Standing:
     manifest = snapshot.manifest
     until = max(int(sequence or 0), manifest.journal_sequence) if name else None
     with folder.journal() as journal:
-        return Standing.of(snapshot, journal.since(manifest.uploads_sequence, until=until))
+        return CatalogueState.of(snapshot, journal.since(manifest.uploads_sequence, until=until))
 
 
 def _with_uploads(segments: Segments, changes: Iterable[Change]) -> Segments:

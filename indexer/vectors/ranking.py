@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vitrine.indexer.arrays import Codes, DoubleArray, FloatMatrix, FloatVector, Mask, Rows, Strings
-from vitrine.indexer.recipes import score_rows
+from vitrine.indexer.vectors.scoring import score_rows
 
 Vectors = Callable[[Rows], FloatMatrix]
 # Diversity rearranges the best hits a window at a time; what lies past a window cannot move into it.

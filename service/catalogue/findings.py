@@ -13,7 +13,7 @@ from vitrine.indexer.progress import Silent
 from vitrine.indexer.quality.findings import KINDS, Finding
 from vitrine.indexer.quality.revalidate import current_analysis
 from vitrine.indexer.quality.store import Analysis, keep_analysis, read_analysis
-from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.service.catalogue import serialisation as answers
 from vitrine.service.catalogue.live import LiveView
 from vitrine.service.catalogue.request_models import QualityQuery
@@ -58,7 +58,7 @@ def chosen(live: LiveView, view: View, keys: Sequence[str]) -> list[Finding]:
 
 def _analysis(live: LiveView, view: View) -> Analysis:
     published = view.cached_for_snapshot("quality", lambda: _looked_through(live, view))
-    return view.cached("quality", lambda: current_analysis(published, view.standing))
+    return view.cached("quality", lambda: current_analysis(published, view.state))
 
 
 def _looked_through(live: LiveView, view: View) -> Analysis:
@@ -73,7 +73,7 @@ def _looked_through(live: LiveView, view: View) -> Analysis:
     from vitrine.indexer.quality.analysis import analyse
 
     # As published: what was deleted since is left out of every answer, and may come back.
-    analysis = analyse(live.folder, Standing.of(view.snapshot), Silent())
+    analysis = analyse(live.folder, CatalogueState.of(view.snapshot), Silent())
     with contextlib.suppress(SnapshotError):  # a replica's folder may be for reading only
         keep_analysis(live.folder, analysis)
     return analysis

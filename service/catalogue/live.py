@@ -182,7 +182,7 @@ class LiveView:
         if view is None:
             return
         try:
-            view.searcher.keep_up(view, self.folder)
+            view.searcher.keep_up(view.state, self.folder)
             self.store_problem = ""
         except SnapshotError as error:
             if not self.store_problem:

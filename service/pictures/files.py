@@ -15,9 +15,9 @@ from pathlib import Path
 
 from vitrine.indexer.config import Layout
 from vitrine.indexer.errors import PictureError
+from vitrine.indexer.files import storage_errors
 from vitrine.indexer.pictures.preprocessing import MAX_BYTES, sniff_format, thumbnail
 from vitrine.indexer.products.table import Product
-from vitrine.indexer.snapshot.snapshot import storage_errors
 from vitrine.indexer.source.readers import is_url, local_path, read_local
 from vitrine.service.errors import PictureAbsent
 from vitrine.service.pictures.thumbnails import Format, ThumbnailCache, rounded_size

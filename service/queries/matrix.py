@@ -14,7 +14,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import Codes, Mask, Rows
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.recipes import ROUNDING, score_rows
+from vitrine.indexer.vectors.scoring import ROUNDING, score_rows
 from vitrine.service.queries.recent import recent_answers
 from vitrine.service.queries.view import View
 

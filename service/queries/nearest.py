@@ -21,8 +21,8 @@ from vitrine.indexer.errors import QueryError
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.compiled_rules import Rulings
 from vitrine.indexer.vectors.ranking import Hits, Ruled, Stages
-from vitrine.service.queries.filters import Filters
 from vitrine.service.queries.options import SearchOptions
+from vitrine.service.queries.searcher import Filters
 from vitrine.service.queries.view import View
 
 # The k best of the rows allowed, with the confidence of each, or None where nobody asked.

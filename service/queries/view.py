@@ -15,16 +15,14 @@ from vitrine.indexer.arrays import Codes, FloatMatrix, Mask, Rows
 from vitrine.indexer.journal.journal import Change
 from vitrine.indexer.products.table import Product, Table
 from vitrine.indexer.products.text_index import TextIndex
-from vitrine.indexer.recipes import Neighbours
 from vitrine.indexer.snapshot.confidence import Confidence
 from vitrine.indexer.snapshot.snapshot import Snapshot
-from vitrine.indexer.state.catalogue_state import Standing
+from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.compiled_rules import NO_RULINGS, Rowed, Rulings
 from vitrine.indexer.state.rules import NO_RULES, Rules
-from vitrine.service.queries.filters import Filters
+from vitrine.indexer.vectors.scoring import Neighbours
 from vitrine.service.queries.memo import Memo
-from vitrine.service.stores import Searcher
-from vitrine.service.stores.embedded import EMBEDDED
+from vitrine.service.queries.searcher import Filters, Searcher
 
 Made = TypeVar("Made")
 
@@ -34,13 +32,13 @@ class View:
 
     def __init__(
         self,
-        standing: Standing,
+        standing: CatalogueState,
         searcher: Searcher,
         snapshot_memo: Memo | None = None,
         rules: Rules = NO_RULES,
     ) -> None:
         """searcher: of the snapshot's vectors. snapshot_memo: of an earlier view of the same snapshot."""
-        self.standing = standing
+        self.state = standing
         self.segments = standing.segments
         self.sequence = standing.sequence
         self.live = standing.live
@@ -51,20 +49,20 @@ class View:
         self._snapshot_memo = snapshot_memo or Memo()
 
     @classmethod
-    def of(cls, snapshot: Snapshot, changes: Iterable[Change], searcher: Searcher = EMBEDDED) -> View:
+    def of(cls, snapshot: Snapshot, changes: Iterable[Change], searcher: Searcher) -> View:
         """Return the view of a snapshot after `changes`: all since its `uploads_sequence`, oldest first."""
-        return cls(Standing.of(snapshot, changes), searcher)
+        return cls(CatalogueState.of(snapshot, changes), searcher)
 
     def after(self, changes: Iterable[Change]) -> View:
-        """Return the view after more changes, oldest first; see Standing.after."""
-        standing = self.standing.after(changes)
-        if standing is self.standing:
+        """Return the view after more changes, oldest first; see CatalogueState.after."""
+        standing = self.state.after(changes)
+        if standing is self.state:
             return self
         return View(standing, self.searcher, self._snapshot_memo, self.rules)
 
     def under(self, rules: Rules) -> View:
         """Return the same state under other rules. Raises RulesError for rules that do not fit it."""
-        view = View(self.standing, self.searcher, self._snapshot_memo, rules)
+        view = View(self.state, self.searcher, self._snapshot_memo, rules)
         _ = view.rulings
         return view
 
@@ -117,12 +115,12 @@ class View:
     @property
     def categories(self) -> tuple[str, ...]:
         """(C,) names, sorted; also of categories whose products are all deleted."""
-        return self.standing.categories
+        return self.state.categories
 
     @property
     def category_codes(self) -> Codes:
         """(n,) index of each row's category in `categories`."""
-        return self.standing.category_codes
+        return self.state.category_codes
 
     @property
     def group_codes(self) -> Codes:
@@ -153,7 +151,7 @@ class View:
 
     def product(self, row: int) -> Product:
         """Return one row as an object, its tombstone as of this view."""
-        return self.standing.product(row)
+        return self.state.product(row)
 
     def vectors(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> FloatMatrix:
         """Return the vectors of rows: (len(rows), D) float32, unit rows, in the snapshot's space."""
@@ -180,7 +178,7 @@ class View:
         StoreUnavailable.
         """
         allowed = self.live if allowed is None else allowed
-        return self.searcher.search(self, queries, k, allowed=allowed, exact=exact, filters=filters)
+        return self.searcher.search(self.state, queries, k, allowed=allowed, exact=exact, filters=filters)
 
     def cached(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return what `make` returns, made once per view and key."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix, Mask
-from vitrine.indexer.recipes import Neighbours, score_rows
 from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
-from vitrine.service.queries.filters import Filters
-
-if TYPE_CHECKING:
-    from vitrine.service.queries.view import View
+from vitrine.indexer.state.catalogue_state import CatalogueState
+from vitrine.indexer.vectors.scoring import Neighbours, score_rows
+from vitrine.service.queries.searcher import Filters, merge_top_k
 
 
 class EmbeddedSearcher:
@@ -22,7 +18,7 @@ class EmbeddedSearcher:
 
     def search(
         self,
-        view: View,
+        state: CatalogueState,
         queries: FloatMatrix,
         k: int,
         *,
@@ -31,29 +27,22 @@ class EmbeddedSearcher:
         filters: Filters | None = None,  # noqa: ARG002 (the mask says it all)
     ) -> Neighbours:
         """Return the k most similar allowed rows; the snapshot's index and the uploads answer as one."""
-        base = view.segments.base_rows
-        snapshot = view.snapshot
+        base = state.segments.base_rows
+        snapshot = state.snapshot
         found = snapshot.index.search(
             queries, k, allowed=_or_all(allowed[:base]), exact=exact, ties=snapshot.table.id_rank
         )
         uploaded = base + np.flatnonzero(allowed[base:])
         if not len(uploaded):
             return found
-        vectors = view.segments.uploads.vectors[uploaded - base]
-        merged = []
-        for query, rows, scores in zip(queries, found.rows, found.scores, strict=True):
-            candidates = np.concatenate([rows, uploaded])
-            both = np.concatenate([scores, score_rows(vectors, query)])
-            order = sorted(range(len(candidates)), key=lambda i: (-both[i], view.id_at(int(candidates[i]))))[
-                :k
-            ]
-            merged.append((candidates[order], both[order]))
-        return Neighbours(
-            scores=np.array([scores for _, scores in merged], np.float32),
-            rows=np.array([rows for rows, _ in merged], np.int64),
-        )
+        vectors = state.segments.uploads.vectors[uploaded - base]
+        lists = [
+            (np.concatenate([rows, uploaded]), np.concatenate([scores, score_rows(vectors, query)]))
+            for query, rows, scores in zip(queries, found.rows, found.scores, strict=True)
+        ]
+        return merge_top_k(state, lists, k)
 
-    def keep_up(self, view: View, folder: IndexFolder) -> None:
+    def keep_up(self, state: CatalogueState, folder: IndexFolder) -> None:
         """Nothing to bring anywhere: the view holds every change."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vitrine.indexer.milvus.collection import stored_number, stored_text
-from vitrine.service.queries.filters import Filters
+from vitrine.service.queries.searcher import Filters
 
 LIVE = "deleted == false"
 _ORDER = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}

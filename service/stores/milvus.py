@@ -1,4 +1,4 @@
-"""The Milvus store: candidates come from a collection, their order and what is allowed from the view.
+"""The Milvus store: candidates come from a collection, their order and what is allowed from the state.
 
 Every answer is exact in what it holds: candidates are scored again by the one scoring function, and a row
 counts only if the view's mask allows it. Changes that the collection may not show yet are scanned beside it,
@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock
@@ -23,15 +22,13 @@ from vitrine.indexer.errors import SnapshotMissing, StoreUnavailable
 from vitrine.indexer.milvus.address import StoreAddress
 from vitrine.indexer.milvus.collection import MATCHES_MAX, Alias, Collection, Match, entity
 from vitrine.indexer.milvus.connection import Connection
-from vitrine.indexer.recipes import Neighbours, score_rows
 from vitrine.indexer.recipes.index import checked_queries
 from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
-from vitrine.service.queries.filters import Filters
+from vitrine.indexer.state.catalogue_state import CatalogueState
+from vitrine.indexer.vectors.scoring import Neighbours, score_rows
+from vitrine.service.queries.searcher import Filters, merge_top_k
 from vitrine.service.stores.embedded import EMBEDDED
 from vitrine.service.stores.expressions import expression_of
-
-if TYPE_CHECKING:
-    from vitrine.service.queries.view import View
 
 log = logging.getLogger(__name__)
 # A bounded-staleness read may lag 5 s behind; what the collection holds for longer than this, it shows.
@@ -97,10 +94,11 @@ class MilvusSearcher:
         self._published = sequence
         self._scan_rows = scan_rows
         self._held = _Held(sequence)
+        self._fresh_rows: tuple[tuple[int, int], Rows] = ((-1, -1), np.zeros(0, np.int64))
 
     def search(
         self,
-        view: View,
+        state: CatalogueState,
         queries: FloatMatrix,
         k: int,
         *,
@@ -109,12 +107,12 @@ class MilvusSearcher:
         filters: Filters | None = None,
     ) -> Neighbours:
         """Return the k most similar allowed rows. Raises StoreUnavailable, QueryError."""
-        queries = checked_queries(queries, view.dimension)
+        queries = checked_queries(queries, state.segments.dimension)
         count = int(np.count_nonzero(allowed))
         k = min(k, count)
         if exact or count <= self._scan_rows or 2 * k + _MORE > MATCHES_MAX:
-            return EMBEDDED.search(view, queries, k, allowed=allowed, exact=True)
-        fresh = self._fresh(view)
+            return EMBEDDED.search(state, queries, k, allowed=allowed, exact=True)
+        fresh = self._fresh(state)
         settled = allowed.copy()
         settled[fresh] = False
         asked = 2 * k + _MORE
@@ -125,50 +123,50 @@ class MilvusSearcher:
                 self._held.forget(self._published)
                 raise
             picks = [
-                _Pick.of(view, match, query, settled) for match, query in zip(matches, queries, strict=True)
+                _Pick.of(state, match, query, settled) for match, query in zip(matches, queries, strict=True)
             ]
             if all(pick.is_enough(k, asked, settled) for pick in picks):
-                return _merged(view, queries, k, picks, fresh[allowed[fresh]])
+                return _merged(state, queries, k, picks, fresh[allowed[fresh]])
             if all(pick.returned < asked for pick in picks):
                 break  # wider finds no more: the expression admits too little of what the mask allows
             asked *= _WIDER
-        return EMBEDDED.search(view, queries, k, allowed=allowed, exact=True)
+        return EMBEDDED.search(state, queries, k, allowed=allowed, exact=True)
 
-    def keep_up(self, view: View, folder: IndexFolder) -> None:
+    def keep_up(self, state: CatalogueState, folder: IndexFolder) -> None:
         """Send what changed since the collection was last brought up to date; one process at a time does.
 
         Repeating it changes nothing, and a kill in the middle is made good by the next call of any process.
         """
-        if self._held.newest >= view.sequence:
+        if self._held.newest >= state.sequence:
             return
         try:
             with FileLock(folder.root / _LOCK, timeout=0):
                 held = self._collection.sequence()
                 if held is None:
                     raise StoreUnavailable(f"the collection {self._collection.name} is gone: publish again")
-                if held < view.sequence:
-                    rows = [row for row, sequence in view.changed.items() if sequence > held]
-                    vectors = view.vectors(rows)
+                if held < state.sequence:
+                    rows = [row for row, sequence in state.changed.items() if sequence > held]
+                    vectors = state.segments.vectors(rows)
                     self._collection.insert(
                         [
-                            entity(row, view.product(row), vector, deleted=not view.live[row])
+                            entity(row, state.product(row), vector, deleted=not state.live[row])
                             for row, vector in zip(rows, vectors, strict=True)
                         ]
                     )
-                    self._collection.note_sequence(view.sequence, view.dimension)
-                    held = view.sequence
+                    self._collection.note_sequence(state.sequence, state.segments.dimension)
+                    held = state.sequence
                 self._held.note(held)
         except OSError:
             return  # another process is at it, or the folder is for reading only
 
-    def _fresh(self, view: View) -> Rows:
+    def _fresh(self, state: CatalogueState) -> Rows:
         """Return the rows, sorted, whose last change the collection may not show yet."""
         settled = self._held.settled
-        changed = view.cached(
-            ("changed rows", settled),
-            lambda: sorted(row for row, sequence in view.changed.items() if sequence > settled),
-        )
-        return np.array(changed, np.int64)
+        kept_for, rows = self._fresh_rows
+        if kept_for != (state.sequence, settled):
+            rows = np.array(sorted(row for row, at in state.changed.items() if at > settled), np.int64)
+            self._fresh_rows = (state.sequence, settled), rows
+        return rows
 
 
 class _Held:
@@ -211,11 +209,11 @@ class _Pick:
     worst: float
 
     @classmethod
-    def of(cls, view: View, match: Match, query: FloatVector, settled: Mask) -> _Pick:
+    def of(cls, state: CatalogueState, match: Match, query: FloatVector, settled: Mask) -> _Pick:
         known = match.rows[(match.rows >= 0) & (match.rows < len(settled))]
         rows = known[settled[known]]
         worst = float(match.scores[-1]) if len(match.scores) else -1.0
-        return cls(rows, score_rows(view.vectors(rows), query), len(match.rows), worst)
+        return cls(rows, score_rows(state.segments.vectors(rows), query), len(match.rows), worst)
 
     def is_enough(self, k: int, asked: int, settled: Mask) -> bool:
         """Whether no row that was not returned could be among the k best, nor tie with them."""
@@ -228,16 +226,13 @@ class _Pick:
         return self.worst < kth - ROUNDING or self.returned < asked
 
 
-def _merged(view: View, queries: FloatMatrix, k: int, picks: list[_Pick], fresh: Rows) -> Neighbours:
-    """Return the k best of what the collection found and of the rows it may not show yet."""
-    vectors = view.vectors(fresh)
-    best = []
-    for pick, query in zip(picks, queries, strict=True):
-        rows = np.concatenate([pick.rows, fresh])
-        scores = np.concatenate([pick.scores, score_rows(vectors, query)])
-        order = sorted(range(len(rows)), key=lambda i: (-scores[i], view.id_at(int(rows[i]))))[:k]
-        best.append((rows[order], scores[order]))
-    return Neighbours(
-        scores=np.array([scores for _, scores in best], np.float32).reshape(len(best), k),
-        rows=np.array([rows for rows, _ in best], np.int64).reshape(len(best), k),
-    )
+def _merged(
+    state: CatalogueState, queries: FloatMatrix, k: int, picks: list[_Pick], fresh: Rows
+) -> Neighbours:
+    """Return the k best of what the collection returned and of the rows it may not show yet."""
+    vectors = state.segments.vectors(fresh)
+    lists = [
+        (np.concatenate([pick.rows, fresh]), np.concatenate([pick.scores, score_rows(vectors, query)]))
+        for pick, query in zip(picks, queries, strict=True)
+    ]
+    return merge_top_k(state, lists, k)

@@ -16,7 +16,7 @@ from vitrine.indexer.progress import Silent
 from vitrine.indexer.quality.analysis import analyse
 from vitrine.indexer.quality.store import Analysis
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.state.catalogue_state import read_standing
+from vitrine.indexer.state.catalogue_state import read_state
 
 PHOTOS = Path("/work/shared/photos/clothing")
 MODEL = "efficientnet-lite2"
@@ -116,7 +116,7 @@ def analysed(root: Path, planted: Planted, transform: str) -> Analysis:
     folder = IndexFolder(root / "index")
     options = BuildOptions(model=MODEL, transform=transform, force=True)
     build(str(planted.manifest), folder, options, Silent())
-    return analyse(folder, read_standing(folder), Silent())
+    return analyse(folder, read_state(folder), Silent())
 
 
 def judge(planted: Planted, analysis: Analysis, tallies: dict[str, Tally]) -> None:

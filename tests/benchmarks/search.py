@@ -28,6 +28,7 @@ from vitrine.indexer.vectors.scoring import score_rows, search_all
 from vitrine.service.queries.matrix import category_matrix
 from vitrine.service.queries.projection import project
 from vitrine.service.queries.view import View
+from vitrine.service.stores.embedded import EMBEDDED
 
 K = 10
 TARGET = 0.99
@@ -206,7 +207,7 @@ def _overview(folder: Path, count: int, dimension: int) -> list[Row]:
     began = time.perf_counter()
     snapshot = IndexFolder(folder / "index").open()
     opened = time.perf_counter() - began
-    view = View.of(snapshot, [])
+    view = View.of(snapshot, [], EMBEDDED)
     now = dt.datetime.now(dt.UTC)
     later = view.after([Change(1, "b", "delete", "p000007", now, "bench", "r")])
     rows = [Row(f"opening a snapshot of {count:,}", f"{opened:.2f} s", "under 1 s", opened < 1)]

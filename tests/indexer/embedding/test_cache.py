@@ -22,6 +22,7 @@ from tests.paths import ROOT
 from vitrine.indexer.embedding import cache_file
 from vitrine.indexer.embedding.cache import FILE_NAME, CacheEntry, EmbeddingCache, FileEntry
 from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, StorageFull
+from vitrine.indexer.files import storage_errors
 
 MODEL = "net|sha256:1|decode|resize(8,8)|value_range(0,1)"
 LONG_AGO_NS = 1_000_000_000_000_000_000
@@ -304,7 +305,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(cache: EmbeddingCache) -> None:
     connection = cache._file.connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 2}").fetchall()
-    with pytest.raises(StorageFull, match="no space left for the embedding cache"):
+    with pytest.raises(StorageFull, match="no space left to write the embedding cache at"):
         cache.put(MODEL, entries(*range(2, 900)))
     assert cache.statistics().vectors == {MODEL: 1}
     connection.execute("PRAGMA max_page_count = 1000000").fetchall()
@@ -318,10 +319,10 @@ def test_an_input_output_error_is_a_full_disk_only_when_it_is(
     def fail() -> None:
         error = sqlite3.OperationalError("disk I/O error")
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR | (3 << 8)
-        with cache_file.storage_errors(tmp_path / FILE_NAME):
+        with storage_errors(tmp_path / FILE_NAME, cache_file.PURPOSE):
             raise error
 
-    with pytest.raises(SnapshotError, match="cannot be used: disk I/O error"):
+    with pytest.raises(SnapshotError, match=r"cannot use the embedding cache at .*: disk I/O error"):
         fail()
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
@@ -330,7 +331,7 @@ def test_an_input_output_error_is_a_full_disk_only_when_it_is(
 
 
 def test_a_quota_is_a_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(StorageFull), cache_file.storage_errors(tmp_path / FILE_NAME):
+    with pytest.raises(StorageFull), storage_errors(tmp_path / FILE_NAME, cache_file.PURPOSE):
         raise OSError(122, "Disk quota exceeded")
 
 
@@ -351,7 +352,7 @@ def test_a_file_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SnapshotError, match="the embedding cache cannot be used"):
+    with pytest.raises(SnapshotError, match="cannot use the embedding cache"):
         EmbeddingCache.open(tmp_path / "file" / "cache")
 
 

@@ -17,7 +17,7 @@ from tests.pictures import jpeg
 from vitrine.indexer.cli.main import main
 from vitrine.indexer.export import Filters, product_lists
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.state.catalogue_state import read_standing
+from vitrine.indexer.state.catalogue_state import read_state
 from vitrine.indexer.vectors.ranking import Stages
 from vitrine.service import Catalogue
 
@@ -94,7 +94,7 @@ def test_lists_are_those_that_the_service_answers(
 
 
 def test_a_shorter_list_begins_a_longer_one_and_blocks_make_no_difference(small_index: Path) -> None:
-    standing = read_standing(IndexFolder(small_index))
+    standing = read_state(IndexFolder(small_index))
     filters = Filters(stages=Stages(one_per_group=True))
     long = {row: hits.rows.tolist() for row, hits in product_lists(standing, filters, 8, block_rows=5)}
     short = {row: hits.rows.tolist() for row, hits in product_lists(standing, filters, 3)}

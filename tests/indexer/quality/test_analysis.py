@@ -27,7 +27,7 @@ from vitrine.indexer.quality.labels import judge
 from vitrine.indexer.quality.pictures import SIDE, MeasureCache, measure
 from vitrine.indexer.quality.store import Analysis, keep_analysis, read_analysis
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.state.catalogue_state import read_standing
+from vitrine.indexer.state.catalogue_state import read_state
 from vitrine.service import Catalogue
 
 
@@ -65,7 +65,7 @@ def catalogue_of(folder: Path, pictures: dict[str, tuple[str, bytes]], groups: A
 
 
 def found(folder: IndexFolder) -> Analysis:
-    return analyse(folder, read_standing(folder), Silent())
+    return analyse(folder, read_state(folder), Silent())
 
 
 def of_kind(analysis: Analysis, kind: str) -> list[Finding]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.queries_view import later, product, view_of
 from tests.vectors import clustered
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.recipes import score_rows
+from vitrine.indexer.vectors.scoring import score_rows
 from vitrine.service.queries import matrix as matrices
 from vitrine.service.queries.matrix import LINKAGES, category_matrix, category_sums, closest_pairs
 from vitrine.service.queries.recent import Recent

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.queries_view import ArrayView, product, view_of
 from tests.vectors import clustered
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.recipes import score_rows
 from vitrine.indexer.snapshot.confidence import Confidence, calibrate
 from vitrine.indexer.vectors.ranking import (
     DIVERSITY_WINDOW,
@@ -22,6 +21,7 @@ from vitrine.indexer.vectors.ranking import (
     drop_duplicates,
     first_of_group,
 )
+from vitrine.indexer.vectors.scoring import score_rows
 from vitrine.service.queries.nearest import (
     Reference,
     product_reference,

@@ -23,8 +23,8 @@ from tests.service.queries.test_nearest import (
     plain_mmr,
 )
 from tests.service.queries.test_nearest import view as unruled
-from vitrine.indexer.recipes import score_rows
 from vitrine.indexer.state.rules import Apart, Ban, Pin, Rules, Selector
+from vitrine.indexer.vectors.scoring import score_rows
 from vitrine.service.queries.nearest import (
     Reference,
     product_reference,
