@@ -16,7 +16,7 @@ def calls_for(address: str, options: Mapping[str, Any], product_id: str) -> dict
     return {
         "curl": f"curl {shlex.quote(f'{address}?{urlencode(query)}')}",
         "python": (
-            "from service import Catalogue\n\n"
+            "from vitrine import Catalogue\n\n"
             'with Catalogue.open("data/index") as catalogue:\n'
             f"    answer = catalogue.similar({', '.join([repr(product_id), *arguments])})\n"
             '    for hit in answer["hits"]:\n'

@@ -184,7 +184,7 @@ def test_closing_is_final(tmp_path: Path) -> None:
 PUT_FOR_EVER = textwrap.dedent(
     """
     import sys
-    from tests.test_cache import MODEL, EmbeddingCache, entries
+    from tests.indexer.embedding.test_cache import MODEL, EmbeddingCache, entries
     first = int(sys.argv[2])
     with EmbeddingCache.open(sys.argv[1]) as cache:
         for start in range(first, first + int(sys.argv[3]), 16):

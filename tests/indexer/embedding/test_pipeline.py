@@ -339,7 +339,7 @@ def test_pictures_behind_urls_are_read_side_by_side(tmp_path: Path, cache: Embed
 
 KILLED = """
 import sys
-from tests.test_embedding import FakeSource
+from tests.indexer.embedding.test_pipeline import FakeSource
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.embedding.pipeline import EmbeddingOptions, embed_source
 from vitrine.indexer.source.source import open_source
@@ -371,7 +371,7 @@ def test_a_kill_repeats_one_batch_at_most(tmp_path: Path) -> None:
 
 MEASURED = """
 import resource, sys, tempfile
-from tests.test_embedding import FakeSource
+from tests.indexer.embedding.test_pipeline import FakeSource
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.embedding.pipeline import embed_source
 from vitrine.indexer.source.source import open_source

@@ -53,7 +53,7 @@ def test_changes_survive_a_restart(small_index: Path) -> None:
 
 _DELETE_FOR_EVER = """
 import sys
-from service import Catalogue
+from vitrine import Catalogue
 catalogue = Catalogue.open(sys.argv[1])
 for number in range(100000):
     name = f"p{number % 12:02d}"
