@@ -1,6 +1,6 @@
-"""Vitrine's online half: a catalogue in Python, as a Flask blueprint or application, and as a server.
+"""The online part of Vitrine: a catalogue in Python, as a Flask blueprint or application, and as a server.
 
-Names are looked up when they are used: importing a query must not start Flask.
+Public names are imported at first use, so that importing a query does not import Flask.
 """
 
 from importlib import import_module
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vitrine.service.config import ServiceConfig
 
 __all__ = ["Caller", "Catalogue", "ServiceConfig", "create_app", "create_blueprint"]
-_HOMES = {
+_MODULES = {
     "Caller": "vitrine.service.catalogue.writer",
     "Catalogue": "vitrine.service.catalogue.catalogue",
     "ServiceConfig": "vitrine.service.config",
@@ -23,7 +23,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the name stands for."""
-    if name not in _HOMES:
+    """Import a public name."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""A catalogue as a Flask blueprint, for any application under any prefix, as often as one likes."""
+"""Application factory: a catalogue as a Flask blueprint or as an application of its own."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from vitrine.service.http.admission import Admission
 from vitrine.service.http.auth import BeforeWrite
 from vitrine.service.http.context import Service
 from vitrine.service.http.hooks import Hooks
-from vitrine.service.http.responses import problem_reply
+from vitrine.service.http.responses import problem_response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 class CatalogueBlueprint(Blueprint):
-    """A blueprint that may be registered several times: a second one of a name is numbered."""
+    """A blueprint that can be registered several times: a second one of a name gets a number."""
 
     catalogue: Catalogue
     service: Service
     hooks: Hooks
 
     def register(self, app: App, options: dict[str, Any]) -> None:
-        """Register under the first free name, unless the application gives one."""
+        """Register under the first free name, unless the application names it."""
         if "name" not in options:
-            before = f"{options['name_prefix']}." if options.get("name_prefix") else ""
+            prefix = f"{options['name_prefix']}." if options.get("name_prefix") else ""
             number, name = 1, self.name
-            while f"{before}{name}" in app.blueprints:
+            while f"{prefix}{name}" in app.blueprints:
                 number += 1
                 name = f"{self.name}-{number}"
             options = {**options, "name": name}
@@ -50,12 +50,12 @@ def create_blueprint(
     name: str = "vitrine",
     before_write: BeforeWrite | None = None,
 ) -> CatalogueBlueprint:
-    """Return a blueprint that answers for one catalogue; `blueprint.catalogue` is the catalogue itself.
+    """Return a blueprint that serves one catalogue, which is its attribute `catalogue`.
 
-    index: a folder, default that of the settings, or a Catalogue opened before. config: default the VITRINE_
-    variables. before_write: called with each request that would change something; it returns the actor's name
-    or a Response that refuses, and takes the place of API keys. Put the host's login in front of everything
-    with `blueprint.before_request`. Raises SnapshotError, InputError.
+    index: an index folder (default: that of the settings) or an open Catalogue. config: default the VITRINE_
+    variables. before_write: called with each request that changes the catalogue; returns the actor's name, or
+    a Response that refuses the request. It replaces the API keys. To require the host's login everywhere, use
+    `blueprint.before_request`. Raises SnapshotError, InputError.
     """
     config = config or ServiceConfig.from_environment()
     catalogue = (
@@ -64,11 +64,11 @@ def create_blueprint(
     blueprint = CatalogueBlueprint(
         name, __name__, template_folder="templates", static_folder="static", static_url_path="/static"
     )
-    service = Service.of(catalogue, config, before_write)
+    service = Service.create(catalogue, config, before_write)
     blueprint.catalogue, blueprint.service, blueprint.hooks = catalogue, service, Hooks(service)
     blueprint.before_request(blueprint.hooks.begin)
     blueprint.after_request(blueprint.hooks.finish)
-    blueprint.register_error_handler(Exception, problem_reply)
+    blueprint.register_error_handler(Exception, problem_response)
     add_system(blueprint, service)
     add_api(blueprint, service)
     if importlib.util.find_spec("vitrine.service.gallery") is not None:
@@ -82,7 +82,7 @@ def create_app(
     *,
     before_write: BeforeWrite | None = None,
 ) -> Flask:
-    """Return a Flask application with one catalogue at its root. Arguments as of create_blueprint."""
+    """Return a Flask application with one catalogue at its root. Arguments as for create_blueprint."""
     config = config or ServiceConfig.from_environment()
     app = Flask(__name__, static_folder=None)
     if config.proxies:
@@ -94,24 +94,24 @@ def create_app(
         )
     blueprint = create_blueprint(index, config, before_write=before_write)
     admission = blueprint.service.admission
-    app.wsgi_app = _admitted(app.wsgi_app, admission)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = _limit_concurrency(app.wsgi_app, admission)  # type: ignore[method-assign, assignment]
     app.register_blueprint(blueprint)
-    _answer_unmatched(app, blueprint)
+    _handle_unmatched(app, blueprint)
     return app
 
 
-def _admitted(wsgi_app: WSGIApplication, admission: Admission) -> WSGIApplication:
-    """Let as many requests work at once as the settings say, whatever threads the server has."""
+def _limit_concurrency(wsgi_app: WSGIApplication, admission: Admission) -> WSGIApplication:
+    """Limit the requests that work at once to the setting, however many threads the server has."""
 
-    def admitted(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def limited(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with admission.working():
             return wsgi_app(environ, start_response)
 
-    return admitted
+    return limited
 
 
-def _answer_unmatched(app: Flask, blueprint: CatalogueBlueprint) -> None:
-    """Give requests that reach no route of the blueprint the same problems, headers and log."""
+def _handle_unmatched(app: Flask, blueprint: CatalogueBlueprint) -> None:
+    """Give requests that match no route of the blueprint the same problems, headers and log lines."""
 
     @app.before_request
     def begin() -> Response | None:
@@ -121,4 +121,4 @@ def _answer_unmatched(app: Flask, blueprint: CatalogueBlueprint) -> None:
     def finish(response: Response) -> Response:
         return response if request.blueprint else blueprint.hooks.finish(response)
 
-    app.register_error_handler(Exception, problem_reply)
+    app.register_error_handler(Exception, problem_response)

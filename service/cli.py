@@ -1,6 +1,6 @@
 """The command `vitrine-service`: settings from flags and variables, errors as one line and an exit code.
 
-Imports nothing heavy: the processes that answer do that for themselves.
+Imports nothing heavy; the worker processes import what they need.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ Command = Callable[..., Any]
 
 
 def _settings(command: Command) -> Command:
-    """Add one option a setting, each with its variable; what is not given stays None."""
-    for each in reversed(dataclasses.fields(ServiceConfig)):
-        if not each.metadata["flag"]:
+    """Add one option for each setting, with its variable. An option that is not given is None."""
+    for setting in reversed(dataclasses.fields(ServiceConfig)):
+        if not setting.metadata["flag"]:
             continue
-        flag = "--" + each.name.replace("_", "-")
-        shown = _shown_default(each.default)
-        help_text = f"{each.metadata['help']}  [env: {variable(each.name)}; default: {shown}]"
-        if isinstance(each.default, bool):
-            option = click.option(f"{flag}/--no-{flag[2:]}", each.name, default=None, help=help_text)
+        flag = "--" + setting.name.replace("_", "-")
+        default = _shown_default(setting.default)
+        help_text = f"{setting.metadata['help']}  [env: {variable(setting.name)}; default: {default}]"
+        if isinstance(setting.default, bool):
+            option = click.option(f"{flag}/--no-{flag[2:]}", setting.name, default=None, help=help_text)
         else:
-            option = click.option(flag, each.name, metavar=_metavar(each), help=help_text)
+            option = click.option(flag, setting.name, metavar=_metavar(setting), help=help_text)
         command = option(command)
     return command
 
@@ -39,12 +39,12 @@ def _shown_default(default: Any) -> str:
     return "none" if default in ((), "") else str(default)
 
 
-def _metavar(each: dataclasses.Field[Any]) -> str:
-    if choices := each.metadata["choices"]:
+def _metavar(setting: dataclasses.Field[Any]) -> str:
+    if choices := setting.metadata["choices"]:
         return "|".join(choices)
-    if isinstance(each.default, int):
+    if isinstance(setting.default, int):
         return "N"
-    return "A,B,…" if isinstance(each.default, tuple) else "TEXT"
+    return "A,B,…" if isinstance(setting.default, tuple) else "TEXT"
 
 
 @click.command(
@@ -55,14 +55,14 @@ def _metavar(each: dataclasses.Field[Any]) -> str:
 @click.version_option(package_name="vitrine", prog_name="vitrine-service")
 @_settings
 @click.option("--json", "as_json", is_flag=True, envvar="VITRINE_JSON", show_envvar=True,
-              help="Tell the address as one JSON object.")  # fmt: skip
+              help="Print the address as one JSON object.")  # fmt: skip
 @click.option("--debug", is_flag=True, envvar="VITRINE_DEBUG", show_envvar=True, expose_value=False,
               help="Show a traceback on errors.")  # fmt: skip
 def main(as_json: bool, **flags: Any) -> None:
     """Serve recommendations from an index folder, over HTTP and as a gallery.
 
-    Every flag has an environment variable; a flag comes before its variable. API keys, of which writes then
-    need one, are given by VITRINE_API_KEYS (comma separated) or in a file.
+    Every flag has an environment variable; the flag wins. API keys, which writes then need, are set in
+    VITRINE_API_KEYS (comma separated) or in a file.
     """
     given = {name: parsed_setting(name, value) for name, value in flags.items() if value is not None}
     config = ServiceConfig.from_environment(**given)

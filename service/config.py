@@ -1,7 +1,7 @@
-"""The settings of the service: one table from which come the flags, the VITRINE_ variables and the defaults.
+"""Settings of the service: one table that defines flags, VITRINE_ variables and defaults.
 
-Every field is a flag `--field-name` and a variable `VITRINE_FIELD_NAME`, but for the keys, which have no flag
-because command lines are shown to every user of a machine.
+Every field is a flag `--field-name` and a variable `VITRINE_FIELD_NAME`. API keys have no flag, because
+command lines are visible to every user of a machine.
 """
 
 from __future__ import annotations
@@ -31,66 +31,74 @@ def setting(
     least: int | None = None,
     most: int | None = None,
 ) -> Any:
-    """Declare one field of ServiceConfig. least, most: the smallest and the largest number it takes."""
-    about = {"help": help, "flag": flag, "choices": choices, "least": least, "most": most}
-    return field(default=default, metadata=about)
+    """Declare one field of ServiceConfig. least, most: smallest and largest allowed number."""
+    metadata = {"help": help, "flag": flag, "choices": choices, "least": least, "most": most}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """All settings. Tuples are written with commas in variables; sizes as 512MiB."""
+    """All settings. In variables, tuples are comma separated and sizes are written as 512MiB."""
 
     index: str = setting(DEFAULT_INDEX, "the index folder")
     store: str = setting(
-        "faiss", "where vectors are searched: faiss, the snapshot's own index, or milvus://…"
+        "faiss", "where vectors are searched: faiss (the snapshot's own index) or milvus://…"
     )
-    host: str = setting("127.0.0.1", "address to listen on; not loopback only with keys or --read-only")
-    port: int = setting(8000, "port to listen on; 0 takes a free one", least=0, most=65_535)
-    workers: int = setting(1, "processes; each maps the same vectors", least=1)
+    host: str = setting(
+        "127.0.0.1", "address to listen on; other than loopback only with keys or --read-only"
+    )
+    port: int = setting(8000, "port to listen on; 0 for a free one", least=0, most=65_535)
+    workers: int = setting(1, "processes; all map the same vectors", least=1)
     threads: int = setting(4, "requests that each process works on at once", least=1)
-    api_keys: tuple[str, ...] = setting((), "keys of which writes need one", flag=False)
-    api_keys_file: str = setting("", "file with keys, one a line, besides VITRINE_API_KEYS")
+    api_keys: tuple[str, ...] = setting((), "keys that writes need", flag=False)
+    api_keys_file: str = setting("", "file with further keys, one per line")
     read_only: bool = setting(False, "refuse every write")
     allowed_hosts: tuple[str, ...] = setting(
         (), "host names that requests may use besides loopback's, while writes need no key"
     )
     cors_origins: tuple[str, ...] = setting((), "origins whose pages may read this API; none by default")
-    proxies: int = setting(0, "reverse proxies in front whose X-Forwarded-… headers are believed", least=0)
-    rate_limit: str = setting("", "requests of one client to the API, such as 600/minute; off by default")
+    proxies: int = setting(0, "number of trusted reverse proxies that set X-Forwarded-… headers", least=0)
+    rate_limit: str = setting("", "requests per client, such as 600/minute; off by default")
     max_body: str = setting("32MiB", "largest request body")
-    picture_roots: tuple[str, ...] = setting((), "folders, besides the source, that pictures may lie in")
-    thumbnail_cache: str = setting("512MiB", "most that cached thumbnails take on disk")
-    embed_queue: int = setting(32, "photo queries that may wait for the network; more get 429", least=1)
-    warm: bool = setting(False, "load the network and the whole index before answering")
-    log_format: str = setting("json", "form of the log on stderr", choices=("json", "text"))
-    log_level: str = setting(
-        "info", "least level that is logged", choices=("debug", "info", "warning", "error")
+    picture_roots: tuple[str, ...] = setting(
+        (), "further folders that pictures may be read from, besides the source"
     )
-    access_log: bool = setting(True, "log one line a request")
+    thumbnail_cache: str = setting("512MiB", "largest size of the thumbnail cache on disk")
+    embed_queue: int = setting(
+        32, "photo queries that may wait to be embedded; more are refused (429)", least=1
+    )
+    warm: bool = setting(False, "load the model and the whole index before the first answer")
+    log_format: str = setting("json", "format of the log on stderr", choices=("json", "text"))
+    log_level: str = setting(
+        "info", "lowest level that is logged", choices=("debug", "info", "warning", "error")
+    )
+    access_log: bool = setting(True, "log one line per request")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None, **given: Any) -> ServiceConfig:
-        """Return the settings of the VITRINE_ variables, `given` before them.
+        """Return the settings from the VITRINE_ variables; `given` wins over them.
 
-        Raises InputError naming the variable whose value is wrong.
+        Raises InputError that names the variable with a wrong value.
         """
         variables = os.environ if environment is None else environment
-        for each in dataclasses.fields(cls):
-            text = variables.get(variable(each.name))
-            if each.name not in given and text is not None:
-                given[each.name] = parsed_setting(each.name, text)
+        for setting_field in dataclasses.fields(cls):
+            text = variables.get(variable(setting_field.name))
+            if setting_field.name not in given and text is not None:
+                given[setting_field.name] = parsed_setting(setting_field.name, text)
         return cls(**given)
 
     def __post_init__(self) -> None:
-        """Check what can be checked without a socket. Raises InputError."""
-        for each in dataclasses.fields(self):
-            value = getattr(self, each.name)
-            if (choices := each.metadata["choices"]) and value not in choices:
-                raise InputError(f"{variable(each.name)}={value!r} is not one of {', '.join(choices)}")
-            if (least := each.metadata["least"]) is not None and value < least:
-                raise InputError(f"{variable(each.name)}={value} is below {least}")
-            if (most := each.metadata["most"]) is not None and value > most:
-                raise InputError(f"{variable(each.name)}={value} is above {most}")
+        """Check the values. Raises InputError."""
+        for setting_field in dataclasses.fields(self):
+            value = getattr(self, setting_field.name)
+            if (choices := setting_field.metadata["choices"]) and value not in choices:
+                raise InputError(
+                    f"{variable(setting_field.name)}={value!r} is not one of {', '.join(choices)}"
+                )
+            if (least := setting_field.metadata["least"]) is not None and value < least:
+                raise InputError(f"{variable(setting_field.name)}={value} is below {least}")
+            if (most := setting_field.metadata["most"]) is not None and value > most:
+                raise InputError(f"{variable(setting_field.name)}={value} is above {most}")
         for name in ("max_body", "thumbnail_cache"):
             _size(name, getattr(self, name))
         if self.store != "faiss":
@@ -98,16 +106,16 @@ class ServiceConfig:
 
     @property
     def max_body_bytes(self) -> int:
-        """Largest request body."""
+        """Largest request body in bytes."""
         return _size("max_body", self.max_body)
 
     @property
     def thumbnail_cache_bytes(self) -> int:
-        """Most that cached thumbnails take on disk."""
+        """Largest size of the thumbnail cache in bytes."""
         return _size("thumbnail_cache", self.thumbnail_cache)
 
     def keys(self) -> tuple[str, ...]:
-        """Return every key, those of the file too. Raises InputError when the file cannot be read."""
+        """Return all keys, including those of the file. Raises InputError when it cannot be read."""
         if not self.api_keys_file:
             return self.api_keys
         try:
@@ -119,7 +127,7 @@ class ServiceConfig:
         return (*self.api_keys, *lines)
 
     def check_exposure(self) -> None:
-        """Raise InputError when writes would be open to other machines."""
+        """Raise InputError when other machines could write without a key."""
         if is_loopback(self.host) or self.read_only or self.keys():
             return
         raise InputError(
@@ -146,7 +154,7 @@ def is_loopback(host: str) -> bool:
 
 def parsed_setting(name: str, value: str | bool) -> Any:
     """Return the value of a setting from its text. Raises InputError naming the variable."""
-    default = next(each.default for each in dataclasses.fields(ServiceConfig) if each.name == name)
+    default = {known.name: known.default for known in dataclasses.fields(ServiceConfig)}[name]
     text = str(value).strip()
     if isinstance(default, bool):
         if text.lower() not in TRUE | FALSE:

@@ -1,6 +1,6 @@
-"""Serving with Granian: one parent that watches, worker processes that answer.
+"""The server: Granian with one supervising parent process and several worker processes.
 
-The parent stays small; each worker opens the index for itself and shares its vectors through the page cache.
+The parent stays small. Each worker opens the index itself; workers share the vectors through the page cache.
 """
 
 from __future__ import annotations
@@ -39,56 +39,54 @@ REOPEN_EVERY_S = 2.0
 PARENT_EVERY_S = 0.5
 
 
-class Launch:
-    """What the parent knows of its workers' start, told through a pipe that they inherit."""
+class StartReports:
+    """Start reports of the workers to the parent, sent through an inherited pipe."""
 
     def __init__(self) -> None:
-        """Make the pipe."""
-        self.reading, self.writing = os.pipe()
-        self.has_answered = False
+        """Open the pipe."""
+        self._read_end, self._write_end = os.pipe()
+        self.is_ready = False
         self.failure: dict[str, Any] | None = None
 
-    def tell(self, **message: Any) -> None:
-        """Say something from a worker; one message is one write, which a pipe does not part."""
-        os.write(self.writing, (json.dumps(message) + "\n").encode())
+    def send(self, **message: Any) -> None:
+        """Send a message from a worker; one message is one write, which a pipe keeps whole."""
+        os.write(self._write_end, (json.dumps(message) + "\n").encode())
 
-    def heard(self) -> Iterator[dict[str, Any]]:
-        """Yield what workers say, for ever."""
-        with os.fdopen(self.reading, encoding="utf-8") as lines:
+    def received(self) -> Iterator[dict[str, Any]]:
+        """Yield the messages of the workers, endlessly."""
+        with os.fdopen(self._read_end, encoding="utf-8") as lines:
             for line in lines:
                 yield json.loads(line)
 
 
 def serve(config: ServiceConfig, *, as_json: bool = False) -> None:
-    """Serve until told to stop. Raises InputError, SnapshotError, ModelError when it cannot start."""
+    """Serve until stopped by a signal. Raises InputError, SnapshotError, ModelError when it cannot start."""
     config.check_exposure()
     _check_folder(config)
     logs.configure(config.log_format, config.log_level)
     port = _free_port(config)
-    launch = Launch()
+    reports = StartReports()
     server = _server(config, port)
     with _shared_metrics(config.workers):
         announcer = threading.Thread(
-            target=_announce, args=(launch, server, config.host, port, as_json), daemon=True
+            target=_announce, args=(reports, server, config.host, port, as_json), daemon=True
         )
         announcer.start()
         try:
-            server.serve(target_loader=partial(_load, config, launch), wrap_loader=False)
-        except SystemExit:  # also when a worker was killed just before the service was told to stop
-            if launch.failure is None and not server.interrupt_signal:
+            server.serve(target_loader=partial(_load, config, reports), wrap_loader=False)
+        except SystemExit:  # also raised when a worker was killed just before a normal stop
+            if reports.failure is None and not server.interrupt_signal:
                 raise
-    if launch.failure is not None:
-        raise _failure(launch.failure)
+    if reports.failure is not None:
+        raise _failure(reports.failure)
 
 
-def _load(config: ServiceConfig, launch: Launch) -> Any:
-    """Make the application of one worker; runs in the worker."""
-    for number in (
-        signal.SIGTERM,
-        signal.SIGINT,
-    ):  # inherited from the parent, whose handlers only set a flag
+def _load(config: ServiceConfig, reports: StartReports) -> Any:
+    """Return the application of one worker. Runs in the worker."""
+    # The handlers inherited from the parent only set a flag.
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_stop_with_parent, args=(os.getppid(),), daemon=True).start()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     while True:
         try:
@@ -97,24 +95,24 @@ def _load(config: ServiceConfig, launch: Launch) -> Any:
             app = create_app(config=config)
             if config.warm:
                 app.blueprints["vitrine"].catalogue.warm()  # type: ignore[attr-defined]
-            launch.tell(ready=os.getpid(), **_summary(app))
+            reports.send(ready=os.getpid(), **_summary(app))
             gc.collect()
-            gc.freeze()  # what is open now stays: no need to look through it again and again
+            gc.freeze()  # objects of the open index stay: collections need not visit them again
             return app
         except Exception as error:
-            if not launch.has_answered:
+            if not reports.is_ready:
                 code = getattr(error, "exit_code", 1)
                 if code == 1:
-                    log.exception("cannot start")
-                launch.tell(error=str(error), exit_code=code)
+                    log.exception("the service cannot start")
+                reports.send(error=str(error), exit_code=code)
                 os._exit(code)
-            # Others still answer from what they have open: wait with them for a snapshot that opens.
-            log.error("a new worker cannot open the index, tries again: %s", error)
+            # Other workers still serve the snapshot that they have open: wait for one that opens.
+            log.error("a new worker cannot open the index and will try again: %s", error)
             time.sleep(REOPEN_EVERY_S)
 
 
-def _leave_with(parent: int) -> None:
-    """Stop when the parent is gone: a worker left alone would share the port with the next service."""
+def _stop_with_parent(parent: int) -> None:
+    """Stop when the parent is gone: an orphaned worker would share the port with the next service."""
     while os.getppid() == parent:
         time.sleep(PARENT_EVERY_S)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -124,29 +122,29 @@ def _summary(app: Any) -> dict[str, Any]:
     view = app.blueprints["vitrine"].catalogue.live.view_or_none()
     if view is None:
         return {"snapshot": None, "products": 0}
-    return {"snapshot": view.snapshot.name, "products": int(view.live.sum())}
+    return {"snapshot": view.state.snapshot.name, "products": int(view.state.live.sum())}
 
 
-def _announce(launch: Launch, server: Any, host: str, port: int, as_json: bool) -> None:
-    """Tell the address once the first worker answers; stop everything when it cannot start."""
-    for message in launch.heard():
+def _announce(reports: StartReports, server: Any, host: str, port: int, as_json: bool) -> None:
+    """Print the address when the first worker is ready; stop all when it cannot start."""
+    for message in reports.received():
         if "error" in message:
-            launch.failure = message
+            reports.failure = message
             server.signal_handler_interrupt()
-        elif not launch.has_answered:
+        elif not reports.is_ready:
             _wait_until_listening(host, port)
-            launch.has_answered = True
+            reports.is_ready = True
             _show_address(message, host, port, as_json)
 
 
 def _show_address(message: dict[str, Any], host: str, port: int, as_json: bool) -> None:
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{port}"
+    url_host = f"[{host}]" if ":" in host else host
+    url = f"http://{url_host}:{port}"
     if as_json:
         facts = {"url": url, "host": host, "port": port, "pid": os.getpid()}
         click.echo(json.dumps({**facts, "snapshot": message["snapshot"], "products": message["products"]}))
     elif message["snapshot"] is None:
-        click.echo(f"Vitrine listens at {url} and waits for a first snapshot (API: {url}/docs)")
+        click.echo(f"Vitrine listens at {url}; there is no snapshot yet (API: {url}/docs)")
     else:
         click.echo(
             f"Vitrine serves {message['products']:,} products of snapshot {message['snapshot']} at {url}"
@@ -155,9 +153,10 @@ def _show_address(message: dict[str, Any], host: str, port: int, as_json: bool) 
 
 
 class _Respawns(dict[int, float]):
-    """When workers were replaced, as Granian keeps it, but never recently: two kills in a row end nothing.
+    """Granian's record of when workers were replaced, which always answers "long ago".
 
-    A worker that cannot start waits in `_load`, so what Granian takes for a crash loop is none.
+    Granian stops the service when a worker dies twice in a short time. Here a worker that cannot start waits
+    in `_load`, so that two deaths in a row are no crash loop.
     """
 
     def get(self, *_: Any) -> Any:
@@ -185,25 +184,25 @@ def _server(config: ServiceConfig, port: int) -> Any:
     return server
 
 
-def _granian_log(form: str) -> dict[str, Any]:
-    """Return the settings that send Granian's own log where ours goes.
+def _granian_log(log_format: str) -> dict[str, Any]:
+    """Return logging settings that send Granian's log lines to our handler.
 
-    Its start warns of the threads that wait for slow bodies, which are counted apart: only errors are shown.
+    Only errors are shown: at the start Granian warns about the threads reserved for slow bodies.
     """
     handler = {"class": "logging.StreamHandler", "formatter": "ours", "stream": "ext://sys.stderr"}
     return {
-        "formatters": {"ours": {"()": logs.FORMATTERS[form]}},
+        "formatters": {"ours": {"()": logs.FORMATTERS[log_format]}},
         "handlers": {"console": handler, "access": handler},
         "loggers": {"_granian": {"handlers": ["console"], "level": "ERROR", "propagate": False}},
     }
 
 
 def _check_folder(config: ServiceConfig) -> None:
-    """Raise SnapshotMissing for a folder that is not there: rather a typing error than an early start."""
+    """Raise SnapshotMissing for a missing folder, which is more likely a typing error than an early start."""
     layout = Layout(index_folder(config.index))
     if not layout.root.is_dir():
         raise SnapshotMissing(
-            f"there is no index folder {layout.root}: name another with --index, "
+            f"no index folder {layout.root}: give another one with --index, "
             f"or run `vitrine-indexer build SOURCE --index {layout.root}` first"
         )
 
@@ -211,12 +210,14 @@ def _check_folder(config: ServiceConfig) -> None:
 def _free_port(config: ServiceConfig) -> int:
     """Return the port to listen on.
 
-    Workers share it by SO_REUSEPORT, which would let two services share it unnoticed; hence the look first.
-    Raises InputError when it is in use or the address is not this machine's.
+    Workers share the port by SO_REUSEPORT, which would also let a second service use it unnoticed: it is
+    therefore bound once before. Raises InputError for a port in use or an address of another machine.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
+        family, socket_type, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, socket_type) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
@@ -226,9 +227,9 @@ def _free_port(config: ServiceConfig) -> int:
 
 
 def _wait_until_listening(host: str, port: int) -> None:
-    ends = time.monotonic() + 10
+    deadline = time.monotonic() + 10
     target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    while time.monotonic() < ends:
+    while time.monotonic() < deadline:
         try:
             socket.create_connection((target, port), timeout=1).close()
             return
@@ -238,7 +239,7 @@ def _wait_until_listening(host: str, port: int) -> None:
 
 @contextlib.contextmanager
 def _shared_metrics(workers: int) -> Iterator[None]:
-    """Let several workers count together: prometheus_client reads this variable when it is imported."""
+    """Share metrics between workers, through a variable that prometheus_client reads at import."""
     if workers == 1:
         yield
         return

@@ -1,4 +1,4 @@
-"""The HTTP API: operations as data, one module a subject, and how requests reach them (`routes`)."""
+"""The HTTP API: operations as data, one module for each subject, and their Flask views (`routes`)."""
 
 from vitrine.service.api import images, products, quality, searches, state
 from vitrine.service.api.operations import Operation

@@ -1,4 +1,4 @@
-"""Pictures over HTTP: the original or a thumbnail, in the format that the client takes."""
+"""Operation that returns pictures: the original or a thumbnail, in a format that the client accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vitrine.service.http.responses import WholeResponse
 from vitrine.service.pictures.files import Picture
 from vitrine.service.pictures.thumbnails import Format
 
-# A picture that was deleted, restored or replaced is seen within this time; until then nobody asks again.
+# A client may show its copy for this long before it asks again.
 MAX_AGE_S = 300
 
 operation = Operations()
@@ -18,16 +18,16 @@ operation = Operations()
 
 @operation("GET /products/<id>/image", None, query=ImageQuery, problems=(404, 416, 422))
 def image(call: Call, id: str) -> Response:
-    """A product's picture: the original, or a thumbnail as WebP or JPEG."""
-    return _reply(call.catalogue.picture(id, call.asked.size, _format()))
+    """Return a product's picture: the original, or a thumbnail as WebP or JPEG."""
+    return _response(call.catalogue.picture(id, call.arguments.size, _format()))
 
 
 def _format() -> Format:
-    """Return WebP for clients that name it, as browsers do; JPEG for the rest."""
+    """Return WebP for clients that accept it explicitly, as browsers do, else JPEG."""
     return "WEBP" if "image/webp" in request.headers.get("Accept", "") else "JPEG"
 
 
-def _reply(picture: Picture) -> Response:
+def _response(picture: Picture) -> Response:
     response = WholeResponse(picture.data, mimetype=picture.mime_type)
     response.set_etag(picture.etag)
     response.headers["Cache-Control"] = f"public, max-age={MAX_AGE_S}"

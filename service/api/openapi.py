@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the operations and their models. Nothing in it is written twice."""
+"""The OpenAPI 3.1 document, generated from the operations and their models."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def _add_image(form: Json) -> None:
 
 
 def _as_text(schema: Json) -> Json:
-    """Return a schema for a value written as text: null is not written, and a boolean may be 1 or 0."""
-    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
-    if len(kinds) == 1:
+    """Return a schema for a value in text form: without null, and with 1 and 0 as booleans."""
+    types = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(types) == 1:
         rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-        return {**rest, **kinds[0]}
+        return {**rest, **types[0]}
     if schema.get("type") == "boolean":
         rest = {name: value for name, value in schema.items() if name != "type"}
         return {**rest, "anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
@@ -115,7 +115,7 @@ def _paths(has_keys: bool) -> Json:
 
 
 def _operation(operation: Operation, has_keys: bool) -> Json:
-    found: Json = {
+    described: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
         "tags": [operation.path.split("/")[1]],
@@ -126,20 +126,20 @@ def _operation(operation: Operation, has_keys: bool) -> Json:
     if operation.writes:
         parameters.append(_IDEMPOTENCY_KEY)
         if has_keys:
-            found["security"] = [{"key": []}]
+            described["security"] = [{"key": []}]
     if parameters:
-        found["parameters"] = parameters
+        described["parameters"] = parameters
     for model, media in ((operation.body, "application/json"), (operation.form, "multipart/form-data")):
         if model is not None:
             schema = {"$ref": _REF.format(model=model.__name__)}
-            found["requestBody"] = {"required": True, "content": {media: {"schema": schema}}}
-    return found
+            described["requestBody"] = {"required": True, "content": {media: {"schema": schema}}}
+    return described
 
 
 _IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "repeat a write safely: the same key gets the same answer, and the write is done once",
+    "description": "makes a repeated write safe: a key gets the same answer, and happens once",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 
@@ -154,7 +154,7 @@ def _responses(operation: Operation) -> Json:
         answers[status]["content"][media] = {"schema": {"type": "string"}}
     if operation.tagged:
         answers[status]["headers"] = {"ETag": {"schema": {"type": "string"}}}
-        answers["304"] = {"description": "nothing changed since the answer with this ETag"}
+        answers["304"] = {"description": "not modified"}
     problems = {*_ALWAYS, *operation.problems}
     if operation.body or operation.form:
         problems |= {413, 415}
@@ -172,34 +172,34 @@ _PICTURE: Json = {
 }
 _PICTURE_ANSWERS: Json = {
     "200": {"description": "OK", **_PICTURE},
-    "206": {"description": "the part asked for", **_PICTURE},
-    "304": {"description": "nothing changed since the answer with this ETag"},
+    "206": {"description": "the requested part", **_PICTURE},
+    "304": {"description": "not modified"},
 }
 
 
 def _query_parameters(model: type[BaseModel]) -> list[Json]:
     schema = model.model_json_schema(ref_template=_REF)
     lists = list_fields(model)
-    found = []
+    parameters = []
     for name, each in schema["properties"].items():
         plain = _as_text(each)
-        described = {key: value for key, value in plain.items() if key not in ("title", "description")}
+        value_schema = {key: value for key, value in plain.items() if key not in ("title", "description")}
         parameter: Json = {
             "name": name,
             "in": "query",
             "description": each.get("description", ""),
-            "schema": described,
+            "schema": value_schema,
         }
         if name in schema.get("required", ()):
             parameter["required"] = True
         if name in lists:
             parameter |= {"style": "form", "explode": True}
-        elif name not in schema.get("required", ()) and described.get("type") != "object":
+        elif name not in schema.get("required", ()) and value_schema.get("type") != "object":
             parameter["allowEmptyValue"] = True
-        if described.get("type") == "object":
+        if value_schema.get("type") == "object":
             parameter["content"] = {"application/json": {"schema": parameter.pop("schema")}}
-        found.append(parameter)
-    return found
+        parameters.append(parameter)
+    return parameters
 
 
 def _content(description: str, model: str) -> Json:

@@ -1,4 +1,4 @@
-"""What the API offers, as data: from it come the Flask routes, the OpenAPI document and the tests of both."""
+"""API operations as data, from which the Flask routes, the OpenAPI document and their tests are made."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vitrine.service.catalogue.writer import Caller
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as its handler sees it: what was asked, checked, and by whom.
+    """Validated request of one operation.
 
-    asked: the operation's model, from the query string, the form or the JSON body.
+    arguments: an instance of the operation's model, from the query string, the form or the JSON body.
     """
 
     catalogue: Catalogue
-    asked: Any
+    arguments: Any
     caller: Caller
     image: bytes = b""
 
@@ -33,10 +33,10 @@ Handler = Callable[..., Any]
 class Operation:
     """One method of one path.
 
-    media: what else than JSON the answer comes in, on request.
-    query, body, form: what it takes, as a model; a form has a file `image` too. answer: None for a picture.
-    tagged: the answer depends on nothing but the view and the request, so that its ETag can be. problems:
-    statuses besides those of all.
+    query, body, form: the model of its arguments; a form also has a file `image`. answer: the model of its
+    answer, None for a picture. media: further media types of the answer, on request. tagged: whether the
+    answer depends only on the view and the request, so that it has an ETag. problems: error statuses besides
+    the common ones.
     """
 
     method: str
@@ -58,8 +58,8 @@ class Operation:
         return self.handler.__name__
 
     @property
-    def takes(self) -> type[BaseModel]:
-        """The model of what is asked."""
+    def arguments_model(self) -> type[BaseModel]:
+        """The model of the arguments."""
         return self.body or self.form or self.query
 
     @property
@@ -70,14 +70,14 @@ class Operation:
 
 @dataclass(frozen=True)
 class Operations:
-    """Collects the operations of one module, in order."""
+    """Operations of one module, in order; used as a decorator."""
 
     all: list[Operation] = field(default_factory=list)
 
     def __call__(
         self, route: str, answer: type[BaseModel] | None, **more: Any
     ) -> Callable[[Handler], Handler]:
-        """Declare a handler. route: "GET /products"."""
+        """Register a handler. route: method and path, such as "GET /products"."""
         method, path = route.split()
 
         def add(handler: Handler) -> Handler:

@@ -17,13 +17,13 @@ operation = Operations()
 
 @operation("GET /products", ProductsShape, query=ProductsQuery, tagged=True, problems=(422,))
 def products(call: Call) -> Json:
-    """Find products by name, category or id."""
-    return call.catalogue.products(call.asked)
+    """Search products by name, category or id."""
+    return call.catalogue.products(call.arguments)
 
 
 @operation("GET /products/<id>", ProductShape, tagged=True, problems=(404, 410))
 def product(call: Call, id: str) -> Json:
-    """One product."""
+    """Return one product."""
     return call.catalogue.product(id)
 
 
@@ -32,8 +32,8 @@ def product(call: Call, id: str) -> Json:
     problems=(409, 422, 429, 507),
 )  # fmt: skip
 def add_product(call: Call) -> Json:
-    """Add a product, found from the next request on."""
-    return call.catalogue.add(call.image, call.asked, by=call.caller)
+    """Add a product, which the next request finds."""
+    return call.catalogue.add(call.image, call.arguments, by=call.caller)
 
 
 @operation("DELETE /products/<id>", ProductShape, writes=True, problems=(404, 410, 422, 507))
@@ -44,7 +44,7 @@ def delete_product(call: Call, id: str) -> Json:
 
 @operation("POST /products/<id>/restore", ProductShape, writes=True, problems=(404, 422, 507))
 def restore_product(call: Call, id: str) -> Json:
-    """Bring a deleted product back."""
+    """Restore a deleted product."""
     return call.catalogue.restore(id, by=call.caller)
 
 
@@ -57,16 +57,16 @@ def restore_product(call: Call, id: str) -> Json:
 )
 def delete_products(call: Call) -> Json:
     """Delete several products as one change."""
-    return call.catalogue.delete(call.asked.ids, by=call.caller)
+    return call.catalogue.delete(call.arguments.ids, by=call.caller)
 
 
 @operation("POST /products/restore", SeveralShape, body=IdsRequest, writes=True, problems=(404, 422, 507))
 def restore_products(call: Call) -> Json:
-    """Bring several products back as one change."""
-    return call.catalogue.restore(call.asked.ids, by=call.caller)
+    """Restore several products as one change."""
+    return call.catalogue.restore(call.arguments.ids, by=call.caller)
 
 
 @operation("POST /products/move", SeveralShape, body=MoveRequest, writes=True, problems=(404, 410, 422, 507))
 def move_products(call: Call) -> Json:
     """Put several products into a category as one change; builds keep them there."""
-    return call.catalogue.move(call.asked.ids, call.asked.category, by=call.caller)
+    return call.catalogue.move(call.arguments.ids, call.arguments.category, by=call.caller)

@@ -1,4 +1,4 @@
-"""Requests into plain values: query strings, forms and JSON, read strictly. What they mean is asked later."""
+"""Strict parsing of query strings, forms and JSON bodies into plain values, before validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def list_fields(model: type[BaseModel]) -> frozenset[str]:
 
 
 def read_query(request: Request, model: type[BaseModel] | None) -> dict[str, Any]:
-    """Return the query string's values; one that is empty counts as not given. Raises QueryError."""
+    """Return the values of the query string; an empty one counts as absent. Raises QueryError."""
     if not request.query_string:
         return {}
     return _values(request.args, model)
@@ -31,21 +31,21 @@ def read_query(request: Request, model: type[BaseModel] | None) -> dict[str, Any
 def read_json(request: Request) -> dict[str, Any]:
     """Return the JSON object of the body.
 
-    Raises UnsupportedMediaType, and QueryError for anything that is not strict JSON: NaN, a name twice in one
-    object, lone surrogates, nesting without end.
+    Raises UnsupportedMediaType, and QueryError for anything but strict JSON: NaN, a repeated name in an
+    object, lone surrogates, too deep nesting.
     """
     if not request.is_json:
         raise UnsupportedMediaType("send the body as application/json")
     try:
         text = request.get_data(cache=False).decode("utf-8")
-        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated_names)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise QueryError(f"the body is not JSON: {reason}", malformed=True) from None
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise QueryError(f"the body is not valid JSON: {reason}", malformed=True) from None
     if not isinstance(value, dict):
-        raise QueryError("the body is not a JSON object", malformed=True)
+        raise QueryError("the body must be a JSON object", malformed=True)
     return value
 
 
@@ -58,33 +58,35 @@ def read_form(request: Request, model: type[BaseModel]) -> tuple[dict[str, Any],
         raise UnsupportedMediaType("send the picture as multipart/form-data, in the field `image`")
     files = request.files.getlist("image")
     if len(files) != 1 or set(request.files) != {"image"}:
-        raise QueryError("give one file, in the field `image`", field="image", malformed=True)
+        raise QueryError("send exactly one file, in the field `image`", field="image", malformed=True)
     values = _values(request.form, model)
     return values, files[0].read()
 
 
 def _values(given: MultiDict[str, str], model: type[BaseModel] | None) -> dict[str, Any]:
-    """Return each value that was given; an empty one only where something has to be."""
+    """Return the given values by name; empty ones only for required fields."""
     lists = list_fields(model) if model else frozenset[str]()
-    required = {name for name, each in model.model_fields.items() if each.is_required()} if model else set()
+    required = {name for name, field in model.model_fields.items() if field.is_required()} if model else set()
     values: dict[str, Any] = {}
-    for name, found in given.lists():
-        texts = [text for text in found if text or name in required]
+    for name, all_texts in given.lists():
+        texts = [text for text in all_texts if text or name in required]
         if name in lists:
             values[name] = texts
         elif len(texts) > 1:
-            raise QueryError(f"{name} is given {len(texts)} times", field=name, malformed=True)
+            raise QueryError(
+                f"{name} is given {len(texts)} times, but takes one value", field=name, malformed=True
+            )
         elif texts:
             values[name] = texts[0]
     return values
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON value")
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
+def _refuse_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a name is repeated in an object")
+    return value

@@ -1,4 +1,4 @@
-"""How requests reach the operations: rights, reading, ETags, and an answer for every path under /api/v1."""
+"""Flask views of the operations: access checks, parsing, ETags, and a fallback for other paths."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from vitrine.service.catalogue.request_models import parsed
 from vitrine.service.catalogue.serialisation import API
 from vitrine.service.catalogue.writer import ANYBODY, Caller
 from vitrine.service.http.context import Service
-from vitrine.service.http.responses import is_known, json_reply, not_modified
+from vitrine.service.http.responses import json_response, matches_etag, not_modified
 from vitrine.service.timing import stage
 
-# How many query strings are remembered as checked requests, and how long one may be for that.
-_QUERIES_KEPT, _SHORT_QUERY = 1024, 128
+# Parsed query strings that are cached, and the longest that is.
+_CACHED_QUERIES, _MAX_CACHED_LENGTH = 1024, 128
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _KEY = re.compile(r"[!-~]{1,255}")
 
 
 def add_api(blueprint: Blueprint, service: Service) -> None:
-    """Add every operation to a blueprint, and answers for whatever else is asked under /api/v1."""
+    """Add every operation to a blueprint, and a fallback for all other paths under /api/v1."""
     for operation in OPERATIONS:
         blueprint.add_url_rule(
             API + operation.path,
@@ -55,50 +55,50 @@ def _view(operation: Operation, service: Service) -> Callable[..., BaseResponse]
     def view(**path: str) -> BaseResponse:
         caller = ANYBODY
         if operation.writes:
-            allowed = service.guard.check_write(request)
-            if isinstance(allowed, BaseResponse):
-                return allowed
-            g.actor = allowed
-            caller = Caller(allowed, g.request_id, _idempotency_key())
-        catalogue, tag = service.here(), None
+            actor = service.guard.check_write(request)
+            if isinstance(actor, BaseResponse):
+                return actor
+            g.actor = actor
+            caller = Caller(actor, g.request_id, _idempotency_key())
+        catalogue, tag = service.mounted_catalogue(), None
         if operation.tagged:
             catalogue = catalogue.pinned()
             tag = f'W/"{catalogue.view().tag}"'
-        asked, image = read(operation)
-        if tag is not None and is_known(request, tag):
+        arguments, image = read(operation)
+        if tag is not None and matches_etag(request, tag):
             return not_modified(tag)
-        answer = operation.handler(Call(catalogue, asked, caller, image), **path)
-        return answer if isinstance(answer, BaseResponse) else _reply(operation, answer, tag)
+        answer = operation.handler(Call(catalogue, arguments, caller, image), **path)
+        return answer if isinstance(answer, BaseResponse) else _response(operation, answer, tag)
 
     return view
 
 
-def _reply(operation: Operation, answer: Any, tag: str | None) -> BaseResponse:
-    response = json_reply(answer, operation.status, tag=tag)
+def _response(operation: Operation, answer: Any, tag: str | None) -> BaseResponse:
+    response = json_response(answer, operation.status, tag=tag)
     if operation.status == 201:
         response.headers["Location"] = answer["image_url"].removesuffix("/image")
     return response
 
 
 def _reader(service: Service) -> Callable[[Operation], tuple[Any, bytes]]:
-    """Return what reads and checks what a request asks. Query strings recur, and are read once."""
+    """Return a function that parses and validates requests. Recurring query strings are parsed once."""
 
-    @lru_cache(maxsize=_QUERIES_KEPT)
-    def known_query(model: type[BaseModel], _: bytes) -> BaseModel:
+    @lru_cache(maxsize=_CACHED_QUERIES)
+    def cached_query(model: type[BaseModel], _: bytes) -> BaseModel:
         return parsed(model, read_query(request, model))
 
     def read(operation: Operation) -> tuple[Any, bytes]:
         if operation.body is None and operation.form is None:
             query = request.query_string
-            if len(query) <= _SHORT_QUERY:
-                return known_query(operation.query, query), b""
+            if len(query) <= _MAX_CACHED_LENGTH:
+                return cached_query(operation.query, query), b""
             return parsed(operation.query, read_query(request, operation.query)), b""
         with stage("body"), service.admission.receiving(turn=operation.form is None):
             if operation.form is not None:
                 values, image = read_form(request, operation.form)
             else:
                 values, image = read_json(request), b""
-        return parsed(operation.takes, values, is_text=operation.body is None), image
+        return parsed(operation.arguments_model, values, is_text=operation.body is None), image
 
     return read
 
@@ -109,7 +109,7 @@ def _idempotency_key() -> str | None:
         return None
     if not _KEY.fullmatch(key):
         raise QueryError(
-            "Idempotency-Key is 1 to 255 visible ASCII characters",
+            "Idempotency-Key must be 1 to 255 visible ASCII characters",
             field="Idempotency-Key",
             malformed=True,
         )
@@ -117,18 +117,18 @@ def _idempotency_key() -> str | None:
 
 
 def _fallback() -> Callable[[str], BaseResponse]:
-    """Return a view that tells an unknown path from a known one asked by the wrong method."""
+    """Return a view that answers 404 for an unknown path and 405 for a known one."""
     templates = Map([Rule(operation.path, methods=[operation.method]) for operation in OPERATIONS])
-    spelled = {operation.path: [operation.method] for operation in OPERATIONS if operation.body}
+    literal_paths = {operation.path: [operation.method] for operation in OPERATIONS if operation.body}
 
     def fallback(rest: str) -> BaseResponse:
-        # /products/delete is an address of its own, although a product's id could be `delete`.
-        methods = spelled.get(f"/{rest}") or templates.bind("").allowed_methods(f"/{rest}")
+        # /products/delete is an operation, although `delete` could be a product's id.
+        methods = literal_paths.get(f"/{rest}") or templates.bind("").allowed_methods(f"/{rest}")
         if not methods:
-            raise NotFound("there is nothing here; /openapi.json lists what there is")
+            raise NotFound("no such path; see /openapi.json")
         allowed = sorted({*methods, "OPTIONS"})
         if request.method == "OPTIONS":
             return Response(status=204, headers={"Allow": ", ".join(allowed)})
-        raise MethodNotAllowed(allowed, f"{request.method} is not offered here")
+        raise MethodNotAllowed(allowed, f"{request.method} is not allowed here")
 
     return fallback

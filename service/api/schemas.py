@@ -1,4 +1,4 @@
-"""The shapes of the answers, for the OpenAPI document and for tests that hold answers against it."""
+"""Schemas of the answers, for the OpenAPI document and for tests that validate answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProductShape(Shape):
 
 
 class ReferenceShape(Shape):
-    """The product that hits are compared with."""
+    """The product that the hits are compared with."""
 
     id: str
     name: str
@@ -43,20 +43,20 @@ class HitShape(Shape):
     name: str
     category: str
     group: str | None
-    score: float = Field(ge=-1, le=1, description="cosine; bigger is more alike")
+    score: float = Field(ge=-1, le=1, description="cosine; larger is more similar")
     confidence: float | None = Field(
         ge=0,
         le=1,
-        description="share of the category's products whose nearest neighbour is no nearer; null for a "
-        "snapshot of before this was measured",
+        description="share of the category's products whose nearest neighbour is not nearer; null for a "
+        "snapshot without calibration",
     )
-    rule: str | None = Field(description="the rule of the shop that put it at its place, null where none did")
+    rule: str | None = Field(description="the shop rule that placed this hit, null if none did")
     image_url: str
     attributes: dict[str, Any]
 
 
 class TraceShape(Shape):
-    """How many candidates one stage left."""
+    """Candidates left after one stage."""
 
     stage: str
     left: int
@@ -69,14 +69,14 @@ class AnswerShape(Shape):
     reference: ReferenceShape | None = Field(description="null for a vector or a photo")
     requested: int
     returned: int
-    reason: str | None = Field(description="why fewer were returned than requested")
+    reason: str | None = Field(description="why fewer hits than requested were returned")
     took_ms: float
     hits: list[HitShape]
     trace: list[TraceShape] | None = None
 
 
 class ProblemShape(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """Problem document (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -84,18 +84,18 @@ class ProblemShape(BaseModel):
     title: str
     status: int
     detail: str
-    field: str | None = Field(None, description="the parameter that is to blame")
+    field: str | None = Field(None, description="the parameter with the error")
     request_id: str | None = None
 
 
 class BatchShape(Shape):
-    """Answers in the order of the searches; a search that failed is answered by its problem."""
+    """Answers in the order of the searches; a failed search is answered by its problem."""
 
     answers: list[AnswerShape | ProblemShape]
 
 
 class FacetsShape(Shape):
-    """How many of all that match there are of each."""
+    """Counts over all matching products."""
 
     category: dict[str, int]
 
@@ -112,7 +112,7 @@ class ProductsShape(Shape):
 
 
 class SeveralShape(Shape):
-    """The products that a change was about."""
+    """Products of one change."""
 
     products: list[ProductShape]
 
@@ -126,9 +126,9 @@ class ChangeShape(Shape):
     at: str
     actor: str
     undone: bool
-    undoes: int | None = Field(description="the change that this one took back")
+    undoes: int | None = Field(description="the change that this one undid")
     request: str = Field(description="the id of the request that made it")
-    details: dict[str, Any] = Field(description="what else it says, such as which finding was dismissed")
+    details: dict[str, Any] = Field(description="further details, such as the dismissed finding")
 
 
 class ChangesShape(Shape):
@@ -138,7 +138,7 @@ class ChangesShape(Shape):
 
 
 class UndoneShape(Shape):
-    """The change taken back, and all that were made with it."""
+    """The undone change, and all changes made with it."""
 
     undone: ChangeShape
     changes: list[ChangeShape]
@@ -160,7 +160,7 @@ class CategoriesShape(Shape):
 
 
 class MatrixShape(Shape):
-    """How alike categories are: matrix[i][j] compares categories[i] with categories[j]."""
+    """Category similarity: matrix[i][j] compares categories[i] with categories[j]."""
 
     snapshot: str
     categories: list[str]
@@ -170,7 +170,7 @@ class MatrixShape(Shape):
 
 
 class PairShape(Shape):
-    """Two products of two categories."""
+    """Two products of different categories."""
 
     a: ProductShape
     b: ProductShape
@@ -178,7 +178,7 @@ class PairShape(Shape):
 
 
 class PairsShape(Shape):
-    """The closest pairs, best first."""
+    """The most similar pairs, best first."""
 
     snapshot: str
     pairs: list[PairShape]
@@ -202,51 +202,51 @@ class ProjectionShape(Shape):
     dimensions: int
     points: list[PointShape]
     explained_variance_ratio: list[float]
-    sampled: bool = Field(description="whether more products match than are shown")
+    sampled: bool = Field(description="whether only a sample of the matching products is shown")
 
 
 class FindingShape(Shape):
-    """Something that may be wrong with products."""
+    """Quality finding: a possible mistake."""
 
-    key: str = Field(description="names the finding from build to build")
+    key: str = Field(description="identifies the finding across builds")
     kind: str
-    ids: list[str] = Field(description="whom it is about, the one to act on first")
-    strength: float = Field(ge=0, le=1, description="how sure")
-    evidence: list[str] = Field(description="ids to look at beside")
-    reason: dict[str, Any] = Field(description="what was measured")
+    ids: list[str] = Field(description="the products concerned, the one to act on first")
+    strength: float = Field(ge=0, le=1, description="certainty")
+    evidence: list[str] = Field(description="ids of products to compare with")
+    reason: dict[str, Any] = Field(description="the measurements behind it")
     dismissed: bool
     products: list[ProductShape] = Field(description="the first of `ids`, then those of `evidence`")
 
 
 class QualityShape(Shape):
-    """One page of findings, by kind, the surest first."""
+    """One page of findings, by kind, most certain first."""
 
     snapshot: str
     total: int
     limit: int
     offset: int
-    counts: dict[str, int] = Field(description="findings of each kind")
-    missing: list[str] = Field(description="what could not be looked for, and why")
+    counts: dict[str, int] = Field(description="number of findings of each kind")
+    missing: list[str] = Field(description="analyses that could not run, and why")
     findings: list[FindingShape]
 
 
 class DismissedShape(Shape):
-    """What was dismissed, as changes of the journal."""
+    """Dismissals, as changes of the journal."""
 
     changes: list[ChangeShape]
 
 
 class RulesShape(Shape):
-    """The rules of the shop in force."""
+    """Shop rules in force."""
 
-    digest: str | None = Field(description="changes with the file; null without rules")
+    digest: str | None = Field(description="digest of the rules file; null without rules")
     names: list[str]
-    idle: list[str] = Field(description="those that no product is chosen by")
-    problem: str | None = Field(description="why the file as it is now is not obeyed, if so")
+    idle: list[str] = Field(description="rules that match no product")
+    problem: str | None = Field(description="why the current rules file is not in force, if so")
 
 
 class StatusShape(BaseModel):
-    """What is being served."""
+    """Status of the service."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -264,7 +264,7 @@ class StatusShape(BaseModel):
     journal_sequence: int
     store: str
     rules: RulesShape
-    problem: str | None = Field(description="why the newest snapshot is not the one served, if so")
+    problem: str | None = Field(description="why the newest snapshot is not served, if so")
 
 
 class HealthShape(Shape):

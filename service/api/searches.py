@@ -1,4 +1,4 @@
-"""Operations that recommend."""
+"""Operations that return recommendations."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ operation = Operations()
     "GET /products/<id>/similar", AnswerShape, query=SearchOptions, tagged=True, problems=(404, 410, 422)
 )
 def similar(call: Call, id: str) -> Json:
-    """Recommend for a product."""
-    return call.catalogue.similar(id, call.asked)
+    """Recommend products similar to a product."""
+    return call.catalogue.similar(id, call.arguments)
 
 
 @operation("POST /search", AnswerShape, body=SearchRequest, problems=(404, 410, 422))
 def search(call: Call) -> Json:
-    """Recommend for a product, several products, a vector or a text."""
-    return call.catalogue.search(call.asked)
+    """Recommend products similar to a product, several products, a vector or a text."""
+    return call.catalogue.search(call.arguments)
 
 
 @operation("POST /search/image", AnswerShape, form=ImageSearchForm, problems=(422, 429))
 def search_image(call: Call) -> Json:
-    """Recommend for a photo."""
-    return call.catalogue.search(call.asked, image=call.image, crop=call.asked.crop)
+    """Recommend products similar to a photo."""
+    return call.catalogue.search(call.arguments, image=call.image, crop=call.arguments.crop)
 
 
 @operation("POST /search/batch", BatchShape, body=BatchRequest, problems=(422,))
 def search_batch(call: Call) -> Json:
     """Answer up to 256 searches at once."""
-    return call.catalogue.search_batch(call.asked.searches)
+    return call.catalogue.search_batch(call.arguments.searches)

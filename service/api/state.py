@@ -1,4 +1,4 @@
-"""Operations on the catalogue as a whole: its state, its journal, its categories, its shape."""
+"""Operations on the whole catalogue: status, journal, categories and projection."""
 
 from __future__ import annotations
 
@@ -25,47 +25,47 @@ operation = Operations()
 
 @operation("GET /status", StatusShape)
 def status(call: Call) -> Json:
-    """What is being served."""
+    """Return the status of the service."""
     return call.catalogue.status()
 
 
 @operation("GET /changes", ChangesShape, query=ChangesQuery, tagged=True, problems=(422,))
 def changes(call: Call) -> Json:
-    """The journal, newest first."""
-    return call.catalogue.changes(call.asked)
+    """List the changes of the journal, newest first."""
+    return call.catalogue.changes(call.arguments)
 
 
 @operation("POST /undo", UndoneShape, writes=True, problems=(409, 422, 507))
 def undo(call: Call) -> Json:
-    """Take back the last change not yet undone."""
+    """Undo the last change that is not undone yet."""
     return call.catalogue.undo(by=call.caller)
 
 
 @operation("POST /reload", StatusShape, writes=True)
 def reload(call: Call) -> Json:
-    """Open the newest snapshot now; it is also noticed by itself."""
+    """Open the newest snapshot now, instead of within two seconds."""
     return call.catalogue.reload()
 
 
 @operation("GET /categories", CategoriesShape, tagged=True)
 def categories(call: Call) -> Json:
-    """Every category with its counts."""
+    """List the categories with their counts."""
     return call.catalogue.categories()
 
 
 @operation("GET /categories/matrix", MatrixShape, query=MatrixQuery, tagged=True, problems=(422,))
 def matrix(call: Call) -> Json:
-    """How alike the categories are."""
-    return call.catalogue.matrix(call.asked)
+    """Return the similarity of categories."""
+    return call.catalogue.matrix(call.arguments)
 
 
 @operation("GET /categories/matrix/pairs", PairsShape, query=PairsQuery, tagged=True, problems=(422,))
 def pairs(call: Call) -> Json:
-    """The closest product pairs across two categories."""
-    return call.catalogue.pairs(call.asked)
+    """List the most similar product pairs of two categories."""
+    return call.catalogue.pairs(call.arguments)
 
 
 @operation("GET /projection", ProjectionShape, query=ProjectionQuery, tagged=True, problems=(422,))
 def projection(call: Call) -> Json:
-    """Products as points along their principal components."""
-    return call.catalogue.projection(call.asked)
+    """Return products as points along their principal components (PCA)."""
+    return call.catalogue.projection(call.arguments)

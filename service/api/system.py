@@ -1,4 +1,4 @@
-"""Health, metrics and the description of the API."""
+"""Routes outside /api/v1: health, metrics, OpenAPI document and docs page."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from werkzeug.exceptions import NotFound
 from vitrine.service.api.openapi import openapi_document
 from vitrine.service.http.context import Service
 from vitrine.service.http.metrics import CONTENT_TYPE
-from vitrine.service.http.responses import json_reply
+from vitrine.service.http.responses import json_response
 
-# Swagger UI 5, the first that reads OpenAPI 3.1, lies in this package, whose code is not used.
+# This package ships Swagger UI 5, the first version that reads OpenAPI 3.1; its code is not used.
 _DOCS_PACKAGE = "flask_openapi3_swagger"
 _DOCS_FILES = {"swagger-ui.css": "css", "swagger-ui-bundle.js": "js"}
 
@@ -35,14 +35,14 @@ def add_system(blueprint: Blueprint, service: Service) -> None:
 
 
 def _healthz() -> Response:
-    return json_reply({"status": "ok"})
+    return json_response({"status": "ok"})
 
 
 def _readyz(service: Service) -> Callable[[], Response]:
     def readyz() -> Response:
         view = service.catalogue.view()
         service.catalogue.live.last_sequence()
-        return json_reply({"status": "ready", "snapshot": view.snapshot.name})
+        return json_response({"status": "ready", "snapshot": view.state.snapshot.name})
 
     return readyz
 
@@ -56,7 +56,7 @@ def _metrics(service: Service) -> Callable[[], Response]:
 
 def _openapi(service: Service) -> Callable[[], Response]:
     def openapi() -> Response:
-        return json_reply(openapi_document(service.prefix(), has_keys=bool(service.guard.keys)))
+        return json_response(openapi_document(service.prefix(), has_keys=bool(service.guard.keys)))
 
     return openapi
 
@@ -67,7 +67,7 @@ def _docs() -> str:
 
 def _docs_file(name: str) -> Response:
     if name not in _DOCS_FILES:
-        raise NotFound(f"there is no file {name!r} here")
+        raise NotFound(f"no file {name!r}")
     response = send_from_directory(_docs_folder() / _DOCS_FILES[name], name)
     response.headers["Cache-Control"] = "public, max-age=3600"
     return response

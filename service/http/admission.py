@@ -1,11 +1,12 @@
-"""How many requests work at once, and how many bodies are on their way, so that slow clients stop nobody.
+"""Concurrency limits: requests that work at once, and request bodies that are being received.
 
-WSGI lends a thread to each request, and a client that sends its body slowly holds it. The server is given
-more threads than may work: those that only wait for a body count apart, and past a bound are turned away.
+WSGI gives a thread to each request, and a client that sends its body slowly occupies it. The server therefore
+has more threads than may work at once: threads that wait for a body are counted separately, and a body past
+that limit is refused.
 
-Those at work take turns: Python runs one of them at a time anyway, and handing its lock to and fro within
-every request costs more than the requests. Who has waited a moment for a turn goes ahead without one, so that
-a request that computes for long outside of Python holds up nobody.
+Working requests take turns. Python runs one thread at a time, and passing its lock back and forth within
+every request costs more than the requests themselves. A request that has waited TURN_S for its turn starts
+without one, so that a long computation outside Python does not block the others.
 """
 
 from __future__ import annotations
@@ -21,49 +22,52 @@ TURN_S = 0.02
 
 
 class Admission:
-    """The places of one service. Inside a host's application, which has no `working`, only bodies count."""
+    """The concurrency limits of one service.
 
-    def __init__(self, at_work: int, bodies: int = BODIES_AT_ONCE) -> None:
-        """at_work: requests that may work at once. bodies: bodies that may be on their way at once."""
-        self._at_work = threading.BoundedSemaphore(at_work)
-        self._bodies = threading.BoundedSemaphore(bodies)
-        self._mine = threading.local()
+    A blueprint inside a host application does not use `working`: there only bodies are limited.
+    """
+
+    def __init__(self, max_working: int, max_bodies: int = BODIES_AT_ONCE) -> None:
+        """max_working: requests that may work at once. max_bodies: bodies received at once."""
+        self._working = threading.BoundedSemaphore(max_working)
+        self._bodies = threading.BoundedSemaphore(max_bodies)
+        self._thread = threading.local()
         self._turn = threading.Lock()
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Hold one of the places at work, waiting for it."""
-        self._come()
+        """Count as a working request, after waiting for a free slot."""
+        self._enter()
         try:
             yield
         finally:
-            self._go()
+            self._leave()
 
     @contextmanager
     def receiving(self, *, turn: bool = True) -> Iterator[None]:
-        """Read a body: give the place at work to others meanwhile. Raises TooManyRequests.
+        """Release the working slot while a body is received. Raises TooManyRequests.
 
-        turn: False for what will compute outside of Python, and is to hold up nobody.
+        turn: False for a request that will compute outside Python, and so needs no turn afterwards.
         """
         if not self._bodies.acquire(blocking=False):
-            raise TooManyRequests("too many bodies are on their way: try again shortly")
-        works = getattr(self._mine, "works", False)
-        if works:
-            self._go()
+            raise TooManyRequests("too many request bodies are being received: try again shortly")
+        is_working = getattr(self._thread, "is_working", False)
+        if is_working:
+            self._leave()
         try:
             yield
         finally:
             self._bodies.release()
-            if works:
-                self._come(turn)
+            if is_working:
+                self._enter(turn)
 
-    def _come(self, turn: bool = True) -> None:
-        self._mine.has_turn = turn and self._turn.acquire(timeout=TURN_S)
-        self._at_work.acquire()
-        self._mine.works = True
+    def _enter(self, turn: bool = True) -> None:
+        self._thread.has_turn = turn and self._turn.acquire(timeout=TURN_S)
+        self._working.acquire()
+        self._thread.is_working = True
 
-    def _go(self) -> None:
-        self._mine.works = False
-        if self._mine.has_turn:
+    def _leave(self) -> None:
+        self._thread.is_working = False
+        if self._thread.has_turn:
             self._turn.release()
-        self._at_work.release()
+        self._working.release()

@@ -1,8 +1,9 @@
-"""Who may write, and under which host name this service answers. Knows requests, not what they ask for.
+"""Authorisation of writes, and the host names that a service without keys answers to.
 
-Keys are kept as salted digests and compared in constant time. Without keys writes are for this machine only,
-and then a browser is the danger: pages of other sites are refused by Sec-Fetch-Site and Origin, names that
-were rebound to 127.0.0.1 by the Host header, and what came through a proxy by the headers that proxies add.
+API keys are kept as salted digests and compared in constant time. Without keys, only this machine may write.
+The remaining attacks come through a browser: requests from pages of other sites are refused by their
+Sec-Fetch-Site and Origin headers, rebound DNS names by the Host header, and proxied requests by the headers
+that proxies add.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from vitrine.service.config import ServiceConfig, is_loopback
 from vitrine.service.errors import HostForbidden, KeyRequired, WriteForbidden
 from vitrine.service.http.rates import Rates
 
-# A host application's own rule: returns the actor's name, or a Response that refuses.
+# A host application's own check: returns the actor's name, or a Response that refuses the write.
 BeforeWrite = Callable[[Request], "str | Response | None"]
 WRONG_KEYS_RATE = "30/minute"
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded", "Via")
@@ -29,24 +30,24 @@ _OWN_SITE = frozenset({"same-origin", "none"})
 
 
 class Keys:
-    """API keys, of which only salted digests are kept."""
+    """API keys, kept as salted digests."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Take keys as they were given; their order names them key-1, key-2, …"""
+        """keys: in the order of the settings, which names them key-1, key-2, …"""
         self._salt = secrets.token_bytes(16)
         self._digests = [self._digest(key) for key in keys]
 
     def __bool__(self) -> bool:
-        """Return whether there are any."""
+        """Return whether there is any key."""
         return bool(self._digests)
 
     def actor_of(self, key: str) -> str | None:
-        """Return the name of a key, None for one that is not known; the time taken tells nothing."""
-        given, found = self._digest(key), None
+        """Return the name of a key, None for an unknown one, in constant time."""
+        given, actor = self._digest(key), None
         for number, digest in enumerate(self._digests, 1):
             if hmac.compare_digest(given, digest):
-                found = f"key-{number}"
-        return found
+                actor = f"key-{number}"
+        return actor
 
     def _digest(self, key: str) -> bytes:
         return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), salt=self._salt).digest()
@@ -54,7 +55,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Guard:
-    """Decides about requests. `before_write` is the host application's rule, in place of keys."""
+    """Access checks of one service. `before_write`, the host application's own check, replaces the keys."""
 
     config: ServiceConfig
     keys: Keys
@@ -62,27 +63,27 @@ class Guard:
     before_write: BeforeWrite | None = None
 
     @classmethod
-    def of(cls, config: ServiceConfig, before_write: BeforeWrite | None = None) -> Guard:
-        """Make the guard of these settings."""
+    def from_config(cls, config: ServiceConfig, before_write: BeforeWrite | None = None) -> Guard:
+        """Return the guard of these settings."""
         return cls(config, Keys(config.keys()), Rates(WRONG_KEYS_RATE), before_write)
 
     @property
     def is_keyless(self) -> bool:
-        """True where whoever is on this machine may write."""
+        """Whether every process on this machine may write."""
         return not (self.config.read_only or self.keys or self.before_write)
 
     def check_host(self, request: Request) -> None:
-        """Raise HostForbidden when a keyless service is called by a name that is not this machine's."""
+        """Raise HostForbidden when a service without keys is called by a name of another machine."""
         if not self.is_keyless:
             return
-        if not _is_own(request.host, self.config.allowed_hosts):
+        if not _is_own_host(request.host, self.config.allowed_hosts):
             raise HostForbidden(
-                f"{request.host!r} is not a name of this machine; allow it with --allowed-hosts, "
+                f"{request.host!r} is not a name of this machine: allow it with --allowed-hosts, "
                 "or set VITRINE_API_KEYS or --read-only"
             )
 
     def check_write(self, request: Request) -> str | Response:
-        """Return who writes, or the host application's refusal. Raises WriteForbidden, KeyRequired."""
+        """Return the actor's name, or the host application's refusal. Raises WriteForbidden, KeyRequired."""
         if self.config.read_only:
             raise WriteForbidden("this service is read-only")
         _refuse_cross_site(request)
@@ -106,19 +107,19 @@ class Guard:
         actor = self.keys.actor_of(key.strip())
         if actor is None:
             self.wrong_keys.hit(client)
-            raise KeyRequired("the key is not one of this service's")
+            raise KeyRequired("unknown API key")
         return actor
 
 
 @lru_cache(maxsize=1024)
-def _is_own(host: str, allowed: tuple[str, ...]) -> bool:
-    """Return whether a Host header names this machine. Cached, since every request asks."""
+def _is_own_host(host: str, allowed: tuple[str, ...]) -> bool:
+    """Return whether a Host header names this machine. Cached, because every request is checked."""
     name = urlsplit(f"//{host}").hostname or ""
     return is_loopback(name) or name in allowed
 
 
 def _refuse_cross_site(request: Request) -> None:
-    """Raise WriteForbidden for a write that a page of another site makes a browser send."""
+    """Raise WriteForbidden for a write that a browser sends for a page of another site."""
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     if site is not None and site not in _OWN_SITE:

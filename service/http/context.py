@@ -1,4 +1,4 @@
-"""One service: a catalogue with the settings, guard, limits and metrics under which it is offered."""
+"""Service context: a catalogue with its settings, access checks, limits and metrics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vitrine.service.http.auth import BeforeWrite, Guard
 from vitrine.service.http.metrics import Metrics
 from vitrine.service.http.rates import Rates
 
-_MOST_PREFIXES = 64
+_MAX_PREFIXES = 64
 
 
 @dataclass(frozen=True)
 class Service:
-    """Everything that the requests of one blueprint share. Nothing of it is global."""
+    """Objects that the requests of one blueprint share. None of them is global."""
 
     catalogue: Catalogue
     config: ServiceConfig
@@ -29,22 +29,22 @@ class Service:
     _mounted: dict[tuple[str, str], Catalogue] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, catalogue: Catalogue, config: ServiceConfig, before_write: BeforeWrite | None) -> Service:
-        """Put a service together. Raises InputError for keys or rates that are not."""
-        guard = Guard.of(config, before_write)
+    def create(cls, catalogue: Catalogue, config: ServiceConfig, before_write: BeforeWrite | None) -> Service:
+        """Return a service with these settings. Raises InputError for unreadable keys or a wrong rate."""
+        guard = Guard.from_config(config, before_write)
         rates, admission = Rates(config.rate_limit), Admission(config.threads)
         return cls(catalogue, config, guard, rates, admission, Metrics(catalogue))
 
-    def here(self) -> Catalogue:
-        """Return the catalogue whose picture URLs fit where this request's blueprint is mounted."""
+    def mounted_catalogue(self) -> Catalogue:
+        """Return the catalogue with picture URLs below this request's mount point."""
         key = request.blueprint or "", request.root_path
-        found = self._mounted.get(key)
-        if found is None:
-            found = self.catalogue.at(self.prefix())
-            if len(self._mounted) < _MOST_PREFIXES:
-                self._mounted[key] = found
-        return found
+        catalogue = self._mounted.get(key)
+        if catalogue is None:
+            catalogue = self.catalogue.at(self.prefix())
+            if len(self._mounted) < _MAX_PREFIXES:
+                self._mounted[key] = catalogue
+        return catalogue
 
     def prefix(self) -> str:
-        """Return the path that this request's blueprint is mounted at, '' at the root."""
+        """Return the URL prefix of this request's blueprint, '' at the root."""
         return url_for(".healthz").removesuffix("/healthz")

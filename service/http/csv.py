@@ -1,4 +1,4 @@
-"""Tables for spreadsheets: CSV that says what it is and computes nothing."""
+"""CSV responses for spreadsheets, with formulas escaped."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from flask import Response
 
 
-def harmless(text: str) -> str:
-    """Return a text that a spreadsheet shows instead of computing it."""
+def escape_formula(text: str) -> str:
+    """Return a text that a spreadsheet shows instead of evaluating it as a formula."""
     return f"'{text}" if text[:1] in "=+-@\t\r" else text
 
 
-def csv_reply(name: str, rows: Iterable[Sequence[object]]) -> Response:
-    """Return rows as a file to keep: comma separated, numbers with dots, as programs read it."""
+def csv_response(name: str, rows: Iterable[Sequence[object]]) -> Response:
+    """Return rows as a CSV download: comma separated, with decimal points."""
     out = io.StringIO()
     writer = csv.writer(out)
     for row in rows:
-        writer.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow([escape_formula(cell) if isinstance(cell, str) else cell for cell in row])
     headers = {"Content-Disposition": f"attachment; filename={name}"}
     return Response("\ufeff" + out.getvalue(), mimetype="text/csv", headers=headers)

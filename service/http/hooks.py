@@ -1,4 +1,4 @@
-"""Around every request of one service: its id, clock and limits before; headers, metrics and log after."""
+"""Request hooks: request id, timing and limits before a request; headers, metrics and log line after it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import uuid
 from flask import Request, Response, g, request
 
 from vitrine.service.http.context import Service
-from vitrine.service.http.responses import put_headers
+from vitrine.service.http.responses import add_headers
 from vitrine.service.logs import log_event
 from vitrine.service.timing import Stopwatch
 
@@ -19,34 +19,34 @@ _READ_METHODS = "GET, HEAD, POST, OPTIONS"
 
 
 class Hooks:
-    """The hooks of one service."""
+    """Request hooks of one service."""
 
     def __init__(self, service: Service) -> None:
-        """Make the hooks that `create_blueprint` registers."""
+        """service: the service whose blueprint registers these hooks."""
         self._service = service
 
     def begin(self) -> Response | None:
-        """Start the clock and check what can be checked before the body is read."""
-        asked = _asked()
+        """Start the stopwatch and make the checks that need no body."""
+        current = _current_request()
         g.stopwatch = Stopwatch.start()
-        g.request_id = _given_id(asked) or uuid.uuid4().hex
+        g.request_id = _client_request_id(current) or uuid.uuid4().hex
         service = self._service
-        asked.max_content_length = service.config.max_body_bytes
-        service.guard.check_host(asked)
+        current.max_content_length = service.config.max_body_bytes
+        service.guard.check_host(current)
         if service.config.rate_limit:
-            service.rates.hit(asked.remote_addr or "")
-        if asked.method == "OPTIONS" and self._allowed_origin():
+            service.rates.hit(current.remote_addr or "")
+        if current.method == "OPTIONS" and self._allowed_origin():
             return Response(status=204)
         return None
 
     def finish(self, response: Response) -> Response:
-        """Add headers, then count and log the request."""
-        if "stopwatch" not in g:  # a hook of the host application refused before ours began
+        """Add headers, then record the request in metrics and log."""
+        if "stopwatch" not in g:  # a hook of the host application answered before `begin`
             self._start_late()
         stopwatch: Stopwatch = g.stopwatch
         seconds = stopwatch.elapsed_s()
         timing = _server_timing(stopwatch, seconds)
-        put_headers(response, ("X-Request-ID", g.request_id), ("Server-Timing", timing))
+        add_headers(response, ("X-Request-ID", g.request_id), ("Server-Timing", timing))
         if self._service.config.cors_origins:
             self._add_cors(response)
         self._record(response, seconds, stopwatch)
@@ -54,25 +54,25 @@ class Hooks:
 
     def _start_late(self) -> None:
         g.stopwatch = Stopwatch.start()
-        g.request_id = _given_id(request) or uuid.uuid4().hex
+        g.request_id = _client_request_id(request) or uuid.uuid4().hex
 
     def _record(self, response: Response, seconds: float, stopwatch: Stopwatch) -> None:
-        asked, metrics = _asked(), self._service.metrics
-        rule = asked.url_rule
+        current, metrics = _current_request(), self._service.metrics
+        rule = current.url_rule
         route = "unmatched" if rule is None or "fallback" in rule.endpoint else rule.rule
-        metrics.observe(route, asked.method, response.status_code, seconds, stopwatch.stages)
+        metrics.observe(route, current.method, response.status_code, seconds, stopwatch.stages)
         problem = g.get("problem")
         if problem:
             metrics.count_problem(problem)
         if self._service.config.access_log and log.isEnabledFor(logging.INFO):
             event = {
                 "request_id": g.request_id,
-                "method": asked.method,
-                "path": asked.path,
+                "method": current.method,
+                "path": current.path,
                 "status": response.status_code,
                 "ms": round(1e3 * seconds, 3),
-                "stages": {name: round(1e3 * took, 3) for name, took in stopwatch.stages.items()},
-                "client": asked.remote_addr,
+                "stages": {name: round(1e3 * stage_s, 3) for name, stage_s in stopwatch.stages.items()},
+                "client": current.remote_addr,
                 "actor": g.get("actor"),
                 "problem": problem,
             }
@@ -83,7 +83,7 @@ class Hooks:
         return origin if origin and (origin in allowed or "*" in allowed) else None
 
     def _add_cors(self, response: Response) -> None:
-        """Let pages of the configured origins read. Their writes are refused whatever they ask for."""
+        """Allow pages of the configured origins to read. Their writes stay refused."""
         response.headers.add("Vary", "Origin")
         origin = self._allowed_origin()
         if origin:
@@ -95,17 +95,17 @@ class Hooks:
                 response.headers["Access-Control-Max-Age"] = "600"
 
 
-def _asked() -> Request:
-    """Return the request itself: its proxy looks for it again at each attribute."""
+def _current_request() -> Request:
+    """Return the request behind Flask's proxy, which looks it up again at each attribute."""
     return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
-def _given_id(request: Request) -> str | None:
-    """Return the caller's id for this request, if it is one that can stand in logs and headers."""
+def _client_request_id(request: Request) -> str | None:
+    """Return the client's id of this request, if it is safe in logs and headers."""
     given = request.headers.get("X-Request-ID")
     return given if given and _REQUEST_ID.fullmatch(given) else None
 
 
 def _server_timing(stopwatch: Stopwatch, seconds: float) -> str:
-    parts = [f"{name};dur={1e3 * took:.3f}" for name, took in stopwatch.stages.items()]
+    parts = [f"{name};dur={1e3 * stage_s:.3f}" for name, stage_s in stopwatch.stages.items()]
     return ", ".join([*parts, f"total;dur={1e3 * seconds:.3f}"])

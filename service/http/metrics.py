@@ -1,4 +1,4 @@
-"""Prometheus metrics of one service. Own registry, so that two services in one process keep their own counts.
+"""Prometheus metrics of one service, in a registry of its own: two services in one process count apart.
 
 With several worker processes the counts are shared through PROMETHEUS_MULTIPROC_DIR, which the command sets.
 """
@@ -21,10 +21,10 @@ _STAGE_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 
 
 
 class Metrics:
-    """Counts and times of requests; the state of the catalogue is read when asked for."""
+    """Request counts and times, and the state of the catalogue at the time of a scrape."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        """Count for one service."""
+        """catalogue: the catalogue whose state is reported."""
         self.registry = CollectorRegistry()
         self._catalogue = catalogue
         self._requests = Histogram(
@@ -44,30 +44,30 @@ class Metrics:
     def observe(
         self, route: str, method: str, status: int, seconds: float, stages: Mapping[str, float]
     ) -> None:
-        """Count one request. route: the rule, not the path, so that labels stay few."""
+        """Count one request. route: the URL rule, to keep labels few. stages: seconds by name."""
         key = route, method, status
         child = self._known_requests.get(key)
         if child is None:
             child = self._known_requests[key] = self._requests.labels(route, method, str(status))
         child.observe(seconds)
-        for name, took in stages.items():
+        for name, stage_s in stages.items():
             timer = self._known_stages.get(name)
             if timer is None:
                 timer = self._known_stages[name] = self._stages.labels(name)
-            timer.observe(took)
+            timer.observe(stage_s)
 
-    def count_problem(self, kind: str) -> None:
+    def count_problem(self, problem_type: str) -> None:
         """Count one problem by its type."""
-        self._problems.labels(kind).inc()
+        self._problems.labels(problem_type).inc()
 
     def render(self) -> bytes:
-        """Return everything as Prometheus text."""
+        """Return all metrics in the Prometheus text format."""
         state = CollectorRegistry()
-        state.register(_State(self._catalogue))
-        return _counts(self.registry) + generate_latest(state)
+        state.register(_CatalogueState(self._catalogue))
+        return _render_counts(self.registry) + generate_latest(state)
 
 
-def _counts(own: CollectorRegistry) -> bytes:
+def _render_counts(own: CollectorRegistry) -> bytes:
     if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         return generate_latest(own)
     from prometheus_client.multiprocess import MultiProcessCollector
@@ -77,21 +77,21 @@ def _counts(own: CollectorRegistry) -> bytes:
     return generate_latest(shared)
 
 
-class _State(Collector):
+class _CatalogueState(Collector):
     """The catalogue as gauges."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what is true now."""
+        """Yield the metrics of the catalogue as it is now."""
         live = self._catalogue.live
         view = live.view_or_none()
         yield _gauge("ready", "1 while a snapshot is open", view is not None)
         yield _gauge("snapshot_broken", "1 while the newest snapshot does not open", live.broken is not None)
         yield _counter("snapshot_swaps", "Snapshots made live in this process", live.swaps)
         if view is not None:
-            manifest = view.snapshot.manifest
+            manifest = view.state.snapshot.manifest
             built = dt.datetime.fromisoformat(manifest.built_at)
             labels = {"snapshot": manifest.snapshot, "model": manifest.model.name}
             info = GaugeMetricFamily(
@@ -99,11 +99,12 @@ class _State(Collector):
             )
             info.add_metric(list(labels.values()), 1)
             yield info
-            alive = int(view.live.sum())
-            yield _gauge("products_live", "Products that can be found", alive)
-            yield _gauge("products_deleted", "Products that are deleted", view.n - alive)
+            live_count = int(view.state.live.sum())
+            yield _gauge("products_live", "Products that can be found", live_count)
+            segments = view.state.segments
+            yield _gauge("products_deleted", "Products that are deleted", segments.n - live_count)
             yield _gauge(
-                "products_uploaded", "Products not in the snapshot yet", view.n - len(view.snapshot.table)
+                "products_uploaded", "Products not in the snapshot yet", segments.n - segments.base_rows
             )
             yield _gauge(
                 "snapshot_age_seconds", "Since the snapshot was built",
@@ -111,7 +112,7 @@ class _State(Collector):
             )  # fmt: skip
             yield _gauge(
                 "journal_lag", "Changes that no snapshot contains yet",
-                max(view.sequence - manifest.journal_sequence, 0),
+                max(view.state.sequence - manifest.journal_sequence, 0),
             )  # fmt: skip
         yield from self._pictures()
 

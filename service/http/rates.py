@@ -1,4 +1,4 @@
-"""Rate limits of one service in one process, by client. Knows nothing of requests."""
+"""Rate limits by client, within one service and one process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vitrine.service.errors import TooManyRequests
 
 
 class Rates:
-    """At most so many hits of each client in each window. An empty rate limits nothing."""
+    """A moving-window rate limit for each client. An empty rate sets no limit."""
 
     def __init__(self, rate: str) -> None:
-        """rate: "600/minute", "10/second". Raises InputError when it is not one."""
+        """rate: such as "600/minute" or "10/second". Raises InputError for anything else."""
         self._item: RateLimitItem | None = None
         if rate:
             try:
@@ -27,16 +27,16 @@ class Rates:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def hit(self, client: str) -> None:
-        """Count one. Raises TooManyRequests when the window is full."""
+        """Count one request. Raises TooManyRequests when the window is full."""
         if self._item is not None and not self._limiter.hit(self._item, client):
             self._refuse(self._item, client)
 
     def test(self, client: str) -> None:
-        """Raise TooManyRequests when the window is full; counts nothing."""
+        """Raise TooManyRequests when the window is full, without counting."""
         if self._item is not None and not self._limiter.test(self._item, client):
             self._refuse(self._item, client)
 
     def _refuse(self, item: RateLimitItem, client: str) -> None:
-        ends = self._limiter.get_window_stats(item, client).reset_time
-        wait_s = max(math.ceil(ends - time.time()), 1)
+        window_end = self._limiter.get_window_stats(item, client).reset_time
+        wait_s = max(math.ceil(window_end - time.time()), 1)
         raise TooManyRequests(f"more than {item}: try again in {wait_s} s", retry_after_s=wait_s)

@@ -1,4 +1,4 @@
-"""Answers and errors as HTTP responses: JSON, problems, ETags, and the headers that keep browsers safe."""
+"""HTTP responses: JSON answers, problem documents, ETags and security headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = logging.getLogger(__name__)
-# The one policy of the pages: all from this host; Plotly and canvas need data: and blob: pictures.
+# Policy of the pages: resources of this host only; Plotly and canvas need data: and blob: pictures.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; media-src 'self' blob:; worker-src 'self' blob:; manifest-src 'self'; "
@@ -48,14 +48,14 @@ _TITLES = {
     413: "Too large",
     415: "This kind of body is not understood",
 }
-_KINDS = {400: "malformed-request", 413: "too-large", 415: "unsupported-body"}
+_PROBLEM_TYPES = {400: "malformed-request", 413: "too-large", 415: "unsupported-body"}
 
 
 class WholeResponse(Response):
-    """A response whose body is at hand, given to the server in one piece: faster than an iterator."""
+    """A response that gives the server its whole body at once, which is faster than an iterator."""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer as WSGI wants it."""
+        """Answer a WSGI request."""
         is_bodiless = environ["REQUEST_METHOD"] == "HEAD" or self.status_code in (204, 304)
         if is_bodiless or not self.is_sequence or self._on_close:
             return super().__call__(environ, start_response)
@@ -65,18 +65,18 @@ class WholeResponse(Response):
         return [data]
 
 
-def json_reply(value: Any, status: int = 200, *, tag: str | None = None) -> Response:
-    """Return an answer as JSON. tag: its ETag; without one it is not kept by anybody."""
+def json_response(value: Any, status: int = 200, *, tag: str | None = None) -> Response:
+    """Return a JSON response. tag: its ETag; a response without one is not cached."""
     kept = [("Cache-Control", "no-store")] if tag is None else [("ETag", tag), *_REVALIDATED]
     return WholeResponse(_encoded(value), status, [("Content-Type", "application/json"), *kept])
 
 
 def not_modified(tag: str) -> Response:
-    """Return the answer to a request that knows the answer already."""
+    """Return the 304 response to a request that names the current ETag."""
     return Response(status=304, headers=[("ETag", tag), *_REVALIDATED])
 
 
-def is_known(request: Request, tag: str) -> bool:
+def matches_etag(request: Request, tag: str) -> bool:
     """Return whether the request names this ETag (weak comparison, RFC 9110 section 13.1.2)."""
     given = request.headers.get("If-None-Match")
     return given is not None and tag.removeprefix("W/") in {
@@ -84,52 +84,52 @@ def is_known(request: Request, tag: str) -> bool:
     }
 
 
-def problem_reply(error: Exception) -> BaseResponse:
-    """Return an error as a problem. Unexpected ones are logged with their traceback and tell nothing."""
+def problem_response(error: Exception) -> BaseResponse:
+    """Return an error as a problem. Unexpected errors are logged with their traceback and show no detail."""
     if isinstance(error, HTTPException):
         return _framework_problem(error)
-    found = problem_of(error)
-    if found["status"] >= 500:
+    document = problem_of(error)
+    if document["status"] >= 500:
         traceback = None if isinstance(error, VitrineError) else error
         log.error("%s", error, exc_info=traceback, extra=fields(request_id=_request_id()))
-    response = _problem_response(found)
+    response = _document_response(document)
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_s)
-    if found["status"] == 401:
+    if document["status"] == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="vitrine"'
     return response
 
 
 def _framework_problem(error: HTTPException) -> BaseResponse:
-    """Return what Flask raised as a problem, with the headers that its own page would have, such as Allow."""
+    """Return an HTTP exception as a problem, with the headers of its own page, such as Allow."""
     if error.response is not None:
-        return cast(BaseResponse, error.response)  # a redirect, or what a host application aborted with
+        return cast(BaseResponse, error.response)  # a redirect, or a host application's abort(response)
     status = error.code or 500
     name = HTTP_STATUS_CODES.get(status, "error")
-    kind = _KINDS.get(status, name.lower().replace(" ", "-"))
+    problem_type = _PROBLEM_TYPES.get(status, name.lower().replace(" ", "-"))
     detail = error.description or name
     if status == 413 and request.max_content_length:
-        detail = f"a request has at most {request.max_content_length / 2**20:g} MiB here"
-    found = problem(status, kind, _TITLES.get(status, name), detail)
-    response = _problem_response(found)
+        detail = f"the request body is limited to {request.max_content_length / 2**20:g} MiB"
+    document = problem(status, problem_type, _TITLES.get(status, name), detail)
+    response = _document_response(document)
     for header, value in error.get_headers():
         if header not in ("Content-Type", "Content-Length"):
             response.headers[header] = value
     return response
 
 
-def _problem_response(found: Problem) -> Response:
-    g.problem = found["type"].removeprefix("/problems/")
-    body = {**found, "request_id": _request_id()}
-    response = WholeResponse(_encoded(body), found["status"], mimetype="application/problem+json")
+def _document_response(document: Problem) -> Response:
+    g.problem = document["type"].removeprefix("/problems/")
+    body = {**document, "request_id": _request_id()}
+    response = WholeResponse(_encoded(body), document["status"], mimetype="application/problem+json")
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def put_headers(response: Response, *own: tuple[str, str]) -> None:
-    """Add `own` headers, and those that keep a browser from doing more with an answer than show it.
+def add_headers(response: Response, *own: tuple[str, str]) -> None:
+    """Add `own` headers and the security headers.
 
-    What the answer says of its own policy stays. Setting each would look through all headers each time.
+    Policies that the response sets itself stay. One pass over the headers is faster than setting each.
     """
     headers = response.headers
     present = {name.lower() for name, _ in headers}
@@ -143,8 +143,8 @@ def put_headers(response: Response, *own: tuple[str, str]) -> None:
 
 
 def _request_id() -> str | None:
-    found: str | None = g.get("request_id")
-    return found
+    request_id: str | None = g.get("request_id")
+    return request_id
 
 
 def _encoded(value: Any) -> bytes:

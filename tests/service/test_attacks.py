@@ -148,7 +148,7 @@ def test_no_upload_makes_the_service_fail(
 
 
 def test_ten_thousand_wrong_keys_open_nothing() -> None:
-    guard = Guard.of(ServiceConfig(api_keys=("the-right-key",)))
+    guard = Guard.from_config(ServiceConfig(api_keys=("the-right-key",)))
     refusals: Counter[str] = Counter()
     for number in range(10_000):
         environ = {

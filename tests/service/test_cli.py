@@ -26,7 +26,7 @@ from vitrine.indexer.errors import InputError
 from vitrine.service.cli import main
 from vitrine.service.config import ServiceConfig, is_loopback, parsed_setting, variable
 from vitrine.service.http.admission import BODIES_AT_ONCE
-from vitrine.service.server import Launch, _free_port
+from vitrine.service.server import StartReports, _free_port
 
 KEY = "a-long-enough-key"
 
@@ -261,8 +261,8 @@ def test_two_services_do_not_share_a_port() -> None:
 
 
 def test_workers_speak_through_the_pipe() -> None:
-    launch = Launch()
-    launch.tell(ready=1)
-    launch.tell(error="broken", exit_code=3)
-    os.close(launch.writing)
-    assert list(launch.heard()) == [{"ready": 1}, {"error": "broken", "exit_code": 3}]
+    reports = StartReports()
+    reports.send(ready=1)
+    reports.send(error="broken", exit_code=3)
+    os.close(reports._write_end)
+    assert list(reports.received()) == [{"ready": 1}, {"error": "broken", "exit_code": 3}]

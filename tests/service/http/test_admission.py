@@ -54,7 +54,7 @@ def test_a_slow_request_holds_up_no_other_but_the_places_are_counted() -> None:
 
 
 def test_a_body_on_its_way_holds_no_place_and_comes_back_to_one() -> None:
-    admission = Admission(1, bodies=1)
+    admission = Admission(1, max_bodies=1)
     with admission.working():
         with admission.receiving():
             other = threading.Thread(target=_work_once, args=(admission,))
