@@ -1,6 +1,7 @@
-"""Array types and the shape letters used everywhere, and the one way to scale vectors to unit length.
+"""Array types, shape letters and the scaling of vectors to unit length.
 
 Shape letters: N rows, Q queries, K results, D dimension, C categories, P components, H and W pixels.
+A lower-case letter is the size of a part: n of N rows. Docstrings write shapes as (N, D).
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ StoredVectors = np.ndarray[tuple[int, int], np.dtype[np.float32] | np.dtype[np.f
 DoubleArray = NDArray[np.float64]
 DoubleMatrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 DoubleVector = np.ndarray[tuple[int], np.dtype[np.float64]]
+# Row numbers: of the table, the vectors and the index alike.
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 RowMatrix = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+# Numbers of categories, groups or items; -1 for none.
 Codes = np.ndarray[tuple[int], np.dtype[np.int32]]
 Labels = Codes
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]

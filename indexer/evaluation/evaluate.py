@@ -18,7 +18,7 @@ from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.transform import Catalogue, choose_transform
 from vitrine.indexer.transform.sample import deal
-from vitrine.indexer.vectors.metrics import Retrieval, join, judge
+from vitrine.indexer.vectors.metrics import RetrievalMetrics, concatenate_metrics, evaluate_retrieval
 
 QUERIES_MAX = 2000
 RESAMPLES = 1000
@@ -72,7 +72,7 @@ def evaluate(folder: IndexFolder, options: EvaluateOptions, progress: Progress) 
         missing.append("the colour histogram: a picture file is not there any more")
     spaces = {"colour histogram": colours, "notebook": subject.raw, "snapshot": subject.served}
     judged = {name: _judge(subject, space) for name, space in spaces.items() if space is not None}
-    held_out: dict[str, Retrieval] = {}
+    held_out: dict[str, RetrievalMetrics] = {}
     if options.held_out and subject.raw is not None and len(judged["snapshot"]):
         held_out = judge_held_out(subject, subject.raw, colours, options.seed)
     found, transform = judged["snapshot"], snapshot.transform.name
@@ -113,18 +113,18 @@ def _what_is_missing(subject: Subject, options: EvaluateOptions) -> list[str]:
     return missing
 
 
-def _judge(subject: Subject, vectors: FloatMatrix) -> Retrieval:
+def _judge(subject: Subject, vectors: FloatMatrix) -> RetrievalMetrics:
     labelled = subject.labelled(vectors)
     step = max(1, -(-len(subject.rows) // QUERIES_MAX))
-    return judge(labelled.take(np.arange(0, len(subject.rows), step)), labelled)
+    return evaluate_retrieval(labelled.take(np.arange(0, len(subject.rows), step)), labelled)
 
 
 def judge_held_out(
     subject: Subject, raw: FloatMatrix, colours: FloatMatrix | None, seed: int
-) -> dict[str, Retrieval]:
+) -> dict[str, RetrievalMetrics]:
     """Fit on one half of each category, judge on the other, and the other way round."""
     side = deal(subject.labels, subject.items, 2, seed)
-    parts: dict[str, list[Retrieval]] = {}
+    parts: dict[str, list[RetrievalMetrics]] = {}
     for half in (0, 1):
         fitted, judged = np.flatnonzero(side != half), np.flatnonzero(side == half)
         spaces = {"notebook": raw[judged]}
@@ -136,8 +136,8 @@ def judge_held_out(
                 spaces[name] = transform.apply(raw[judged])
         for name, space in spaces.items():
             labelled = subject.labelled(raw).take(judged).with_vectors(space)
-            parts.setdefault(name, []).append(judge(labelled, labelled))
-    return {name: join(halves) for name, halves in parts.items() if len(halves) == 2}
+            parts.setdefault(name, []).append(evaluate_retrieval(labelled, labelled))
+    return {name: concatenate_metrics(halves) for name, halves in parts.items() if len(halves) == 2}
 
 
 def _catalogue(subject: Subject, raw: FloatMatrix, rows: np.ndarray[Any, Any]) -> Catalogue:
@@ -146,7 +146,7 @@ def _catalogue(subject: Subject, raw: FloatMatrix, rows: np.ndarray[Any, Any]) -
     return Catalogue(lambda chosen: raw[rows[chosen]], [*subject.names, ""], codes, subject.items[rows])
 
 
-def _by_category(subject: Subject, found: Retrieval) -> list[dict[str, Any]]:
+def _by_category(subject: Subject, found: RetrievalMetrics) -> list[dict[str, Any]]:
     """Return figures of each category, the weakest first, each with its 95 % bootstrap interval."""
     rng = np.random.default_rng(0)
     products = np.bincount(subject.labels[subject.labels >= 0], minlength=len(subject.names))
@@ -173,10 +173,10 @@ def interval(values: np.ndarray[Any, Any], rng: np.random.Generator) -> tuple[fl
     return round(float(low), 4), round(float(high), 4)
 
 
-def _confusion(subject: Subject, found: Retrieval) -> list[dict[str, Any]]:
+def _confusion(subject: Subject, found: RetrievalMetrics) -> list[dict[str, Any]]:
     """Return the pairs of categories that nearest neighbours mix up most, with the share of the first's."""
-    wrong = (found.nearest >= 0) & (found.nearest != found.labels)
-    pairs = np.stack([found.labels[wrong], found.nearest[wrong]])
+    wrong = (found.nearest_labels >= 0) & (found.nearest_labels != found.labels)
+    pairs = np.stack([found.labels[wrong], found.nearest_labels[wrong]])
     distinct, counts = np.unique(pairs, axis=1, return_counts=True)
     totals = np.bincount(found.labels, minlength=len(subject.names))
     order = np.argsort(-counts, kind="stable")[:CONFUSIONS]

@@ -11,7 +11,7 @@ from vitrine.indexer.evaluation.subject import Pictures, Subject
 from vitrine.indexer.models import load_recorded
 from vitrine.indexer.pictures.preprocessing import Preprocessing
 from vitrine.indexer.progress import Progress
-from vitrine.indexer.vectors.metrics import places_in
+from vitrine.indexer.vectors.metrics import target_ranks
 
 SEED = 11
 _BATCH = 32
@@ -33,7 +33,7 @@ def find_instances(
         spaces["notebook"] = (subject.raw, lambda vectors: vectors)
     found: dict[str, dict[str, float]] = {}
     for way, (gallery, apply) in spaces.items():
-        ranks = {kind: places_in(apply(each) @ gallery.T, targets) for kind, each in photos.items()}
+        ranks = {kind: target_ranks(apply(each) @ gallery.T, targets) for kind, each in photos.items()}
         every = np.concatenate(list(ranks.values()))
         found[way] = {kind: round(float((each == 0).mean()), 4) for kind, each in ranks.items()}
         found[way] |= {"all": round(float((every == 0).mean()), 4)}

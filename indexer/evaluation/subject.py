@@ -21,7 +21,7 @@ from vitrine.indexer.products.table import Table
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
 from vitrine.indexer.source.readers import UrlReader, is_url, local_path, read_local
-from vitrine.indexer.vectors.metrics import Labelled, labels_of
+from vitrine.indexer.vectors.metrics import LabelledVectors, category_labels
 
 PRODUCTS_MAX = 20_000
 SEED = 7
@@ -45,9 +45,9 @@ class Subject:
     raw: FloatMatrix | None
     sampled: bool
 
-    def labelled(self, vectors: FloatMatrix) -> Labelled:
+    def labelled(self, vectors: FloatMatrix) -> LabelledVectors:
         """Return the products in one of the spaces."""
-        return Labelled(vectors, self.labels, self.items)
+        return LabelledVectors(vectors, self.labels, self.items)
 
 
 def load_subject(folder: IndexFolder, snapshot: Snapshot, labels: Mapping[str, str] | None) -> Subject:
@@ -68,7 +68,7 @@ def load_subject(folder: IndexFolder, snapshot: Snapshot, labels: Mapping[str, s
 
 def _labels(table: Table, rows: Rows, given: Mapping[str, str] | None) -> tuple[tuple[str, ...], Labels]:
     if given is None:
-        return table.categories, labels_of(table.categories, table.category_codes[rows])
+        return table.categories, category_labels(table.categories, table.category_codes[rows])
     names = tuple(sorted(set(given.values())))
     number = {name: code for code, name in enumerate(names)}
     codes = np.array([number.get(given.get(product, ""), -1) for product in table.ids(rows)], np.int32)

@@ -17,8 +17,8 @@ from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.compiled_rules import Rowed, Rulings
 from vitrine.indexer.state.rules import NO_RULES, Pin, Rules
-from vitrine.indexer.vectors.knn import BLOCK_ROWS, Question, nearest_to_each
-from vitrine.indexer.vectors.ranking import Hits, Ruled, Stages
+from vitrine.indexer.vectors.knn import BLOCK_ROWS, KnnQuery, knn_join
+from vitrine.indexer.vectors.ranking import Hits, RuleEffects, Stages
 
 _WIDER = 4
 _NOT_FOUND = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
@@ -97,14 +97,21 @@ class _Part:
         """How many hits may be pinned in one list."""
         return sum(pin.limit for pin, _, _ in self.pins)
 
-    def ruled(self, standing: CatalogueState, stages: Stages, block_rows: int) -> Callable[[int], Ruled]:
+    def ruled(
+        self, standing: CatalogueState, stages: Stages, block_rows: int
+    ) -> Callable[[int], RuleEffects]:
         """Return what says, of the list of an asking row, what the rules do."""
         found: list[tuple[Pin, dict[int, Hits]]] = []
         for pin, rows, k in self.pins:
             may = self.findable[rows[self.findable]]
-            question = Question(self.asking, may, k, standing.id_rank, stages.min_score)
-            near = nearest_to_each(standing.segments.vectors, question, block_rows=block_rows)
-            found.append((pin, {row: stages.sure(hits, None) for row, hits in near} if len(may) else {}))
+            question = KnnQuery(self.asking, may, k, standing.id_rank, stages.min_score)
+            near = knn_join(standing.segments.vectors, question, block_rows=block_rows)
+            found.append(
+                (
+                    pin,
+                    {row: stages.filter_by_thresholds(hits, None) for row, hits in near} if len(may) else {},
+                )
+            )
         return lambda row: self.rulings.ruled([(pin, by_row.get(row, _NOT_FOUND)) for pin, by_row in found])
 
 
@@ -114,15 +121,15 @@ def _lists(
     """Search for all; for those that the stages leave too few hits, wider and wider."""
     segments, findable = standing.segments, part.findable
     ruled_of = part.ruled(standing, stages, block_rows)
-    drop_some = stages.drop_some or bool(part.rulings.apart)
-    k = min(stages.reach(top) + part.most_pins, len(findable))
+    drop_some = stages.can_drop_hits or bool(part.rulings.apart)
+    k = min(stages.hits_needed(top) + part.most_pins, len(findable))
 
     def answers(rows: Rows, k: int) -> Iterator[tuple[int, Hits, bool]]:
-        question = Question(rows, findable, max(k, 1), standing.id_rank, stages.min_score)
-        for row, found in nearest_to_each(segments.vectors, question, block_rows=block_rows):
+        question = KnnQuery(rows, findable, max(k, 1), standing.id_rank, stages.min_score)
+        for row, found in knn_join(segments.vectors, question, block_rows=block_rows):
             ruled = ruled_of(row)
-            wanted = stages.reach(top) + len(ruled.pins)
-            hits, _ = stages.applied(found, segments.group_codes, segments.vectors, wanted, None, ruled)
+            wanted = stages.hits_needed(top) + len(ruled.pins)
+            hits, _ = stages.apply(found, segments.group_codes, segments.vectors, wanted, None, ruled)
             is_short = drop_some and len(hits) < wanted and len(found) == k < len(findable)
             yield row, hits.take(np.arange(min(top, len(hits)))), is_short
 

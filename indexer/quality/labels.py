@@ -48,7 +48,7 @@ class Verdicts:
     wrong_share: float
 
 
-def judge(vectors: FloatMatrix, codes: Any, usable: Mask, count: int) -> Verdicts | None:
+def estimate_label_errors(vectors: FloatMatrix, codes: Any, usable: Mask, count: int) -> Verdicts | None:
     """Judge each product by what others teach: five folds, each judged by the other four.
 
     vectors: (N, D) as the model said. codes: (N,) 0..count-1, -1 none. usable: (N,) whose picture says
@@ -112,7 +112,7 @@ def _fit(likelihoods: DoubleArray, kinds: Any) -> tuple[float, float]:
 
 def wrong_categories(subject: Subject, usable: Mask) -> Iterator[Finding]:
     """Yield products whose category is doubted by DOUBT_FROM or more, with the one they look like."""
-    verdicts = judge(subject.raw, subject.codes, usable, len(subject.categories))
+    verdicts = estimate_label_errors(subject.raw, subject.codes, usable, len(subject.categories))
     if verdicts is None:
         return
     for place in np.flatnonzero(verdicts.doubts >= DOUBT_FROM).tolist():

@@ -17,8 +17,8 @@ from vitrine.indexer.progress import Progress
 from vitrine.indexer.quality.pictures import MeasureCache, Measures
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.state.catalogue_state import CatalogueState
-from vitrine.indexer.vectors.knn import Question, nearest_to_each
-from vitrine.indexer.vectors.metrics import labels_of
+from vitrine.indexer.vectors.knn import KnnQuery, knn_join
+from vitrine.indexer.vectors.metrics import category_labels
 
 NEIGHBOURS = 10
 
@@ -63,25 +63,25 @@ def read_subject(folder: IndexFolder, standing: CatalogueState, progress: Progre
     served = np.asarray(snapshot.vectors[rows], np.float32)
     read = read_raw(folder, snapshot, rows)
     raw = served if read is None else read
-    near = neighbours_of(served)
+    near = nearest_neighbours(served)
     digests, widths, heights = table.columns(("sha256", "width", "height"), rows)
     cache = MeasureCache(folder.layout.cache)
     return Subject(
         ids=table.ids(rows),
         categories=standing.categories,
-        codes=labels_of(standing.categories, standing.category_codes[rows]),
+        codes=category_labels(standing.categories, standing.category_codes[rows]),
         groups=standing.segments.group_codes[rows],
         digests=digests,
         sizes_px=np.array([widths, heights], np.int64).T.reshape(-1, 2),
         raw=raw,
         is_raw=read is not None,
         served=near,
-        alike=near if read is None or snapshot.transform.is_identity else neighbours_of(raw),
+        alike=near if read is None or snapshot.transform.is_identity else nearest_neighbours(raw),
         pictures=cache.measures(Pictures(folder, snapshot), rows, digests, progress),
     )
 
 
-def neighbours_of(vectors: FloatMatrix, k: int = NEIGHBOURS) -> Neighbourhood:
+def nearest_neighbours(vectors: FloatMatrix, k: int = NEIGHBOURS) -> Neighbourhood:
     """Return the K nearest of each of (N, D) unit rows."""
     count = len(vectors)
     everybody = np.arange(count)
@@ -91,6 +91,6 @@ def neighbours_of(vectors: FloatMatrix, k: int = NEIGHBOURS) -> Neighbourhood:
     def read(rows: Rows) -> Any:
         return vectors[rows]
 
-    for row, hits in nearest_to_each(read, Question(everybody, everybody, k, everybody)):
+    for row, hits in knn_join(read, KnnQuery(everybody, everybody, k, everybody)):
         places[row, : len(hits)], scores[row, : len(hits)] = hits.rows, hits.scores
     return Neighbourhood(places, scores)

@@ -23,9 +23,9 @@ from vitrine.indexer.recipes.sketch import FILE as SKETCH
 from vitrine.indexer.recipes.sketch import Sketch
 from vitrine.indexer.vectors.scoring import (
     Neighbours,
-    best_of,
-    neighbours_of,
-    score_some,
+    top_k,
+    stack_neighbours,
+    score_subset,
     search_all,
     search_rows,
 )
@@ -90,7 +90,7 @@ class VectorIndex:
         *,
         allowed: Mask | None = None,
         exact: bool = False,
-        ties: Rows | None = None,
+        tie_ranks: Rows | None = None,
     ) -> Neighbours:
         """Return the k most similar allowed rows for each query.
 
@@ -104,17 +104,17 @@ class VectorIndex:
         k = min(k, count)
         candidates = min(self._candidates_for(k), count)
         if exact or self._flat or candidates >= count:
-            return self._scan(queries, k, mask, count, ties)
+            return self._scan(queries, k, mask, count, tie_ranks)
         way = self._costs.cheapest(self.ntotal, count, candidates, self._effort)
         if way in ("rows", "all", "sketch"):
-            return self._scan(queries, k, mask, count, ties)
+            return self._scan(queries, k, mask, count, tie_ranks)
         proposed = self._walk(queries, candidates, mask, count) if way == "walk" else [None] * len(queries)
         found = []
         for query, rows in zip(queries, proposed, strict=True):
             if rows is None:
                 rows = self._read(query, candidates, mask, count)
-            found.append(best_of(rows, score_some(self._vectors, rows, query), k, ties))
-        return neighbours_of(found, k)
+            found.append(top_k(rows, score_subset(self._vectors, rows, query), k, tie_ranks))
+        return stack_neighbours(found, k)
 
     def _candidates_for(self, k: int) -> int:
         """Return how many rows to score for an answer of k."""
@@ -122,20 +122,20 @@ class VectorIndex:
         return next(fitting, len(self._vectors))
 
     def _scan(
-        self, queries: FloatMatrix, k: int, mask: Mask | None, count: int, ties: Rows | None
+        self, queries: FloatMatrix, k: int, mask: Mask | None, count: int, tie_ranks: Rows | None
     ) -> Neighbours:
         """Answer exactly, in the way that costs least."""
         way = self._costs.cheapest_exact(len(self._vectors), count, len(queries), k)
         if way == "rows":
             rows = np.arange(len(self._vectors)) if mask is None else np.flatnonzero(mask)
-            return search_rows(self._vectors, rows, queries, k, ties)
+            return search_rows(self._vectors, rows, queries, k, tie_ranks)
         if way == "all" or not k:
-            return search_all(self._vectors, queries, k, mask, ties)
+            return search_all(self._vectors, queries, k, mask, tie_ranks)
         found = []
         for query in queries:
             rows = self._sift(query, k, mask, count)
-            found.append(best_of(rows, score_some(self._vectors, rows, query), k, ties))
-        return neighbours_of(found, k)
+            found.append(top_k(rows, score_subset(self._vectors, rows, query), k, tie_ranks))
+        return stack_neighbours(found, k)
 
     def _sift(self, query: FloatVector, k: int, mask: Mask | None, count: int) -> Rows:
         """Return the rows that sketches leave, or all that are allowed where there are no sketches."""

@@ -15,7 +15,7 @@ from vitrine.indexer.arrays import FloatMatrix, FloatVector, Mask, Rows, StoredV
 from vitrine.indexer.errors import SnapshotCorrupt
 from vitrine.indexer.files import create_matrix
 from vitrine.indexer.recipes.reduction import leading_directions
-from vitrine.indexer.vectors.scoring import score_some, to_float32
+from vitrine.indexer.vectors.scoring import score_subset, to_float32
 
 FILE = "sketch.npy"
 # Fewer numbers than these are read whole in a millisecond or two.
@@ -88,7 +88,7 @@ class Sketch:
             bounds = bounds[which]
         first = min(2 * k + _NEAREST, len(bounds))
         best = np.argpartition(bounds, len(bounds) - first)[len(bounds) - first :]
-        scores = score_some(vectors, best if which is None else which[best], query)
+        scores = score_subset(vectors, best if which is None else which[best], query)
         floor = np.partition(scores, first - k)[first - k]
         left = np.flatnonzero(bounds >= floor - SLACK)
         return left if which is None else which[left]

@@ -16,7 +16,7 @@ from vitrine.indexer.errors import QueryError, RulesError
 from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.rules import Pin, Rules, Selector
-from vitrine.indexer.vectors.ranking import NOT_RULED, Hits, Ruled
+from vitrine.indexer.vectors.ranking import NO_EFFECTS, Hits, RuleEffects
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,13 @@ class Rulings:
                 taken += placed.pin.limit
                 yield placed.pin, placed.rows, taken
 
-    def ruled(self, found: Sequence[tuple[Pin, Hits]]) -> Ruled:
+    def ruled(self, found: Sequence[tuple[Pin, Hits]]) -> RuleEffects:
         """Return what rules say of one list. found: the best hits of each pin in force, as `pins_for` asks.
 
         A product of two pins is the first one's.
         """
         if not found:
-            return Ruled(apart=self.apart) if self.apart else NOT_RULED
+            return RuleEffects(never_together=self.apart) if self.apart else NO_EFFECTS
         rows: list[int] = []
         scores, places, names = [], [], []
         for pin, hits in found:
@@ -122,7 +122,7 @@ class Rulings:
             places += [pin.place] * len(free)
             names += [pin.name] * len(free)
         pins = Hits(np.array(rows, np.int64), np.array(scores, np.float32), np.array(names, object))
-        return Ruled(pins, dict(zip(rows, places, strict=True)), self.apart)
+        return RuleEffects(pins, dict(zip(rows, places, strict=True)), self.apart)
 
     def alike(self, rows: Rows) -> list[Rows]:
         """Part (m,) rows into those of which, looked at, the same rules hold."""

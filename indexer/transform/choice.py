@@ -15,7 +15,7 @@ from vitrine.indexer.transform.discriminant import looks_only, measure, spectrum
 from vitrine.indexer.transform.sample import KIND_FROM, Catalogue, Sample, draw_sample
 from vitrine.indexer.transform.transform import CENTRE_FROM, NAMES, Transform, fit_mean
 from vitrine.indexer.transform.tuning import CrossValidation, Tuned
-from vitrine.indexer.vectors.metrics import Retrieval
+from vitrine.indexer.vectors.metrics import RetrievalMetrics
 
 TUNING_S = 30.0
 # Categories and the number of products in each may change so much before the map is learnt anew.
@@ -109,7 +109,7 @@ def _too_little(sample: Sample) -> str:
     return ""
 
 
-def _compare(baselines: dict[str, Retrieval], adapted: Retrieval) -> str:
+def _compare(baselines: dict[str, RetrievalMetrics], adapted: RetrievalMetrics) -> str:
     """Say what speaks against an adaptation; empty when it helps by more than chance could."""
     best = max(baselines.values(), key=lambda each: float(each.average_precision.mean()))
     gains = adapted.average_precision - best.average_precision

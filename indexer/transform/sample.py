@@ -13,7 +13,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix, Labels
 from vitrine.indexer.transform.transform import even_out
-from vitrine.indexer.vectors.metrics import Labelled, labels_of
+from vitrine.indexer.vectors.metrics import LabelledVectors, category_labels
 
 # A kind is learnt from at least so many products: half of them is the least that a mean can stand on.
 KIND_FROM = 4
@@ -48,7 +48,7 @@ class Catalogue:
     @property
     def labels(self) -> Labels:
         """(N,) the codes, -1 where a product has no category."""
-        return labels_of(self.categories, self.codes)
+        return category_labels(self.categories, self.codes)
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Sample:
     raw: the same products as the model sees them.
     """
 
-    raw: Labelled
-    even: Labelled
+    raw: LabelledVectors
+    even: LabelledVectors
     kinds: int
 
     @property
@@ -88,7 +88,7 @@ def draw_sample(catalogue: Catalogue) -> Sample:
     numbered = np.full(len(catalogue.categories) + 1, -1, np.int32)
     numbered[kinds] = np.arange(len(kinds), dtype=np.int32)
     vectors = catalogue.read(rows)
-    raw = Labelled(vectors, numbered[labels], items)
+    raw = LabelledVectors(vectors, numbered[labels], items)
     return Sample(raw, raw.with_vectors(even_out(vectors)), len(kinds))
 
 

@@ -18,7 +18,7 @@ from vitrine.indexer.transform.discriminant import WHITEN_UP_TO, looks_only, spe
 from vitrine.indexer.transform.posteriors import HeldOutKinds
 from vitrine.indexer.transform.sample import SEED, Sample, deal
 from vitrine.indexer.transform.transform import Adaptation, even_out, probabilities_root
-from vitrine.indexer.vectors.metrics import Retrieval, judge, judge_scores, places_in
+from vitrine.indexer.vectors.metrics import RetrievalMetrics, evaluate_retrieval, evaluate_scores, target_ranks
 
 LOOK_SHRINKAGES = (0.7, 0.9, 1.0)
 SHARPENED = (1.0, 1.6)
@@ -44,7 +44,7 @@ class Tuned:
     sharpness: float
     weight: float
     log_loss: float
-    retrieval: Retrieval
+    retrieval: RetrievalMetrics
     found_by_looks: float
     found_again: float
 
@@ -75,15 +75,15 @@ class CrossValidation:
         self._gallery = self.sample.raw.take(self._searched)
         self._queries = np.arange(min(len(self._searched), QUERIES_MAX))
 
-    def judge_plain(self) -> Retrieval:
+    def judge_plain(self) -> RetrievalMetrics:
         """Judge the model's own vectors."""
-        return judge(self._gallery.take(self._queries), self._gallery)
+        return evaluate_retrieval(self._gallery.take(self._queries), self._gallery)
 
-    def judge_centred(self) -> Retrieval:
+    def judge_centred(self) -> RetrievalMetrics:
         """Judge vectors less the mean of the other half."""
         mean = self.sample.raw.vectors[self._taught].mean(axis=0)
         centred = self._gallery.with_vectors(unit(self._gallery.vectors - mean))
-        return judge(centred.take(self._queries), centred)
+        return evaluate_retrieval(centred.take(self._queries), centred)
 
     def tune(self, deadline: float) -> Tuned | None:
         """Choose everything; None when nothing keeps the simulated second photos found.
@@ -113,7 +113,7 @@ class CrossValidation:
 
     def _trials(
         self, looks: Adaptation, logits: FloatMatrix, sharpness: float, photos: SecondPhotos
-    ) -> Iterator[tuple[float, Retrieval, float]]:
+    ) -> Iterator[tuple[float, RetrievalMetrics, float]]:
         """Yield harmless weights with what they find of categories and of second photos.
 
         The heaviest first, and on as long as lighter ones lose nothing.
@@ -134,8 +134,8 @@ class CrossValidation:
                 return
             best = max(best, mean_precision(retrieval))
 
-    def _judge(self, scores: FloatMatrix) -> Retrieval:
-        return judge_scores(scores, self._gallery.take_labels(self._queries), self._gallery)
+    def _judge(self, scores: FloatMatrix) -> RetrievalMetrics:
+        return evaluate_scores(scores, self._gallery.take_labels(self._queries), self._gallery)
 
     def _second_photos(self, looks: Adaptation, kinds: HeldOutKinds) -> SecondPhotos:
         targets = np.resize(self._without_twins(looks), QUERIES_MAX)
@@ -179,9 +179,9 @@ def photograph_again(
 
 def found_first(scores: FloatMatrix, targets: np.ndarray[Any, Any]) -> float:
     """Return the share of queries, rows of (Q, N) scores, whose target row is first."""
-    return float((places_in(scores, targets) == 0).mean())
+    return float((target_ranks(scores, targets) == 0).mean())
 
 
-def mean_precision(retrieval: Retrieval) -> float:
+def mean_precision(retrieval: RetrievalMetrics) -> float:
     """Return the mean average precision, 0 where nothing could be judged."""
     return float(retrieval.average_precision.mean()) if len(retrieval) else 0.0

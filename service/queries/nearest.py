@@ -1,10 +1,9 @@
-"""The one search: whatever was asked with becomes a vector, and stages take the live products down to one
-page.
+"""Recommendation: a reference becomes a vector, and the stages reduce the live products to one page of hits.
 
-filter, bans → search → least score and confidence → pins first → groups → duplicates → never together →
-diversity → pins at their places → page. Every stage but the filter looks at better hits only, so that what
-stands at place 3 does not depend on how many are asked for.
-Shape letters: n rows of the view, m hits, D dimension.
+filter, bans → search → min score and confidence → pins first → groups → duplicates → never together →
+diversity → pins at their ranks → page. Every stage but the filter looks at better hits only, so the hit at
+rank 3 does not depend on the number of hits asked for.
+Shape letters: n rows of the state, m hits, D dimension.
 """
 
 from __future__ import annotations
@@ -20,23 +19,24 @@ from vitrine.indexer.arrays import DoubleArray, FloatVector, Mask, Rows, Strings
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.compiled_rules import Rulings
-from vitrine.indexer.vectors.ranking import Hits, Ruled, Stages
+from vitrine.indexer.vectors.ranking import Hits, RuleEffects, Stages
 from vitrine.service.queries.options import SearchOptions
 from vitrine.service.queries.searcher import Filters
 from vitrine.service.queries.view import View
 
-# The k best of the rows allowed, with the confidence of each, or None where nobody asked.
-Best = Callable[[int, Mask], tuple[Hits, DoubleArray | None]]
+# (k, rows) to the k best of these rows, with the confidence of each, or None where it is not needed.
+TopK = Callable[[int, Mask], tuple[Hits, DoubleArray | None]]
+# Rocchio's weight of the negative examples (gamma); the positive ones have weight 1.
 UNLIKE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What hits are compared with.
+    """The query of a search: the vector that hits are compared with, and the products it was made of.
 
-    vector: (D,) float32, unit. rows: the products it was made of, which are never hits. categories: theirs,
-    for `same_category` and for what scores mean; empty for a vector or a photo. liked: of the rows, those
-    that hits should be like, which the rules of the shop look at.
+    vector: (D,) float32, unit. rows: these products, which are never hits. categories: their categories, for
+    `same_category` and for the calibration of scores; empty for a vector or a photo. liked: the positive
+    examples among the rows, to which the shop rules apply.
     """
 
     vector: FloatVector
@@ -46,11 +46,13 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """rows, scores: the hits of one page, in order. reason: why they are fewer than `requested`, or None.
+class SearchResult:
+    """One page of hits.
 
-    confidences: (m,) of the scores, None where the snapshot was not calibrated. trace: (stage, candidates
-    left after it), in order. rules: (m,) names of the rules that put hits there, None where none did.
+    rows, scores: (m,) each, in order. confidences: (m,) of the scores, None where the snapshot was not
+    calibrated. requested: the limit. reason: the explanation for fewer hits than `requested`, or None.
+    trace: (stage, candidates left after it), in order. rules: (m,) the name of the rule that placed each hit,
+    or None.
     """
 
     rows: Rows
@@ -67,138 +69,135 @@ class Answer:
         return list(zip(self.rows.tolist(), self.scores.tolist(), strict=True))
 
     @property
-    def levels(self) -> list[float | None]:
-        """The confidence of each hit, to four decimals."""
-        if self.confidences is None:
-            return [None] * len(self.rows)
-        rounded: list[float | None] = self.confidences.round(4).tolist()
-        return rounded
-
-    @property
     def returned(self) -> int:
-        """How many hits there are."""
+        """The number of hits."""
         return len(self.rows)
 
 
 def product_reference(view: View, row: int) -> Reference:
-    """Refer to one product of the view."""
+    """Return one product as a reference."""
     return products_reference(view, [row])
 
 
 def products_reference(view: View, like: Sequence[int], unlike: Sequence[int] = ()) -> Reference:
-    """Refer to the mean of some products less half the mean of others; (Rocchio's feedback with gamma = 0.5).
+    """Return the mean of some products less half the mean of others as a reference.
 
-    Raises QueryError when nothing is liked, a product is on both sides, or nothing is left to compare with.
+    This is Rocchio's relevance feedback with gamma = 0.5. Raises QueryError when `like` is empty, a product
+    is in both lists, or the difference has no direction.
     """
+    segments = view.state.segments
     if not like:
         raise QueryError("products.like names at least one product", field="products")
     if set(like) & set(unlike):
-        both = view.id_at(min(set(like) & set(unlike)))
+        both = segments.id_at(min(set(like) & set(unlike)))
         raise QueryError(f"product {both!r} is both liked and unliked", field="products")
-    liked = view.vectors(list(like))
+    liked = segments.vectors(list(like))
     vector = liked[0] if len(like) == 1 else liked.mean(axis=0)
     if unlike:
-        vector = vector - UNLIKE_WEIGHT * view.vectors(list(unlike)).mean(axis=0)
-    categories = dict.fromkeys(view.categories[view.category_codes[row]] for row in like)
+        vector = vector - UNLIKE_WEIGHT * segments.vectors(list(unlike)).mean(axis=0)
+    categories = dict.fromkeys(view.state.categories[view.state.category_codes[row]] for row in like)
     if len(like) > 1 or unlike:
-        vector = _unit(vector, "the liked and the unliked products cancel out", "products")
+        vector = _unit_vector(vector, "the liked and the unliked products cancel out", "products")
     return Reference(vector, (*like, *unlike), tuple(categories), tuple(like))
 
 
 def vector_reference(view: View, values: Any, field: str = "vector") -> Reference:
-    """Refer to a vector in the snapshot's space; its length does not matter.
+    """Return a vector in the snapshot's space as a reference; its length does not matter.
 
     Raises QueryError unless it holds D finite numbers that are not all zero.
     """
+    dimension = view.state.segments.dimension
     try:
         vector = np.asarray(values, np.float64)
     except (TypeError, ValueError, OverflowError):
         raise QueryError("a vector is a list of numbers", field=field, malformed=True) from None
-    if vector.shape != (view.dimension,):
+    if vector.shape != (dimension,):
         size = "x".join(map(str, vector.shape)) or "one"
-        raise QueryError(f"a vector has {view.dimension} numbers here, not {size}", field=field)
+        raise QueryError(f"a vector has {dimension} numbers here, not {size}", field=field)
     if not np.isfinite(vector).all():
         raise QueryError("a vector holds NaN or infinity", field=field)
     greatest = float(np.abs(vector).max())
-    return Reference(_unit(vector / (greatest or 1.0), "a vector of zeros has no direction", field))
+    return Reference(_unit_vector(vector / (greatest or 1.0), "a vector of zeros has no direction", field))
 
 
-def recommend(view: View, reference: Reference, options: SearchOptions) -> Answer:
-    """Return one page of the most similar live products that the options admit.
+def recommend(view: View, reference: Reference, options: SearchOptions) -> SearchResult:
+    """Return one page of the most similar live products that the options allow.
 
-    Order: score descending, then id; with `diversity`, by maximal marginal relevance; what the rules of the
-    shop pin stands at its place. Raises QueryError for an option that cannot be obeyed.
+    Order: score descending, then id; with `diversity`, by maximal marginal relevance; pins of the shop rules
+    at their ranks. Raises QueryError for an option that cannot be applied.
     """
-    if options.min_confidence is not None and view.confidence is None:
+    if options.min_confidence is not None and view.state.snapshot.confidence is None:
         raise QueryError(
             "this snapshot was built before scores had a confidence: build again", field="min_confidence"
         )
     allowed, trace = _filter(view, reference, options)
-    wanted = options.offset + options.limit
-    hits, after = _search(view, reference, options, allowed, wanted)
-    trace += after
-    page = slice(options.offset, wanted)
-    rows, scores, rules = hits.rows[page], hits.scores[page], _listed(hits.rules, len(hits))[page]
+    end = options.offset + options.limit
+    hits, stage_trace = _search(view, reference, options, allowed, end)
+    trace += stage_trace
+    page = slice(options.offset, end)
+    rows, scores, rules = hits.rows[page], hits.scores[page], _rule_names(hits.rules, len(hits))[page]
     trace.append(("page", len(rows)))
-    reason = _reason(options, trace) if len(rows) < options.limit else None
-    confidences = confidence_of(view, reference, scores)
-    return Answer(rows, scores, confidences, options.limit, reason, tuple(trace), tuple(rules))
+    reason = _shortfall_reason(options, trace) if len(rows) < options.limit else None
+    confidences = confidences_of(view, reference, scores)
+    return SearchResult(rows, scores, confidences, options.limit, reason, tuple(trace), tuple(rules))
 
 
-def confidence_of(view: View, reference: Reference, scores: FloatVector) -> DoubleArray | None:
+def confidences_of(view: View, reference: Reference, scores: FloatVector) -> DoubleArray | None:
     """Return (m,) confidences of scores against a reference; None where the snapshot was not calibrated.
 
-    A reference of one category is held against that category, any other against the whole catalogue.
+    A reference with one category uses that category's calibration, any other that of the whole catalogue.
     """
-    if view.confidence is None:
+    calibration = view.state.snapshot.confidence
+    if calibration is None:
         return None
-    return view.confidence.of(scores, reference.categories[0] if len(reference.categories) == 1 else None)
+    return calibration.of(scores, reference.categories[0] if len(reference.categories) == 1 else None)
 
 
 def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[Mask, list[tuple[str, int]]]:
-    """Return (n,) bool, the rows that may be hits, and how many each condition left."""
-    trace = [("catalogue", view.n)]
-    allowed = view.live.copy()
+    """Return (n,) bool, the rows that may be hits, and the number that each condition left."""
+    state, segments = view.state, view.state.segments
+    trace = [("catalogue", segments.n)]
+    allowed = state.live.copy()
 
-    def note(stage: str) -> None:
+    def record(stage: str) -> None:
         trace.append((stage, int(np.count_nonzero(allowed))))
 
-    note("live")
+    record("live")
     if reference.rows:
         allowed[list(reference.rows)] = False
-        note("reference")
+        record("reference")
     if options.same_category:
         if not reference.categories:
             raise QueryError("same_category needs a product as the reference", field="same_category")
-        allowed &= rows_of_categories(reference.categories, view.categories, view.category_codes)
-        note("same_category")
+        allowed &= rows_of_categories(reference.categories, state.categories, state.category_codes)
+        record("same_category")
     if options.category:
-        allowed &= rows_of_categories(options.category, view.categories, view.category_codes)
-        note("category")
+        allowed &= rows_of_categories(options.category, state.categories, state.category_codes)
+        record("category")
     if options.where:
-        allowed &= matching_rows(view.tables, options.where)
-        note("where")
+        allowed &= matching_rows(segments.tables, options.where)
+        record("where")
     if options.exclude:
-        rows = [view.row_of(product_id) for product_id in options.exclude]
+        rows = [segments.row_of(product_id) for product_id in options.exclude]
         allowed[[row for row in rows if row is not None]] = False
-        note("exclude")
-    if (banned := view.rulings.banned(reference.liked)) is not None:
+        record("exclude")
+    if (banned := view.compiled_rules.banned(reference.liked)) is not None:
         allowed &= ~banned
-        note("bans")
+        record("bans")
     return allowed, trace
 
 
-def _told(reference: Reference, options: SearchOptions) -> Filters:
-    """Return the conditions of `_filter` that a store can be told."""
+def _store_filters(reference: Reference, options: SearchOptions) -> Filters:
+    """Return those conditions of `_filter` that a store can apply by itself."""
     categories = [reference.categories] if options.same_category else []
     categories += [tuple(options.category)] if options.category else []
     return Filters(tuple(categories), options.where or {})
 
 
 def _search(
-    view: View, reference: Reference, options: SearchOptions, allowed: Mask, wanted: int
+    view: View, reference: Reference, options: SearchOptions, allowed: Mask, count: int
 ) -> tuple[Hits, list[tuple[str, int]]]:
-    """Search wider and wider until the stages leave `wanted` hits or there is nothing more to find."""
+    """Search with growing k until the stages leave `count` hits or no further hit can follow."""
     stages = Stages(
         options.min_score,
         options.min_confidence,
@@ -206,41 +205,46 @@ def _search(
         options.collapse_duplicates,
         options.diversity,
     )
-    filters = _told(reference, options)
+    filters, segments = _store_filters(reference, options), view.state.segments
 
-    def best(k: int, rows: Mask) -> tuple[Hits, DoubleArray | None]:
-        """Return the k best of some rows, and their confidences where they matter."""
-        found = view.search(reference.vector[None], k, allowed=rows, exact=options.exact, filters=filters)
-        hits = Hits(found.rows[0], found.scores[0])
-        return hits, None if options.min_confidence is None else confidence_of(view, reference, hits.scores)
+    def top_k(k: int, rows: Mask) -> tuple[Hits, DoubleArray | None]:
+        """Return the k best of some rows, with their confidences if `min_confidence` needs them."""
+        nearest = view.search(reference.vector[None], k, allowed=rows, exact=options.exact, filters=filters)
+        hits = Hits(nearest.rows[0], nearest.scores[0])
+        return hits, None if options.min_confidence is None else confidences_of(view, reference, hits.scores)
 
-    ruled = _ruled(view.rulings, reference.liked, allowed, best, stages)
-    wanted = stages.reach(wanted) + len(ruled.pins)
+    effects = _rule_effects(view.compiled_rules, reference.liked, allowed, top_k, stages)
+    count = stages.hits_needed(count) + len(effects.pins)
     available = int(np.count_nonzero(allowed))
-    k = min(wanted, available)
+    k = min(count, available)
     while True:
-        ranked, levels = best(k, allowed)
-        hits, trace = stages.applied(ranked, view.group_codes, view.vectors, wanted, levels, ruled)
-        if len(hits) >= wanted or k >= available or not stages.passes(ranked, levels):
+        ranked, confidences = top_k(k, allowed)
+        hits, trace = stages.apply(
+            ranked, segments.group_codes, segments.vectors, count, confidences, effects
+        )
+        if len(hits) >= count or k >= available or not stages.last_hit_passes(ranked, confidences):
             return hits, trace
         k = min(4 * k, available)
 
 
-def _ruled(rulings: Rulings, liked: Sequence[int], allowed: Mask, best: Best, stages: Stages) -> Ruled:
-    """Return what the rules say of this list; a pin shows only what the query admits."""
-    found = []
-    for pin, rows, k in rulings.pins_for(liked):
-        may = rows & allowed
-        if k := min(k, int(np.count_nonzero(may))):
-            found.append((pin, stages.sure(*best(k, may))))
-    return rulings.ruled(found)
+def _rule_effects(
+    compiled_rules: Rulings, liked: Sequence[int], allowed: Mask, top_k: TopK, stages: Stages
+) -> RuleEffects:
+    """Return the effects of the rules on this list; a pin shows only rows that the query allows."""
+    pins = []
+    for pin, rows, k in compiled_rules.pins_for(liked):
+        candidates = rows & allowed
+        if k := min(k, int(np.count_nonzero(candidates))):
+            pins.append((pin, stages.filter_by_thresholds(*top_k(k, candidates))))
+    return compiled_rules.ruled(pins)
 
 
-def _listed(rules: Strings | None, count: int) -> list[str | None]:
+def _rule_names(rules: Strings | None, count: int) -> list[str | None]:
     return [None] * count if rules is None else rules.tolist()
 
 
-def _unit(vector: Any, problem: str, field: str) -> FloatVector:
+def _unit_vector(vector: Any, problem: str, field: str) -> FloatVector:
+    """Return a vector scaled to unit length. Raises QueryError with `problem` for one of length zero."""
     length = float(np.linalg.norm(vector))
     if not length > 1e-6:
         raise QueryError(problem, field=field)
@@ -248,7 +252,7 @@ def _unit(vector: Any, problem: str, field: str) -> FloatVector:
     return scaled
 
 
-_WHY = {
+_STAGE_EFFECTS = {
     "live": "{left} of {before} products are not deleted",
     "reference": "{left} products besides the reference",
     "same_category": "{left} in the same category",
@@ -265,10 +269,10 @@ _WHY = {
 }
 
 
-def _reason(options: SearchOptions, trace: list[tuple[str, int]]) -> str:
-    """Say which stages took products away, in the order they did."""
-    said = []
+def _shortfall_reason(options: SearchOptions, trace: list[tuple[str, int]]) -> str:
+    """Return the stages that removed products, in their order, as a sentence."""
+    effects = []
     for (_, before), (stage, left) in pairwise(trace):
-        if stage in _WHY and left < before and (stage != "page" or options.offset):
-            said.append(_WHY[stage].format(left=left, before=before))
-    return "only " + "; ".join(said) if said else "the catalogue has no more products"
+        if stage in _STAGE_EFFECTS and left < before and (stage != "page" or options.offset):
+            effects.append(_STAGE_EFFECTS[stage].format(left=left, before=before))
+    return "only " + "; ".join(effects) if effects else "the catalogue has no more products"

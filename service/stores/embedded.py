@@ -30,7 +30,7 @@ class EmbeddedSearcher:
         base = state.segments.base_rows
         snapshot = state.snapshot
         found = snapshot.index.search(
-            queries, k, allowed=_or_all(allowed[:base]), exact=exact, ties=snapshot.table.id_rank
+            queries, k, allowed=_or_all(allowed[:base]), exact=exact, tie_ranks=snapshot.table.id_rank
         )
         uploaded = base + np.flatnonzero(allowed[base:])
         if not len(uploaded):
@@ -42,7 +42,7 @@ class EmbeddedSearcher:
         ]
         return merge_top_k(state, lists, k)
 
-    def keep_up(self, state: CatalogueState, folder: IndexFolder) -> None:
+    def sync_changes(self, state: CatalogueState, folder: IndexFolder) -> None:
         """Nothing to bring anywhere: the view holds every change."""
 
 
@@ -52,11 +52,11 @@ EMBEDDED = EmbeddedSearcher()
 class EmbeddedStore:
     """Serves the snapshot that `current` names."""
 
-    def live_name(self, folder: IndexFolder) -> str | None:
+    def current_name(self, folder: IndexFolder) -> str | None:
         """Return the snapshot that `current` names."""
         return folder.current_or_none()
 
-    def attach(self, snapshot: Snapshot) -> EmbeddedSearcher:  # noqa: ARG002 (the view has it)
+    def open_searcher(self, snapshot: Snapshot) -> EmbeddedSearcher:  # noqa: ARG002 (the view has it)
         """Return the one searcher."""
         return EMBEDDED
 

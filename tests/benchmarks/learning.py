@@ -24,7 +24,7 @@ from vitrine.indexer.source.source import Source, open_source
 from vitrine.indexer.transform import Catalogue, choose_transform
 from vitrine.indexer.transform.sample import deal
 from vitrine.indexer.transform.transform import Transform
-from vitrine.indexer.vectors.metrics import Labelled, join, judge, places_in
+from vitrine.indexer.vectors.metrics import LabelledVectors, concatenate_metrics, evaluate_retrieval, target_ranks
 
 SEEDS = (0, 1, 2)
 FOLDS = 10
@@ -147,13 +147,13 @@ def _measure(shop: Shop, space: Space, name: str, seed: int = 0) -> Figures:
     items = np.arange(len(shop.labels), dtype=np.int32)
     for judged, transform in _halves(shop, space, name, seed):
         gallery = transform.apply(space.vectors[judged])
-        labelled = Labelled(gallery, shop.labels[judged], items[judged])
-        judgements.append(judge(labelled, labelled))
+        labelled = LabelledVectors(gallery, shop.labels[judged], items[judged])
+        judgements.append(evaluate_retrieval(labelled, labelled))
         here = np.isin(shop.photographed, judged)
         targets = np.searchsorted(judged, shop.photographed[here])
         for kind, vectors in space.again.items():
-            ranks[kind].append(places_in(transform.apply(vectors[here]) @ gallery.T, targets))
-    summary = join(judgements).summary()
+            ranks[kind].append(target_ranks(transform.apply(vectors[here]) @ gallery.T, targets))
+    summary = concatenate_metrics(judgements).summary()
     places = {kind: np.concatenate(parts) for kind, parts in ranks.items()}
     places["all"] = np.concatenate(list(places.values()))
     found = {kind: float((each == 0).mean()) for kind, each in places.items()}

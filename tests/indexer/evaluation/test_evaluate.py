@@ -26,64 +26,6 @@ from vitrine.indexer.progress import Silent
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.transform import Catalogue
 from vitrine.indexer.transform.transform import Transform
-from vitrine.indexer.vectors.metrics import Labelled, judge, places_in
-
-
-def labelled(vectors: np.ndarray, labels: list[int], items: list[int] | None = None) -> Labelled:
-    numbers = np.arange(len(labels)) if items is None else np.array(items)
-    return Labelled(vectors.astype(np.float32), np.array(labels, np.int32), numbers.astype(np.int32))
-
-
-def on_a_circle(degrees: list[float]) -> np.ndarray:
-    angles = np.radians(degrees)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def test_judging_agrees_with_a_ranking_done_by_hand() -> None:
-    products = labelled(on_a_circle([0, 10, 25, 45]), [0, 1, 0, 0])
-    found = judge(products, products, ks=(1, 2, 3))
-    # from 0 degrees: 1, 0, 0 -> relevant at places 2 and 3
-    assert found.precision[0].tolist() == [0, 0.5, pytest.approx(2 / 3)]
-    assert found.recall[0].tolist() == [0, 0.5, 1]
-    assert found.average_precision[0] == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert found.reciprocal_rank[0] == 0.5
-    assert found.nearest[0] == 1
-    assert len(found) == 3, "the only product of its category cannot be judged"
-
-
-def test_rows_of_one_item_do_not_judge_each_other() -> None:
-    products = labelled(on_a_circle([0, 1, 30, 60]), [0, 0, 1, 0], items=[5, 5, 6, 7])
-    found = judge(products, products, ks=(1,))
-    assert found.nearest.tolist() == [1, 1, 1]
-    assert found.precision_at(1).tolist() == [0, 0, 0]
-
-
-def test_products_without_a_label_are_searched_but_not_judged() -> None:
-    products = labelled(on_a_circle([0, 5, 10]), [0, -1, 0])
-    found = judge(products, products, ks=(1, 5))
-    assert len(found) == 2
-    assert found.nearest.tolist() == [-1, -1]
-    assert found.precision_at(5).tolist() == [0.2, 0.2]
-
-
-def test_nothing_to_judge_has_no_summary() -> None:
-    empty = labelled(np.zeros((0, 2)), [])
-    assert judge(empty, empty).summary() == {}
-    strangers = labelled(on_a_circle([0, 90]), [0, 1])
-    assert judge(strangers, strangers).summary() == {}
-
-
-def test_blocks_give_what_one_pass_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    products = labelled(unit(rng.normal(size=(40, 6)).astype(np.float32)), rng.integers(0, 3, 40).tolist())
-    whole = judge(products, products)
-    monkeypatch.setattr("vitrine.indexer.vectors.metrics._BLOCK_CELLS", 90)
-    np.testing.assert_array_equal(judge(products, products).average_precision, whole.average_precision)
-
-
-def test_a_copy_of_the_target_does_not_push_it_from_its_place() -> None:
-    scores = np.array([[0.9, 0.9 + 1e-7, 0.3], [0.2, 0.8, 0.5]], np.float32)
-    assert places_in(scores, np.array([0, 2])).tolist() == [0, 1]
 
 
 def test_a_colour_histogram_tells_red_from_blue_and_left_from_right(tmp_path: Path) -> None:

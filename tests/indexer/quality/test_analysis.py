@@ -23,7 +23,7 @@ from vitrine.indexer.progress import Silent
 from vitrine.indexer.quality.alignment import compare_aligned
 from vitrine.indexer.quality.analysis import analyse
 from vitrine.indexer.quality.findings import KINDS, Finding
-from vitrine.indexer.quality.labels import judge
+from vitrine.indexer.quality.labels import estimate_label_errors
 from vitrine.indexer.quality.pictures import SIDE, MeasureCache, measure
 from vitrine.indexer.quality.store import Analysis, keep_analysis, read_analysis
 from vitrine.indexer.snapshot.snapshot import IndexFolder
@@ -152,13 +152,13 @@ def test_labels_that_were_swapped_are_told_from_those_that_were_not() -> None:
     given = true.copy()
     swapped = random.choice(160, 8, replace=False)
     given[swapped] = (given[swapped] + 1) % 4
-    verdicts = judge(vectors, given, np.ones(160, bool), 4)
+    verdicts = estimate_label_errors(vectors, given, np.ones(160, bool), 4)
     assert verdicts is not None
     suspects = np.flatnonzero(verdicts.doubts >= 0.5)
     assert set(suspects.tolist()) == set(swapped.tolist())
     assert verdicts.wrong_share == pytest.approx(0.05, abs=0.03)
     assert verdicts.votes[swapped].tolist() == true[swapped].tolist()
-    assert judge(vectors, np.zeros(160, int), np.ones(160, bool), 4) is None
+    assert estimate_label_errors(vectors, np.zeros(160, int), np.ones(160, bool), 4) is None
 
 
 def test_alignment_finds_the_cut_copy_and_no_other() -> None:

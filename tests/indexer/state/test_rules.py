@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.queries_view import product
 from vitrine.indexer.arrays import Mask
@@ -25,7 +23,7 @@ from vitrine.indexer.state.rules import (
     parse_rules,
     read_rules,
 )
-from vitrine.indexer.vectors.ranking import Hits, keep_apart, pins_first, place_pins
+from vitrine.indexer.vectors.ranking import Hits
 
 EXAMPLE = b"""
 [[pin]]
@@ -222,74 +220,6 @@ def hits_of(rows: list[int], rules: list[str] | None = None) -> Hits:
     return Hits(np.array(rows, np.int64), scores, None if rules is None else np.array(rules, object))
 
 
-def plain_places(rows: list[int], places: dict[int, int]) -> list[int]:
-    """Fill place after place from two queues."""
-    due = sorted((row for row in rows if row in places), key=lambda row: places[row])
-    others = [row for row in rows if row not in places]
-    out: list[int] = []
-    while due or others:
-        if due and (places[due[0]] <= len(out) + 1 or not others):
-            out.append(due.pop(0))
-        else:
-            out.append(others.pop(0))
-    return out
-
-
-@given(
-    rows=st.permutations(list(range(12))),
-    places=st.dictionaries(st.integers(0, 15), st.integers(1, 20), max_size=6),
-    longer=st.integers(0, 12),
-)
-def test_pins_stand_at_their_places_whatever_the_length(
-    rows: list[int], places: dict[int, int], longer: int
-) -> None:
-    pinned = [row for row in rows if row in places]
-    others = [row for row in rows if row not in places]
-    whole = place_pins(hits_of(pinned + others), places).rows.tolist()
-    assert whole == plain_places(pinned + others, places)
-    short = place_pins(hits_of(pinned + others[:longer]), places).rows.tolist()
-    assert short[:longer] == whole[:longer]
-
-
-def test_a_pin_past_the_end_comes_last_and_two_for_one_place_follow_each_other() -> None:
-    assert place_pins(hits_of([7, 1, 2]), {7: 9}).rows.tolist() == [1, 2, 7]
-    assert place_pins(hits_of([7, 8, 1, 2]), {7: 2, 8: 2}).rows.tolist() == [1, 7, 8, 2]
-    assert place_pins(hits_of([7, 8, 1]), {7: 2, 8: 1}).rows.tolist() == [8, 7, 1]
-
-
-def test_pins_come_first_once_and_keep_their_rule_and_score() -> None:
-    pins = Hits(np.array([5]), np.array([0.25], np.float32), np.array(["spring"], object))
-    joined = pins_first(hits_of([4, 5, 6]), pins)
-    assert joined.rows.tolist() == [5, 4, 6]
-    assert joined.scores.tolist() == [0.25, 1.0, 0.0]
-    assert joined.rules is not None
-    assert joined.rules.tolist() == ["spring", None, None]
-
-
-@settings(max_examples=80)
-@given(
-    rows=st.permutations(list(range(10))),
-    pairs=st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), min_size=1, max_size=3),
-    length=st.integers(0, 10),
-)
-def test_of_two_kinds_that_never_stand_together_the_better_hit_stays(
-    rows: list[int], pairs: list[tuple[set[int], set[int]]], length: int
-) -> None:
-    def may_stand(row: int, kept: list[int]) -> bool:
-        return not any(
-            (row in one and other & set(kept)) or (row in other and one & set(kept)) for one, other in pairs
-        )
-
-    kept: list[int] = []
-    for row in rows:
-        if may_stand(row, kept):
-            kept.append(row)
-    masks = [(np.isin(np.arange(10), list(one)), np.isin(np.arange(10), list(other))) for one, other in pairs]
-    assert keep_apart(hits_of(rows), masks).rows.tolist() == kept
-    short = keep_apart(hits_of(rows[:length]), masks).rows.tolist()
-    assert kept[: len(short)] == short
-
-
 def test_the_hits_of_several_pins_are_gathered_each_product_once() -> None:
     rulings = Rulings.of(
         Rules(pins=(Pin("p", Selector(ids=("a",)), limit=1), Pin("q", Selector(ids=("a", "b")), None, 3, 2))),
@@ -301,4 +231,4 @@ def test_the_hits_of_several_pins_are_gathered_each_product_once() -> None:
     assert ruled.pins.rows.tolist() == [0, 2, 1]
     assert ruled.pins.rules is not None
     assert ruled.pins.rules.tolist() == ["p", "q", "q"]
-    assert ruled.places == {0: 1, 2: 3, 1: 3}
+    assert ruled.pin_ranks == {0: 1, 2: 3, 1: 3}

@@ -15,7 +15,7 @@ from vitrine.indexer.transform import tuning as tuning_module
 from vitrine.indexer.transform.discriminant import discriminants, looks_only, measure, spectrum_of
 from vitrine.indexer.transform.sample import deal, draw_sample
 from vitrine.indexer.transform.transform import Transform, even_out
-from vitrine.indexer.vectors.metrics import Labelled, judge
+from vitrine.indexer.vectors.metrics import LabelledVectors, evaluate_retrieval
 
 D = 48
 CATEGORIES = 6
@@ -40,8 +40,8 @@ def catalogue(
 
 
 def found(vectors: FloatMatrix, codes: Any) -> float:
-    labelled = Labelled(vectors, codes, np.arange(len(codes), dtype=np.int32))
-    return judge(labelled, labelled).summary()["map"]
+    labelled = LabelledVectors(vectors, codes, np.arange(len(codes), dtype=np.int32))
+    return evaluate_retrieval(labelled, labelled).summary()["map"]
 
 
 @pytest.fixture(scope="module")

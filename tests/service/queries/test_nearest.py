@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.queries_view import ArrayView, product, view_of
+from tests.queries_view import product, searches_of, view_of
 from tests.vectors import clustered
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.snapshot.confidence import Confidence, calibrate
 from vitrine.indexer.vectors.ranking import (
     DIVERSITY_WINDOW,
-    Hits,
-    at_least,
-    diversify,
-    drop_duplicates,
-    first_of_group,
 )
 from vitrine.indexer.vectors.scoring import score_rows
 from vitrine.service.queries.nearest import (
@@ -62,13 +57,11 @@ CONFIDENCE = calibration()
 
 
 def view(base: int = N) -> View:
-    made = view_of(PRODUCTS, VECTORS, LIVE, base)
-    cast(ArrayView, made).confidence = CONFIDENCE
-    return made
+    return view_of(PRODUCTS, VECTORS, LIVE, base, confidence=CONFIDENCE)
 
 
 def options(**given: Any) -> SearchOptions:
-    return SearchOptions.parse(given)
+    return SearchOptions.model_validate(given)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -285,63 +278,7 @@ def test_stages_that_drop_much_search_wider_but_not_for_ever() -> None:
     here = view_of(products, clustered(310, 8, seed=4))
     answer = recommend(here, vector_reference(here, np.ones(8)), options(one_per_group=True, limit=11))
     assert answer.returned == 11
-    assert cast(ArrayView, here).searches <= 5
-    cast(ArrayView, here).searches = 0
+    searches = searches_of(here)
+    assert searches <= 5
     recommend(here, vector_reference(here, np.ones(8)), options(min_score=0.999, limit=20))
-    assert cast(ArrayView, here).searches == 1
-
-
-# Stages by themselves
-
-
-def hits_of(rows: list[int], query: int = 0) -> Hits:
-    scores = score_rows(VECTORS[rows], VECTORS[query])
-    order = np.argsort(-scores, kind="stable")
-    return Hits(np.array(rows)[order], scores[order])
-
-
-def vectors_of(rows: Any) -> Any:
-    return VECTORS[rows]
-
-
-def test_at_least_keeps_scores_from_the_bound_on() -> None:
-    hits = Hits(np.array([4, 5, 6]), np.array([0.5, 0.25, 0.125], np.float32))
-    assert at_least(hits, hits.scores, 0.25).rows.tolist() == [4, 5]
-    assert at_least(hits, hits.scores, 0.2500001).rows.tolist() == [4]
-    assert at_least(hits, np.array([0.9, 0.1, 0.0]), 0.1).rows.tolist() == [4, 5]
-
-
-def test_first_of_group_keeps_the_best_and_those_without_group() -> None:
-    hits = Hits(np.array([9, 8, 7, 6, 5, 4]), np.linspace(1, 0, 6).astype(np.float32))
-    kept = first_of_group(hits, np.array([2, -1, 2, 0, -1, 0], np.int32))
-    assert kept.rows.tolist() == [9, 8, 6, 5]
-    nothing = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
-    assert len(first_of_group(nothing, np.zeros(0, np.int32))) == 0
-
-
-def test_copies_of_a_picture_collapse_at_a_threshold_of_one() -> None:
-    kept = drop_duplicates(hits_of(list(range(40, 52))), vectors_of, 1.0, 100)
-    assert len(set(kept.rows.tolist()) & set(range(40, 46))) == 1
-    assert len(set(kept.rows.tolist()) & {50, 51}) == 1
-    assert len(drop_duplicates(hits_of(list(range(40, 52))), vectors_of, 1.0, 2)) == 2
-
-
-def test_diversity_makes_hits_less_alike_and_keeps_the_best_first() -> None:
-    hits = hits_of(list(range(1, 90)))
-
-    def alike(chosen: Hits) -> float:
-        top = VECTORS[chosen.rows[:8]]
-        return float((top @ top.T)[np.triu_indices(8, 1)].mean())
-
-    varied = [diversify(hits, vectors_of, diversity, 100) for diversity in (0.0, 0.4, 0.8)]
-    assert varied[0].rows.tolist() == hits.rows.tolist()
-    assert alike(varied[2]) < alike(varied[1]) < alike(varied[0])
-    assert all(chosen.rows[0] == hits.rows[0] for chosen in varied)
-    assert all(sorted(chosen.rows.tolist()) == sorted(hits.rows.tolist()) for chosen in varied)
-
-
-def test_no_hits_pass_every_stage() -> None:
-    nothing = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
-    assert len(drop_duplicates(nothing, vectors_of, 0.9, 5)) == 0
-    assert len(diversify(nothing, vectors_of, 0.5, 100)) == 0
-    assert len(at_least(nothing, nothing.scores, 0.0)) == 0
+    assert searches_of(here) == searches + 1
