@@ -1,4 +1,4 @@
-"""The gallery: pages for people over the catalogue that the API serves. Everything comes from this host."""
+"""The gallery: HTML pages over the same catalogue as the API. All resources come from this host."""
 
 from vitrine.service.gallery import assets, categories, maps, photos, quality, shop, state
 from vitrine.service.gallery.routes import Page, add_gallery

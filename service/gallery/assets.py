@@ -1,4 +1,4 @@
-"""Files that pages need from elsewhere than the static folder, and the element for other sites."""
+"""Scripts from outside the static folder, and the component for other sites."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY_S = 24 * 3600
 
 @page("/plotly.js")
 def plotly(visit: Visit) -> Response:
-    """Return Plotly's script as the package `plotly` brings it, compressed where the browser takes that."""
+    """Return the script of the package `plotly`, compressed if the browser accepts it."""
     del visit
     body, etag = _plotly(compressed="gzip" in request.headers.get("Accept-Encoding", ""))
     response = Response(body, mimetype="text/javascript")
@@ -41,7 +41,7 @@ def _plotly(*, compressed: bool) -> tuple[bytes, str]:
 
 @page("/similar-products.js")
 def component(visit: Visit) -> Response:
-    """Return the script of <similar-products>, which pages of other sites may load."""
+    """Return the script of <similar-products>, which other sites may load."""
     del visit
     response = Response((STATIC / "js" / "similar-products.js").read_bytes(), mimetype="text/javascript")
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
@@ -53,12 +53,12 @@ def component(visit: Visit) -> Response:
 
 @page("/embed")
 def embed(visit: Visit) -> str:
-    """Show how a shop puts recommendations on its own pages."""
-    found = visit.catalogue.products(limit=1)["products"]
+    """Show how to add recommendations to the pages of a shop."""
+    products = visit.catalogue.products(limit=1)["products"]
     return render_template(
         "vitrine/embed.html",
         page="embed",
-        example=found[0] if found else None,
+        example=products[0] if products else None,
         origins=visit.service.config.cors_origins,
         address=request.url_root.rstrip("/") + visit.service.prefix().removeprefix(request.script_root),
     )

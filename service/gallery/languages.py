@@ -1,4 +1,4 @@
-"""The languages of the gallery: which one a visitor reads, its texts, numbers and dates."""
+"""Languages of the gallery: choice of the language, texts, numbers and dates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flask_babel import Babel, Domain, force_locale, get_locale
 
 TRANSLATIONS = Path(__file__).parent.parent / "translations"
 DOMAIN = "vitrine"
-# Code in URLs and cookies, locale, name in its own language. English stands in the templates themselves.
+# Code in URLs and cookies, locale, name in its own language. The templates are written in English.
 LANGUAGES = {"pt": ("pt_BR", "Português"), "en": ("en", "English")}
 DEFAULT = "en"
 COOKIE = "vitrine_language"
@@ -27,13 +27,13 @@ _domain = Domain([str(TRANSLATIONS)], DOMAIN)
 
 
 def prepare(app: Flask) -> None:
-    """Give the application Flask-Babel, unless it has its own. Its language is not changed by ours."""
+    """Set up Flask-Babel, unless the application has it already. The application's language stays."""
     if "babel" not in app.extensions:
         Babel(app, configure_jinja=False)
 
 
 def language_of(request: Request) -> str:
-    """Return the code of the language to answer in: the address, then the switch, then the browser decide."""
+    """Return the language code of a response: from the URL, else the cookie, else the browser."""
     for given in (request.args.get(PARAMETER), request.cookies.get(COOKIE)):
         if given in LANGUAGES:
             return given
@@ -45,46 +45,46 @@ def language_of(request: Request) -> str:
 
 
 @contextmanager
-def speaking(code: str) -> Iterator[None]:
-    """Speak a language inside the block."""
+def use_language(code: str) -> Iterator[None]:
+    """Use a language inside the block."""
     with force_locale(LANGUAGES[code][0]):
         yield
 
 
 def gettext(text: str, **values: Any) -> str:
-    """Return a text in the language spoken."""
+    """Return a text in the current language."""
     return str(_domain.gettext(text, **values))
 
 
 def ngettext(one: str, many: str, num: float, **values: Any) -> str:
-    """Return a text that counts, in the language spoken; `%(number)s` is the number as people write it."""
+    """Return a text with a count in the current language; `%(number)s` is the formatted number."""
     return str(_domain.ngettext(one, many, num, number=number(num), **values))
 
 
 def pgettext(context: str, text: str, **values: Any) -> str:
-    """Return a text in the language spoken, `context` telling apart texts that English writes alike."""
+    """Return a text in the current language; `context` tells equal English texts apart."""
     return str(_domain.pgettext(context, text, **values))
 
 
 def number(value: float, digits: int | None = None) -> str:
-    """Return a number as people write it; digits: behind the decimal mark, default as many as it has."""
+    """Return a formatted number. digits: decimal places, by default as many as it has."""
     pattern = None if digits is None else "#,##0." + "0" * digits if digits else "#,##0"
     return format_decimal(value, format=pattern, locale=_locale())
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Return a share of 1 as a percentage, with at most so many digits behind the decimal mark."""
+    """Return a share of 1 as a formatted percentage with at most `digits` decimal places."""
     pattern = "#,##0" + ("." + "#" * digits if digits else "") + "%"
     return format_percent(share, format=pattern, locale=_locale())
 
 
-def named(category: str) -> str:
-    """Return the name of a category for people, who are told where there is none."""
+def category_label(category: str) -> str:
+    """Return the label of a category, which says so when there is none."""
     return category or gettext("no category")
 
 
-def plain(value: object, attribute: str = "") -> str:
-    """Return the value of an attribute as people write it."""
+def attribute_text(value: object, attribute: str = "") -> str:
+    """Return the value of an attribute as text in the current language."""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
     if isinstance(value, (int, float)):
@@ -92,14 +92,14 @@ def plain(value: object, attribute: str = "") -> str:
     return str(value)
 
 
-def moment(value: str | dt.datetime | None) -> str:
-    """Return an instant in words; text is ISO 8601 as the API writes it."""
+def date_time(value: str | dt.datetime | None) -> str:
+    """Return a formatted time. value: a datetime, or ISO 8601 as in the API."""
     when = _instant(value)
     return "" if when is None else format_datetime(when, "medium", locale=_locale())
 
 
-def ago(value: str | dt.datetime | None) -> str:
-    """Return how long ago an instant was, in words."""
+def time_ago(value: str | dt.datetime | None) -> str:
+    """Return the time since `value` in words."""
     when = _instant(value)
     if when is None:
         return ""
@@ -109,8 +109,8 @@ def ago(value: str | dt.datetime | None) -> str:
 @lru_cache
 def catalogue_of(code: str) -> Translations:
     """Return the compiled translations of one language; empty for English."""
-    found = Translations.load(str(TRANSLATIONS), [LANGUAGES[code][0]], DOMAIN)
-    return found if isinstance(found, Translations) else Translations()
+    loaded = Translations.load(str(TRANSLATIONS), [LANGUAGES[code][0]], DOMAIN)
+    return loaded if isinstance(loaded, Translations) else Translations()
 
 
 def _locale() -> Locale:

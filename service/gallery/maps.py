@@ -1,4 +1,4 @@
-"""The map: products as points of a plane or of space, sent as arrays, and galleries of those selected."""
+"""Map pages: products as points in two or three dimensions, sent as arrays, and the selected products."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask import Response, render_template, request
 
 from vitrine.indexer.errors import QueryError
 from vitrine.service.gallery.routes import Pages, Visit
-from vitrine.service.http.responses import is_known, not_modified
+from vitrine.service.http.responses import matches_etag, not_modified
 from vitrine.service.queries.projection import MAX_LIMIT, project
 from vitrine.service.queries.view import View
 
@@ -23,7 +23,7 @@ FITS = ("all", "selection")
 
 @page("/map")
 def products_map(visit: Visit) -> str:
-    """Show the map. Its points are fetched by its script."""
+    """Show the map, whose script fetches the points."""
     counts = visit.catalogue.categories()["categories"]
     return render_template(
         "vitrine/map.html",
@@ -38,11 +38,11 @@ def products_map(visit: Visit) -> str:
 
 @page("/map/points")
 def points(visit: Visit) -> Response:
-    """Return the points of the categories asked for, as `encode_points` writes them."""
+    """Return the points of the chosen categories, encoded by `encode_points`."""
     view = visit.catalogue.view()
     chosen = tuple(request.args.getlist("category"))
     tag = f'W/"{view.tag}"'
-    if is_known(request, tag):
+    if matches_etag(request, tag):
         return not_modified(tag)
     if chosen:
         body = encode_points(view, chosen, _fit())
@@ -56,33 +56,33 @@ def points(visit: Visit) -> Response:
 
 
 def encode_points(view: View, categories: tuple[str, ...], fit: str) -> bytes:
-    """Return points as bytes: length of a JSON head, the head padded to 4 bytes, then arrays, little-endian.
+    """Return points as bytes: length of a JSON header, the header padded to 4 bytes, then arrays.
 
-    Head: count, categories (names), ratios, sampled, total, snapshot. Arrays: float32 (count, 3) positions,
-    uint16 (count) places in `categories`, padded to 4 bytes; then the ids as a JSON list. There are always
-    three axes: the first two of them are those of the plane.
+    Little-endian. Header: count, categories (names), ratios, sampled, total, snapshot. Arrays: float32
+    (count, 3) positions, uint16 (count,) indexes into `categories`, padded to 4 bytes; then the ids as a JSON
+    list. There are always three axes, of which a map in two dimensions uses the first two.
     """
-    found = project(view, AXES, categories=categories, fit=fit, limit=MAX_LIMIT)
-    codes = view.category_codes[found.rows]
-    present, places = np.unique(codes, return_inverse=True)
-    head = {
-        "count": len(found.rows),
-        "categories": [view.categories[code] for code in present],
-        "ratios": [round(float(ratio), 6) for ratio in found.ratios],
-        "sampled": found.sampled,
-        "total": int(np.count_nonzero(view.live)),
-        "snapshot": view.snapshot.name,
+    projection = project(view, AXES, categories=categories, fit=fit, limit=MAX_LIMIT)
+    codes = view.state.category_codes[projection.rows]
+    present, indexes = np.unique(codes, return_inverse=True)
+    header = {
+        "count": len(projection.rows),
+        "categories": [view.state.categories[code] for code in present],
+        "ratios": [round(float(ratio), 6) for ratio in projection.ratios],
+        "sampled": projection.sampled,
+        "total": int(np.count_nonzero(view.state.live)),
+        "snapshot": view.state.snapshot.name,
     }
-    text = json.dumps(head, ensure_ascii=False).encode()
+    text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % 4)
-    kinds = places.astype("<u2").tobytes()
+    category_indexes = indexes.astype("<u2").tobytes()
     return b"".join(
         (
             struct.pack("<I", len(text)),
             text,
-            found.points.astype("<f4").tobytes(),
-            kinds + b"\0" * (-len(kinds) % 4),
-            json.dumps(_ids(view, found.rows), ensure_ascii=False).encode(),
+            projection.points.astype("<f4").tobytes(),
+            category_indexes + b"\0" * (-len(category_indexes) % 4),
+            json.dumps(_ids(view, projection.rows), ensure_ascii=False).encode(),
         )
     )
 
@@ -90,7 +90,7 @@ def encode_points(view: View, categories: tuple[str, ...], fit: str) -> bytes:
 def _ids(view: View, rows: np.ndarray[Any, Any]) -> list[str]:
     """Return the ids of rows in ascending order, table by table."""
     ids: list[str] = []
-    for offset, table in view.tables:
+    for offset, table in view.state.segments.tables:
         inside = rows[(rows >= offset) & (rows < offset + len(table))]
         if len(inside):
             ids += table.columns(["id"], inside - offset)[0]
@@ -99,17 +99,17 @@ def _ids(view: View, rows: np.ndarray[Any, Any]) -> list[str]:
 
 @page("/map/selection", "POST")
 def selection(visit: Visit) -> str:
-    """Show the products of a selection, as many as one screen takes."""
+    """Show the first products of a selection."""
     given = (request.get_json(silent=True) or {}).get("ids")
     if not isinstance(given, list):
-        raise QueryError("ids is a list of products", field="ids", malformed=True)
+        raise QueryError("ids must be a list of product ids", field="ids", malformed=True)
     view = visit.catalogue.view()
-    rows = [view.row_of(id) for id in given[:SELECTED_SHOWN] if isinstance(id, str)]
-    ids = [view.id_at(row) for row in rows if row is not None and view.live[row]]
+    rows = [view.state.segments.row_of(id) for id in given[:SELECTED_SHOWN] if isinstance(id, str)]
+    ids = [view.state.segments.id_at(row) for row in rows if row is not None and view.state.live[row]]
     products = [visit.catalogue.product(id) for id in ids]
     return render_template("vitrine/_selection.html", products=products, total=len(given))
 
 
 def _fit() -> str:
-    asked = request.args.get("fit", "")
-    return asked if asked in FITS else FITS[0]
+    fit = request.args.get("fit", "")
+    return fit if fit in FITS else FITS[0]

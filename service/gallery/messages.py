@@ -1,4 +1,4 @@
-"""The texts that scripts say, in the language of the page. A script names one by its key."""
+"""Texts of the scripts in the language of the page, by key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from vitrine.service.gallery.languages import gettext as _
 
 
 def script_messages() -> dict[str, str]:
-    """Return every text of the scripts. `{name}` stands for what the script puts there."""
+    """Return all texts of the scripts. The scripts fill in `{name}`."""
     return {
         "loading": _("Loading…"),
         "failed": _("That did not work: {reason}"),
@@ -21,20 +21,20 @@ def script_messages() -> dict[str, str]:
         "undo": _("Undo"),
         "undone": _("“{name}” is back."),
         "close": _("Close"),
-        "held": _("“{name}” is held for comparing."),
-        "released": _("“{name}” is not held any more."),
-        "release": _("Stop holding {name}"),
+        "held": _("“{name}” was added to the comparison."),
+        "released": _("“{name}” was removed from the comparison."),
+        "release": _("Remove {name} from comparison"),
         "compare": _("Compare"),
-        "holdOne": _("Choose one more to compare."),
+        "holdOne": _("Select one more product to compare."),
         "sending": _("Sending the photo, {share}"),
-        "looking": _("Looking at the photo… (the first one takes a little longer)"),
+        "looking": _("Analysing the photo… (the first one takes a little longer)"),
         "noCamera": _("The camera cannot be used: {reason}"),
         "frame": _("From the left {left}, from the top {top}, {width} wide, {height} high"),
         "uploadsOpen": _("{count} to add"),
         "uploadsDone": _("All added: {count}"),
         "probably": _("Probably:"),
         "alreadyThere": _("The same picture is in the catalogue already:"),
-        "added": _("“{name}” was added and is found from now on."),
+        "added": _("“{name}” was added and can be found now."),
         "restoreChosen": _("Restore {count} chosen"),
         "restoreNone": _("Restore the chosen ones"),
         "pairsOf": _("{a} and {b}: {value}"),
@@ -52,17 +52,17 @@ def script_messages() -> dict[str, str]:
 
 
 def _problems() -> dict[str, str]:
-    """Return what people can do about a problem of the API, by its kind. Others say what the API says."""
+    """Return texts for problems of the API, by problem type. Other types show the API's detail."""
     return {
-        "problem:not-a-picture": _("This is not a picture that can be read."),
+        "problem:not-a-picture": _("This is not a readable picture."),
         "problem:too-large": _("This picture is too large: at most 32 MiB and 64 megapixels."),
-        "problem:no-model": _("The network that looks at photos is not available on this service."),
-        "problem:too-many-requests": _("Too much is being asked at once. Try again in a moment."),
-        "problem:id-taken": _("Another product has this id. Choose another."),
+        "problem:no-model": _("The model for photos is not available on this service."),
+        "problem:too-many-requests": _("Too many requests at once. Try again in a moment."),
+        "problem:id-taken": _("This id is already taken. Choose another one."),
         "problem:unknown-product": _("This product does not exist any more."),
         "problem:deleted-product": _("This product was deleted already."),
-        "problem:nothing-to-undo": _("There is nothing left to undo."),
-        "problem:key-required": _("A key is needed for changes."),
+        "problem:nothing-to-undo": _("Nothing to undo."),
+        "problem:key-required": _("Changes need a key."),
         "problem:write-forbidden": _("Changes are not allowed here."),
-        "problem:storage-full": _("There is no space left on the service."),
+        "problem:storage-full": _("The service has no disk space left."),
     }

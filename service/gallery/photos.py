@@ -1,4 +1,4 @@
-"""Search by photo, and adding products: the pages, and what is proposed for a photo before it is added."""
+"""Pages for photo search and uploads, and the name and category proposed for a photo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vitrine.service.queries.view import View
 page = Pages()
 PHOTO_HITS = 24
 VOTERS = 10
-# Votes weigh exp(score / this): a neighbour 0.1 nearer counts e times as much (as in k-NN with a softmax).
+# Votes are weighted by exp(score / TEMPERATURE), as in k-NN with a softmax.
 TEMPERATURE = 0.1
 SAME_PICTURE = 0.985
 FIELDS_OFFERED = 12
@@ -31,14 +31,14 @@ _CAMERA_NAMES = re.compile(
 
 @page("/photo", "GET", "POST")
 def photo(visit: Visit) -> str:
-    """Show the page to search by photo; with a photo, what is like it too."""
-    found = _by_photo(visit) if request.method == "POST" else {"answer": None}
-    return render_template("vitrine/photo.html", page="photo", categories=visit.live_categories(), **found)
+    """Show the photo search page, with results if a photo was sent."""
+    results = _by_photo(visit) if request.method == "POST" else {"answer": None}
+    return render_template("vitrine/photo.html", page="photo", categories=visit.live_categories(), **results)
 
 
 @page("/photo/hits", "POST")
 def photo_hits(visit: Visit) -> str:
-    """Show only what is like a photo."""
+    """Show only the results of a photo search."""
     return render_template("vitrine/_photo_hits.html", **_by_photo(visit))
 
 
@@ -52,7 +52,7 @@ def _by_photo(visit: Visit) -> Json:
 
 @page("/upload")
 def upload(visit: Visit) -> str:
-    """Show the page to add products."""
+    """Show the upload page."""
     fields = _fields(visit.catalogue.view())
     return render_template(
         "vitrine/upload.html", page="upload", categories=visit.live_categories(), fields=fields
@@ -61,7 +61,7 @@ def upload(visit: Visit) -> str:
 
 @page("/upload/proposal", "POST")
 def proposal(visit: Visit) -> Response:
-    """Tell which name and category a photo would probably get, and what it looks like already."""
+    """Return the likely name and category of a photo, and its most similar product."""
     answer = visit.catalogue.search(image=_image(), limit=VOTERS)
     votes = vote(answer["hits"])
     best = votes[0] if votes else None
@@ -77,14 +77,14 @@ def proposal(visit: Visit) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """How much of the votes a category got; share: 0..1."""
+    """A category's share of the votes, in 0..1."""
 
     category: str
     share: float
 
 
 def vote(hits: Sequence[Mapping[str, Any]]) -> list[Vote]:
-    """Return the categories of the hits, the likeliest first: hits vote, the nearer ones with more weight."""
+    """Return the categories of the hits, most likely first. More similar hits have more weight."""
     weights: dict[str, float] = {}
     best = max((hit["score"] for hit in hits), default=0.0)
     for hit in hits:
@@ -96,7 +96,7 @@ def vote(hits: Sequence[Mapping[str, Any]]) -> list[Vote]:
 
 
 def propose_name(filename: str, category: str) -> str:
-    """Return a name made from a file's name; from the category where a camera or a program named the file."""
+    """Return a product name from a file name, or the category for names given by cameras and programs."""
     stem = PurePath(filename.replace("\\", "/")).stem
     words = re.sub(r"[\s_\-.]+", " ", stem).strip()
     if not words or _CAMERA_NAMES.search(stem.strip()) or not re.search(r"[^\W\d_]{2}", words):
@@ -106,24 +106,24 @@ def propose_name(filename: str, category: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """An attribute that an upload may carry. kind: text, number or truth."""
+    """An attribute that can be filled in. input_type: text, number or truth."""
 
     name: str
-    kind: str
+    input_type: str
 
 
 def _fields(view: View) -> list[Field]:
-    """Return the attributes of the catalogue that people can type, the first ones only."""
-    table = view.tables[0][1]
-    kinds = {name: _kind(str(table.attribute(name).type)) for name in table.attribute_names}
-    return [Field(name, kind) for name, kind in kinds.items() if kind][:FIELDS_OFFERED]
+    """Return the first attributes of the catalogue that can be typed in a form."""
+    table = view.state.segments.tables[0][1]
+    types = {name: _input_type(str(table.attribute(name).type)) for name in table.attribute_names}
+    return [Field(name, input_type) for name, input_type in types.items() if input_type][:FIELDS_OFFERED]
 
 
-def _kind(column: str) -> str:
-    """Return how a column of this Arrow type is typed in, '' for one that is not."""
-    if column.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):
+def _input_type(arrow_type: str) -> str:
+    """Return the input type for an Arrow type, '' if it cannot be typed in."""
+    if arrow_type.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):
         return "number"
-    return {"bool": "truth", "string": "text", "large_string": "text"}.get(column, "")
+    return {"bool": "truth", "string": "text", "large_string": "text"}.get(arrow_type, "")
 
 
 def _image() -> bytes:

@@ -1,4 +1,4 @@
-"""How requests reach the pages: language, errors as pages, addresses. Pages are data (`Pages`)."""
+"""Flask views of the pages: language, errors as pages, URLs. Pages are data (`Pages`)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from werkzeug.exceptions import HTTPException
 
 from vitrine.service.catalogue.catalogue import Catalogue
 from vitrine.service.gallery import languages
-from vitrine.service.gallery.confidence import likeness
+from vitrine.service.gallery.confidence import verdict
 from vitrine.service.gallery.messages import script_messages
 from vitrine.service.http.context import Service
-from vitrine.service.http.responses import problem_reply
+from vitrine.service.http.responses import problem_response
 from vitrine.service.problems import Problem, problem_of
 
-# How a script says that it asks, not a person.
+# Value of X-Requested-With in requests of our scripts.
 FETCHED = "fetch"
 YEAR_S = 365 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request for a page. `catalogue` writes picture addresses as the blueprint is mounted."""
+    """One request for a page. `catalogue` has picture URLs below the blueprint's mount point."""
 
     service: Service
     catalogue: Catalogue
@@ -42,7 +42,7 @@ View = Callable[..., "str | Response"]
 
 @dataclass(frozen=True)
 class Page:
-    """One address of the gallery and what shows it."""
+    """One URL rule of the gallery and its view."""
 
     rule: str
     view: View
@@ -51,12 +51,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Pages:
-    """Collects the pages of one module."""
+    """Pages of one module; used as a decorator."""
 
     all: list[Page] = field(default_factory=list)
 
     def __call__(self, rule: str, *methods: str) -> Callable[[View], View]:
-        """Declare a page; its endpoint is page_ and the name of the function."""
+        """Register a page; its endpoint is page_ and the name of the function."""
 
         def add(view: View) -> View:
             self.all.append(Page(rule, view, methods or ("GET",)))
@@ -75,7 +75,7 @@ def add_gallery(blueprint: Blueprint, service: Service) -> None:
         blueprint.add_url_rule(
             page.rule,
             endpoint=f"page_{page.view.__name__}",
-            view_func=_shown(page, service),
+            view_func=_page_view(page, service),
             methods=page.methods,
         )
 
@@ -84,19 +84,19 @@ def _prepare(state: BlueprintSetupState) -> None:
     languages.prepare(state.app)  # type: ignore[arg-type]
 
 
-def _shown(page: Page, service: Service) -> Callable[..., Response]:
+def _page_view(page: Page, service: Service) -> Callable[..., Response]:
     @wraps(page.view)
-    def shown(**path: str) -> Response:
+    def view(**path: str) -> Response:
         if languages.PARAMETER in request.args and request.method == "GET":
             return _switch_language()
         code = languages.language_of(request)
-        with languages.speaking(code):
+        with languages.use_language(code):
             try:
-                response = make_response(page.view(Visit(service, service.here(), code), **path))
+                response = make_response(page.view(Visit(service, service.mounted_catalogue(), code), **path))
             except Exception as error:
                 if isinstance(error, HTTPException) or request.headers.get("X-Requested-With") == FETCHED:
-                    raise  # a script reads problems
-                problem_reply(error)  # which tells the log of what nobody foresaw
+                    raise  # scripts expect a problem document
+                problem_response(error)  # logs unexpected errors
                 response = _error_page(error)
         if response.mimetype == "text/html":
             response.headers["Content-Language"] = languages.LANGUAGES[code][0].replace("_", "-")
@@ -104,11 +104,11 @@ def _shown(page: Page, service: Service) -> Callable[..., Response]:
             response.headers.add("Vary", "Accept-Language, Cookie")
         return response
 
-    return shown
+    return view
 
 
 def _switch_language() -> Response:
-    """Remember the language that the address names, and come back without it."""
+    """Store the language of the URL in a cookie and redirect to the URL without it."""
     code = languages.language_of(request)
     rest = [(name, value) for name, value in request.args.items(multi=True) if name != languages.PARAMETER]
     response = make_response(redirect(_address(rest)))
@@ -119,7 +119,7 @@ def _switch_language() -> Response:
 
 
 def _address(query: list[tuple[str, str]]) -> str:
-    """Return this request's own path with another query string."""
+    """Return the path of this request with another query string."""
     from urllib.parse import quote, urlencode
 
     path = quote(request.script_root + request.path, safe="/:@!$&'()*+,;=~")
@@ -127,14 +127,14 @@ def _address(query: list[tuple[str, str]]) -> str:
 
 
 def _error_page(error: Exception) -> Response:
-    found: Problem = problem_of(error)
-    response = make_response(render_template("vitrine/error.html", problem=found, page="error"))
-    response.status_code = found["status"]
+    problem: Problem = problem_of(error)
+    response = make_response(render_template("vitrine/error.html", problem=problem, page="error"))
+    response.status_code = problem["status"]
     return response
 
 
 def _context(service: Service) -> dict[str, Any]:
-    """Return what every template of the gallery may use."""
+    """Return the template variables of every page."""
     code = languages.language_of(request)
     return {
         "_": languages.gettext,
@@ -142,11 +142,11 @@ def _context(service: Service) -> dict[str, Any]:
         "pgettext": languages.pgettext,
         "number": languages.number,
         "percent": languages.percent,
-        "moment": languages.moment,
-        "ago": languages.ago,
-        "plain": languages.plain,
-        "named": languages.named,
-        "likeness": likeness,
+        "date_time": languages.date_time,
+        "time_ago": languages.time_ago,
+        "attribute_text": languages.attribute_text,
+        "category_label": languages.category_label,
+        "verdict": verdict,
         "language": code,
         "languages": languages.LANGUAGES,
         "may_write": not service.config.read_only,
@@ -158,6 +158,6 @@ def _context(service: Service) -> dict[str, Any]:
 
 
 def _language_address(code: str) -> str:
-    """Return the address of this page in another language."""
+    """Return the URL of this page in another language."""
     kept = [(name, value) for name, value in request.args.items(multi=True) if name != languages.PARAMETER]
     return _address([*kept, (languages.PARAMETER, code)])

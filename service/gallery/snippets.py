@@ -1,4 +1,4 @@
-"""The same question as a command line and as Python, for people who go on from the page to the API."""
+"""Code snippets: the request of a page as a command line and in Python."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 
-def calls_for(address: str, options: Mapping[str, Any], product_id: str) -> dict[str, str]:
-    """Return how to ask for these recommendations by curl and in Python. options: as a query carries them."""
+def snippets_for(url: str, options: Mapping[str, Any], product_id: str) -> dict[str, str]:
+    """Return the request for recommendations in curl and Python. options: values of the query string."""
     query = {name: str(value).lower() if value is True else value for name, value in options.items()}
     arguments = [f"{name}={_python(name, value)}" for name, value in options.items()]
     return {
-        "curl": f"curl {shlex.quote(f'{address}?{urlencode(query)}')}",
+        "curl": f"curl {shlex.quote(f'{url}?{urlencode(query)}')}",
         "python": (
             "from vitrine import Catalogue\n\n"
             'with Catalogue.open("data/index") as catalogue:\n'

@@ -1,4 +1,4 @@
-"""What was and what is: the trash, the state of the service, its journal and its snapshots."""
+"""Trash page and status page, with the journal and the snapshots."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from vitrine.service.queries.view import View
 page = Pages()
 TRASH_PAGE = 60
 JOURNAL_SHOWN = 30
-UNDO_LOOKS_BACK = 200
+UNDO_SEARCH_LIMIT = 200
 
 
 @page("/trash")
 def trash(visit: Visit) -> str:
-    """Show what was deleted."""
+    """Show the deleted products."""
     offset = max(0, request.args.get("offset", 0, int))
     found = visit.catalogue.products(deleted=True, limit=TRASH_PAGE, offset=offset)
     end = offset + len(found["products"])
@@ -38,15 +38,15 @@ def trash(visit: Visit) -> str:
 
 
 def _last_change(visit: Visit) -> Json | None:
-    """Return the change that undo would take back, with the name of its product; None when there is none."""
-    changes = visit.catalogue.changes(limit=UNDO_LOOKS_BACK)["changes"]
+    """Return the change that undo would revert, with the name of its product, or None."""
+    changes = visit.catalogue.changes(limit=UNDO_SEARCH_LIMIT)["changes"]
     last = next((each for each in changes if not each["undone"] and each["undoes"] is None), None)
     return last and _named(visit.catalogue.view(), last)
 
 
 @page("/status")
 def status(visit: Visit) -> str:
-    """Show what is served, how well, and how it came to be."""
+    """Show the current snapshot, its measurements, the latest changes and earlier snapshots."""
     view = visit.catalogue.view()
     changes = visit.catalogue.changes(limit=JOURNAL_SHOWN)["changes"]
     return render_template(
@@ -55,45 +55,45 @@ def status(visit: Visit) -> str:
         state=visit.catalogue.status(),
         changes=[_named(view, each) for each in changes],
         snapshots=_snapshots(visit),
-        live=view.snapshot.name,
+        live=view.state.snapshot.name,
     )
 
 
 @page("/status/rollback", "POST")
 def rollback(visit: Visit) -> Response:
-    """Make an earlier snapshot live again. A write: it needs the same right as a deletion."""
-    allowed = visit.service.guard.check_write(request)
-    if isinstance(allowed, Response):
-        return allowed
-    g.actor = allowed
+    """Make an earlier snapshot current again. Requires the right to write."""
+    actor = visit.service.guard.check_write(request)
+    if isinstance(actor, Response):
+        return actor
+    g.actor = actor
     name = str((request.get_json(silent=True) or {}).get("snapshot", ""))
     if not name:
-        raise QueryError("name the snapshot to go back to", field="snapshot", malformed=True)
-    before, after = roll_back(visit.catalogue.live.folder, name)
+        raise QueryError("give the snapshot to go back to", field="snapshot", malformed=True)
+    before, after = roll_back(visit.catalogue.follower.folder, name)
     visit.catalogue.reload()
     return jsonify(before=before, snapshot=after)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """One snapshot of the history; manifest is None where it cannot be read."""
+class PublishedSnapshot:
+    """One snapshot of the history; manifest is None if it cannot be read."""
 
     name: str
     manifest: Manifest | None
 
 
-def _snapshots(visit: Visit) -> list[Published]:
+def _snapshots(visit: Visit) -> list[PublishedSnapshot]:
     """Return the published snapshots, newest first."""
-    folder = visit.catalogue.live.folder
-    found = []
+    folder = visit.catalogue.follower.folder
+    snapshots = []
     for name in reversed(folder.names()):
         try:
-            found.append(Published(name, folder.manifest(name)))
+            snapshots.append(PublishedSnapshot(name, folder.manifest(name)))
         except SnapshotError:
-            found.append(Published(name, None))
-    return found
+            snapshots.append(PublishedSnapshot(name, None))
+    return snapshots
 
 
 def _named(view: View, change: dict[str, Any]) -> Json:
-    row = view.row_of(change["id"])
-    return {**change, "name": None if row is None else view.product(row).name}
+    row = view.state.segments.row_of(change["id"])
+    return {**change, "name": None if row is None else view.state.product(row).name}

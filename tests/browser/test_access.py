@@ -149,7 +149,7 @@ def test_the_keyboard_alone_reaches_every_page_and_option(visit: Visit) -> None:
     visitor.go("/")
     _tab_to(visitor, "Categories")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text("How alike the categories are")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Category similarity")
     _tab_to(visitor, "CSV")
     for _ in range(3):
         page.keyboard.press("Tab")

@@ -35,7 +35,7 @@ def test_upload_photos_to_compose_the_catalogue(everybody: Visitor, tmp_path: Pa
     visitor.button("Add all").click()
     expect(page.locator('.upload[data-state="done"]')).to_have_count(2, timeout=40_000)
     assert visitor.api(f"/products?q={stamp}")["total"] == 2
-    page.get_by_role("link", name=visitor.say("See what is like it")).first.click()
+    page.get_by_role("link", name=visitor.say("Show similar products")).first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(stamp)
     visitor.see("#similar .card")
 

@@ -153,7 +153,7 @@ def test_a_file_that_is_no_photo_is_refused_in_words(visitor: Visitor, tmp_path:
     visitor.go("/photo")
     visitor.page.set_input_files("#file", fake)
     expect(visitor.page.locator(".notice.error")).to_contain_text(
-        visitor.say("This is not a picture that can be read.")
+        visitor.say("This is not a readable picture.")
     )
 
 
@@ -167,11 +167,11 @@ def test_an_upload_tells_what_is_there_already_and_what_is_wrong(visitor: Visito
     known, broken = page.locator(".upload").nth(0), page.locator(".upload").nth(1)
     expect(known.locator(".upload-proposal a")).to_have_text(SHOE_NAME, timeout=40_000)
     expect(known.locator("[name=category]")).to_have_value("Tênis")
-    expect(broken).to_contain_text(visitor.say("This is not a picture that can be read."))
+    expect(broken).to_contain_text(visitor.say("This is not a readable picture."))
     known.locator("summary").click()
     known.locator("[name=id]").fill("tenis_01")
     known.locator("[data-add]").click()
-    expect(known).to_contain_text(visitor.say("Another product has this id. Choose another."))
+    expect(known).to_contain_text(visitor.say("This id is already taken. Choose another one."))
     for row in (broken, known):
         row.locator("[data-drop]").click()
     expect(page.locator(".upload")).to_have_count(0)

@@ -1,4 +1,4 @@
-// The heatmap of the categories, drawn by Plotly, and the closest pairs of the cell that was chosen.
+// Category heatmap (Plotly), and the most similar pairs of the selected cell.
 /* global Plotly */
 import { complain, fetchPart, language, reveal, say } from "./core.js";
 
@@ -10,7 +10,7 @@ const decimals = new Intl.NumberFormat(language, { minimumFractionDigits: 2, max
 let heatmap = data && JSON.parse(data.textContent);
 let running = null;
 
-/** Begin. */
+/** Start the page. */
 export async function begin() {
   if (!heatmap) return;
   document.addEventListener("click", (event) => {
@@ -29,7 +29,7 @@ export async function begin() {
   document.getElementById("heat-png").addEventListener("click", download);
 }
 
-/** Wait for Plotly's script, which comes deferred and may be later than this module. */
+/** Wait for Plotly's deferred script, which may load after this module. */
 async function plotlyHere() {
   while (!window.Plotly) await new Promise((resolve) => { setTimeout(resolve, 30); });
 }
@@ -62,10 +62,10 @@ async function draw() {
   place.removeAttribute("aria-busy");
 }
 
-/** Write a name so that Plotly, which knows some of HTML, shows it as it is. */
+/** Escape a name for Plotly, which interprets some HTML. */
 const asText = (name) => name.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
-/** Shorten a long name for an axis; the whole one is in the hover and the table. */
+/** Shorten a long name for an axis; the hover text and the table show all of it. */
 const short = (name) => (name.length > 22 ? `${name.slice(0, 21)}…` : name);
 
 async function refresh() {

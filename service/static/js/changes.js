@@ -1,16 +1,16 @@
-// Deleting, moving, undoing and restoring, from whatever page. Each change can be taken back from the notice.
+// Delete, move, restore and undo, on every page. Each change can be undone from its notice.
 import { announce, api, asked, complain, notify, say } from "./core.js";
 
 const PENDING = "vitrine-undo";
 
-/** Ask whether to delete; resolves to true for yes. */
+/** Confirm a deletion; resolves to true for yes. */
 function confirmed(name) {
   const dialog = document.getElementById("confirm");
   dialog.querySelector("#confirm-text").textContent = say("confirmDelete", { name });
   return asked(dialog);
 }
 
-/** Put the product of an element into the category that is chosen in the dialog. */
+/** Move the product of an element to the category chosen in the dialog. */
 async function move(element) {
   const dialog = document.getElementById("move");
   const field = dialog.querySelector("input");
@@ -24,7 +24,7 @@ async function move(element) {
   location.reload();
 }
 
-/** Put one product into a category. */
+/** Move one product to a category. */
 export const moveTo = (id, category) => api("POST", "/products/move", { ids: [id], category });
 
 async function remove(element, leaves) {
@@ -66,10 +66,10 @@ function offerUndo(id, name, { after, text = say("deleted", { name }), takeBack 
   });
 }
 
-/** Bring one product back. */
+/** Restore one product. */
 export const restore = (id) => api("POST", `/products/${encodeURIComponent(id)}/restore`);
 
-/** Let every delete and restore button of the page work, those that come later too. */
+/** Handle every delete and restore button of the page, including later ones. */
 export function watchChanges() {
   document.addEventListener("click", async (event) => {
     const deleting = event.target.closest("[data-delete]");

@@ -1,4 +1,4 @@
-// What every script needs: the texts of the page, requests to this service, and ways to tell people something.
+// Shared by all scripts: texts, requests to the service, dialogs and notices.
 const root = document.documentElement;
 const messages = JSON.parse(document.getElementById("messages").textContent);
 const KEY = "vitrine-key";
@@ -16,7 +16,7 @@ const share = new Intl.NumberFormat(language, { style: "percent", maximumFractio
 export const count = (value) => whole.format(value);
 export const percent = (value) => share.format(value);
 
-/** Make an element: properties, data-attributes under `data`, then children (nodes or texts). */
+/** Create an element: properties, data-attributes under `data`, then children (nodes or texts). */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -39,7 +39,7 @@ export function icon(name) {
   return svg;
 }
 
-/** A request that was answered by a problem. */
+/** Error of a request that was answered by a problem document. */
 export class Problem extends Error {
   constructor(problem) {
     const known = messages[`problem:${problem.type?.split("/").pop()}`];
@@ -48,14 +48,14 @@ export class Problem extends Error {
   }
 }
 
-/** Return a piece of a page. Raises Problem; an AbortError when `signal` says so. */
+/** Fetch a part of a page. Throws Problem, or AbortError after `signal`. */
 export async function fetchPart(address, signal, options = {}) {
   const response = await reach(address, { ...options, signal, headers: { "X-Requested-With": "fetch" } });
   if (!response.ok) throw new Problem(await problemIn(response));
   return response.text();
 }
 
-/** Ask the API; JSON in and out. Asks for a key when one is needed. Raises Problem. */
+/** Call the API, JSON in and out; prompts for a key if one is needed. Throws Problem. */
 export async function api(method, path, body) {
   const headers = {};
   if (body !== undefined && !(body instanceof FormData)) {
@@ -90,7 +90,7 @@ async function problemIn(response) {
   }
 }
 
-/** Show the dialog for a key; resolves to whether one was given. */
+/** Prompt for an API key; resolves to whether one was given. */
 export async function askForKey() {
   const dialog = document.getElementById("key");
   const field = dialog.querySelector("input");
@@ -100,7 +100,7 @@ export async function askForKey() {
   return Boolean(given);
 }
 
-/** Show a dialog; resolves to whether it was answered with yes. */
+/** Show a dialog; resolves to true for yes. */
 export function asked(dialog) {
   const cancel = dialog.querySelector("[data-cancel]");
   if (cancel) cancel.onclick = () => dialog.close("no");
@@ -111,14 +111,14 @@ export function asked(dialog) {
   });
 }
 
-/** Say something to those who hear the page. */
+/** Announce a text to screen readers. */
 export function announce(text) {
   const place = document.getElementById("announcer");
   place.textContent = "";
   setTimeout(() => { place.textContent = text; }, 60);
 }
 
-/** Show a notice at the foot of the page, with an action such as undo, which takes the focus where `focus` says so.
+/** Show a notice at the foot of the page, with an action such as undo, focused if `focus` is set.
  * It stays until closed or `seconds` pass. */
 export function notify(text, { action, run, error = false, seconds = 0, focus = false, onClose = () => {} } = {}) {
   const place = document.getElementById("notices");
@@ -138,14 +138,14 @@ export function notify(text, { action, run, error = false, seconds = 0, focus = 
   return close;
 }
 
-/** Tell about an error in a notice. */
+/** Show an error in a notice. */
 export function complain(error) {
   if (error.name === "AbortError") return;
   notify(say("failed", { reason: error.message }), { error: true });
   if (!(error instanceof Problem)) console.error(error);
 }
 
-/** Copy a text and say so on the button. */
+/** Copy a text and confirm on the button. */
 export async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
@@ -159,7 +159,7 @@ export async function copy(text, button) {
   }
 }
 
-/** Show what only works with scripts. */
+/** Show the elements that need scripts. */
 export function reveal(place = document) {
   for (const element of place.querySelectorAll("[data-script]")) element.hidden = false;
 }

@@ -1,4 +1,4 @@
-// A frame on a picture, moved and resized by mouse, touch and keyboard. Sizes are shares of the picture's sides.
+// Crop frame on a picture, moved and resized by mouse, touch and keyboard. Sizes are fractions of the picture.
 import { announce, percent, say } from "./core.js";
 
 const LEAST = 0.05;
@@ -21,13 +21,13 @@ export class Cropper {
     this.#set({ x: 0, y: 0, w: 1, h: 1 }, quiet);
   }
 
-  /** Whether less than the whole picture is framed. */
+  /** Whether the frame is smaller than the picture. */
   get isPart() {
     const { x, y, w, h } = this.frame;
     return x > 0 || y > 0 || w < 1 || h < 1;
   }
 
-  /** The frame as the API takes it: x,y,w,h. */
+  /** The frame in the API's format: x,y,w,h. */
   get text() {
     const { x, y, w, h } = this.frame;
     return [x, y, w, h].map((value) => value.toFixed(4)).join(",");
@@ -39,7 +39,7 @@ export class Cropper {
     if (!quiet) this.onChange();
   }
 
-  /** Begin to drag: a handle, the frame itself, or a new frame where there is none. */
+  /** Start dragging a handle, the frame, or a new frame. */
   #grab(event) {
     if (event.button) return;
     event.preventDefault();

@@ -1,4 +1,4 @@
-// Holding two products to compare them side by side. What is held stays over pages, in this tab.
+// Comparison tray: two products to compare side by side, kept across pages in this tab.
 import { announce, icon, make, prefix, say } from "./core.js";
 
 const HELD = "vitrine-held";
@@ -42,7 +42,7 @@ export function show() {
   tray.replaceChildren(list, go);
 }
 
-/** Let every hold button of the page work, those that come later too. */
+/** Handle every comparison button of the page, including later ones. */
 export function watchHolding() {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-hold]");

@@ -1,5 +1,5 @@
-// Where the points of the map stand on the screen: one camera for the plane and for space, so that one turns into the
-// other. Positions are scaled to about -1..1; a unit is half of the stage's shorter side.
+// Camera of the map: one for two and three dimensions, so that one view can turn into the other.
+// Positions are scaled to about -1..1; a unit is half of the stage's shorter side.
 const PERSPECTIVE = 0.32;
 const MARGIN = 0.86;
 const NEAR = 60;
@@ -10,7 +10,7 @@ export class Camera {
     this.width = this.height = 1;
   }
 
-  /** Show everything. dimensions: 2 looks straight at the plane, 3 from a corner. */
+  /** Show all points. dimensions: 2 looks straight at the plane, 3 from a corner. */
   home(dimensions) {
     Object.assign(this, Camera.start(dimensions));
   }
@@ -31,13 +31,13 @@ export class Camera {
     return { depth, yaw, pitch, zoom, panX, panY };
   }
 
-  /** Stretch of the plane: a wide stage shows the first axis wide. Space keeps its shape. */
+  /** Horizontal stretch in two dimensions, so that a wide stage is filled. Three dimensions are not stretched. */
   get stretch() {
     const wide = Math.max(1, this.width / this.unit / 2);
     return 1 + (Math.min(wide, 1.9) - 1) * (1 - this.depth);
   }
 
-  /** Write the screen places (CSS pixels) of positions (n x 3) into xs and ys, and nearness into zs. */
+  /** Write the screen positions (CSS pixels) of positions (n x 3) into xs and ys, and depth into zs. */
   project(positions, xs, ys, zs) {
     const { depth, zoom, panX, panY, unit, width, height, stretch } = this;
     const [cy, sy, cp, sp] = [Math.cos(this.yaw), Math.sin(this.yaw), Math.cos(this.pitch), Math.sin(this.pitch)];
@@ -64,7 +64,7 @@ export class Camera {
     this.pitch = Math.min(1.5, Math.max(-1.5, this.pitch + dy * 0.008));
   }
 
-  /** Zoom so that what is at (x, y) stays there. */
+  /** Zoom around (x, y). */
   zoomAt(factor, x = this.width / 2, y = this.height / 2) {
     const zoom = Math.min(NEAR, Math.max(0.3, this.zoom * factor));
     const [fx, fy] = [(x - this.width / 2) / this.unit, (this.height / 2 - y) / this.unit];

@@ -1,4 +1,4 @@
-// The points as the service sends them (service.gallery.maps.encode_points), and the colours of their categories.
+// Decoding of the map points (see encode_points in service/gallery/maps.py), and colours of the categories.
 import { Problem, prefix, say } from "./core.js";
 
 const HUES = [158, 18, 212, 42, 330, 95, 262, 190, 0, 128, 285, 60];
@@ -29,7 +29,7 @@ function read(buffer) {
   return { ...head, positions, kinds, ids };
 }
 
-/** Centre positions and scale them, all axes alike, so that nearly all of them lie in -1..1. */
+/** Centre positions and scale all axes by one factor, so that nearly all of them lie in -1..1. */
 function scaled(positions) {
   const centre = [0, 0, 0];
   let reach = 1e-9;
@@ -43,7 +43,7 @@ function scaled(positions) {
   return positions.map((value, index) => (value - centre[index % 3]) / reach);
 }
 
-/** Return the colour of the category at a place as [r, g, b], distinct from its neighbours in the list. */
+/** Return the colour of the category at an index as [r, g, b], distinct from its neighbours in the list. */
 export function colourOf(place, dark) {
   const round = Math.floor(place / HUES.length);
   const hue = HUES[place % HUES.length] + round * 13;
@@ -61,7 +61,7 @@ function hsl(hue, saturation, light) {
 
 const known = new Map();
 
-/** Return a product by its id, asked for once. */
+/** Return a product by its id, fetched once. */
 export async function product(id) {
   if (!known.has(id)) {
     known.set(id, fetch(`${prefix}/api/v1/products/${encodeURIComponent(id)}`).then((response) => (response.ok ? response.json() : null)).catch(() => null));

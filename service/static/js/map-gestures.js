@@ -1,7 +1,7 @@
-// Mouse, touch and wheel on the map: move, turn, zoom, draw a lasso, point at something, click.
+// Gestures on the map by mouse, touch and wheel: move, rotate, zoom, lasso, hover, click.
 const CLICK_PX = 5;
 
-/** Listen on `element` and call what `on` offers: drag(dx, dy, turns), zoom(factor, x, y), hover(x, y), leave(),
+/** Listen on `element` and call the handlers in `on`: drag(dx, dy, turns), zoom(factor, x, y), hover(x, y), leave(),
  * click(x, y, isTouch), lasso(points), lassoEnd(points). `isLasso()` says whether a drag draws. */
 export function watchGestures(element, on) {
   const pointers = new Map();

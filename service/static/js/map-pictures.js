@@ -1,4 +1,4 @@
-// Small pictures on the map, as many as fit without lying on each other. Which ones is settled when the map rests.
+// Thumbnails on the map, as many as fit without overlap, chosen when the map stops moving.
 import { prefix } from "./core.js";
 
 const MOST = 150;
@@ -14,7 +14,7 @@ export class Pictures {
     this.size = 54;
   }
 
-  /** Choose which points show their picture: `order` says who comes first. */
+  /** Choose the points that show their picture, in `order` of priority. */
   choose({ ids, shown, xs, ys, order }, camera) {
     this.chosen = [];
     const cells = new Map();
@@ -42,7 +42,7 @@ export class Pictures {
     if (images.size > KEPT) images.delete(images.keys().next().value);
   }
 
-  /** Return the point whose picture is at (x, y), the one in front first; null for none. */
+  /** Return the frontmost point whose picture is at (x, y), or null. */
   at(x, y, xs, ys, zs) {
     let best = null;
     for (const point of this.chosen) {
@@ -52,7 +52,7 @@ export class Pictures {
     return best;
   }
 
-  /** Draw the chosen pictures where their points are now, framed in the colours of their categories. */
+  /** Draw the chosen pictures at their points, framed in the colours of their categories. */
   draw({ ids, xs, ys, zs, colours, faded }) {
     const { context } = this;
     const order = [...this.chosen].sort((a, b) => zs[a] - zs[b]);

@@ -1,4 +1,4 @@
-// Draws points with WebGL: a hundred thousand in one call. Knows colours and a camera, not products.
+// Point renderer (WebGL), which draws a hundred thousand points in one call.
 import { PERSPECTIVE } from "./map-camera.js";
 
 const VERTEX = `#version 300 es
@@ -29,7 +29,7 @@ void main() {
 }`;
 
 export class Points {
-  /** Raises an error where there is no WebGL 2. */
+  /** Throws an error without WebGL 2. */
   constructor(canvas) {
     this.canvas = canvas;
     const gl = canvas.getContext("webgl2", { antialias: true, premultipliedAlpha: true });
@@ -42,13 +42,13 @@ export class Points {
     this.count = 0;
   }
 
-  /** Take positions: Float32Array (n x 3). */
+  /** Set the positions: Float32Array (n x 3). */
   setPositions(positions) {
     this.count = positions.length / 3;
     this.#fill(this.positions, positions);
   }
 
-  /** Take colours: Uint8Array (n x 4); an alpha of 0 hides a point. */
+  /** Set the colours: Uint8Array (n x 4); an alpha of 0 hides a point. */
   setColours(colours) {
     this.#fill(this.colours, colours);
   }

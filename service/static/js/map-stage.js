@@ -1,4 +1,4 @@
-// The stage of the map: points, pictures, axes and lasso on two canvases. Knows where things are and which are shown.
+// Stage of the map: points, thumbnails, axes and lasso on two canvases.
 import { Camera } from "./map-camera.js";
 import { colourOf } from "./map-data.js";
 import { isInside } from "./map-gestures.js";
@@ -30,7 +30,7 @@ export class Stage {
     this.#resize();
   }
 
-  /** Take the points of the service. isShown(kind): whether a category is shown. */
+  /** Set the points of the service. isShown(kind): whether a category is shown. */
   setData(data, isShown) {
     const n = data.count;
     Object.assign(this, { data, xs: new Float32Array(n), ys: new Float32Array(n), zs: new Float32Array(n), shown: new Uint8Array(n), colours: new Uint8Array(4 * n) });
@@ -49,7 +49,7 @@ export class Stage {
     this.#rest();
   }
 
-  /** Give every point its colour: hidden ones none, those that are not meant now hardly any. */
+  /** Set the colour of every point: transparent if hidden, faint if out of focus. */
   recolour() {
     if (!this.data) return;
     const palette = this.data.categories.map((name) => colourOf(this.placeOf(name), dark.matches));
@@ -81,7 +81,7 @@ export class Stage {
     this.#rest();
   }
 
-  /** Draw at the next frame; `moves` says that the camera moved, so that pictures are chosen anew when it rests. */
+  /** Draw at the next frame. moves: the camera moved, so thumbnails are chosen again when it stops. */
   ask(moves = false) {
     if (moves) this.#rest();
     if (this.asked) return;
@@ -121,7 +121,7 @@ export class Stage {
     this.onDraw();
   }
 
-  /** Return where the ends of the axes are: [[x, y] of the middle, then of each end]. */
+  /** Return the screen positions of the axes: [[x, y] of the origin, then of each end]. */
   axisEnds() {
     const ends = new Float32Array([0, 0, 0, 1.12, 0, 0, 0, 1.12, 0, 0, 0, 1.12]);
     const [xs, ys, zs] = [new Float32Array(4), new Float32Array(4), new Float32Array(4)];
@@ -171,7 +171,7 @@ export class Stage {
     over.stroke();
   }
 
-  /** Return the shown point at (x, y): a picture there, or the nearest point within reach; null for none. */
+  /** Return the visible point at (x, y): its thumbnail, or the nearest point within reach; else null. */
   at(x, y) {
     if (!this.data) return null;
     if (this.showsPictures) {
@@ -191,7 +191,7 @@ export class Stage {
     return best;
   }
 
-  /** Return the nearest shown point from another in a direction, [dx, dy] being one of the four; null for none. */
+  /** Return the nearest visible point from another in one of four directions [dx, dy], or null. */
   towards(from, [dx, dy]) {
     this.#project();
     let [best, least] = [null, Infinity];
@@ -207,7 +207,7 @@ export class Stage {
     return best;
   }
 
-  /** Return the shown points inside a polygon, or in sight where none is given. */
+  /** Return the visible points inside a polygon, or all in sight without one. */
   inside(polygon) {
     this.#project();
     const { width, height } = this.camera;
@@ -217,7 +217,7 @@ export class Stage {
     return found;
   }
 
-  /** Move the camera to a state, gently unless people prefer it sudden. */
+  /** Move the camera to a state, animated unless reduced motion is preferred. */
   moveTo(target) {
     const [start, began] = [this.camera.state, performance.now()];
     cancelAnimationFrame(this.moving);
@@ -232,7 +232,7 @@ export class Stage {
   }
 }
 
-/** Return 0..n-1 in an order that looks random and is always the same. */
+/** Return 0..n-1 in a fixed pseudo-random order. */
 function shuffled(n) {
   const order = Uint32Array.from({ length: n }, (_value, index) => index);
   let seed = 42;

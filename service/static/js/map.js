@@ -1,4 +1,4 @@
-// The map page: options, legend, what is under the pointer, keyboard, and the gallery of a selection.
+// Map page: options, legend, hover card, keyboard, and the gallery of a selection.
 import { announce, complain, count, icon, make, percent, prefix, reveal, say } from "./core.js";
 import { show as showHeld } from "./holding.js";
 import { Camera } from "./map-camera.js";
@@ -19,7 +19,7 @@ let stage = null;
 let running = null;
 let pointed = null;
 
-/** Begin. */
+/** Start the page. */
 export async function begin() {
   try {
     stage = new Stage(place, canvas, document.getElementById("map-over"));
@@ -132,7 +132,7 @@ function changed(field) {
   }
 }
 
-/** Say how many points are shown, and whether that is all. */
+/** Announce how many points are shown, and whether that is all. */
 function tell() {
   const { data } = stage;
   said.textContent = data.sampled

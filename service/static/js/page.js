@@ -1,4 +1,4 @@
-// Begins on every page: what all have, then the module of this one.
+// Entry point of every page: common behaviour, then the module of the page.
 import { complain, copy, reveal } from "./core.js";
 import { watchChanges } from "./changes.js";
 import { watchHolding } from "./holding.js";
@@ -51,7 +51,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key.startsWith("Arrow") && event.target.matches(".card-link")) walk(event);
 });
 
-/** Show a placeholder where a picture cannot be had. */
+/** Show a placeholder for a picture that does not load. */
 function watchPictures() {
   const mark = (image) => image.classList.add("missing");
   document.addEventListener("error", (event) => event.target.matches?.(".tile img") && mark(event.target), true);

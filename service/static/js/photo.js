@@ -1,4 +1,4 @@
-// Search by photo: drop, paste, choose or camera; a frame around what matters; the answer with its progress.
+// Photo search: drop, paste, choose or camera; a crop frame; results and progress.
 import { announce, complain, later, percent, reveal, say } from "./core.js";
 import { Cropper } from "./cropper.js";
 import { show as showHeld } from "./holding.js";
@@ -14,7 +14,7 @@ const cropper = new Cropper(document.getElementById("crop-stage"), document.getE
 let photo = null;
 let running = null;
 
-/** Begin. */
+/** Start the page. */
 export function begin() {
   document.getElementById("file").required = false;
   acceptPictures(document.getElementById("drop"), document.getElementById("file"), ([first]) => take(first));
@@ -78,7 +78,7 @@ async function search({ focus = false } = {}) {
   progress.hidden = true;
 }
 
-/** Show how far it is: a text, and a share of 1 or null for as long as nobody knows. */
+/** Show progress: a text, and a fraction in 0..1 or null if unknown. */
 function tell(text, share) {
   progress.hidden = false;
   const stage = document.getElementById("photo-stage");

@@ -1,6 +1,6 @@
-// Pictures that people drop on a page, paste, or choose.
+// Pictures that are dropped on a page, pasted, or chosen.
 
-/** Hand files to `take`, whichever way they come. Several at once where the input allows it. */
+/** Pass files to `take`; several at once if the input allows it. */
 export function acceptPictures(zone, input, take) {
   const give = (files) => {
     const list = [...files];

@@ -1,4 +1,4 @@
-// A product: its recommendations follow the toggles, and the way here is kept as a trail.
+// Product page: recommendations that follow the options, and the trail of visited products.
 import { complain, fetchPart, later, reveal } from "./core.js";
 import { show as showHeld } from "./holding.js";
 import { leaveTrail } from "./trail.js";
@@ -7,7 +7,7 @@ const form = document.getElementById("toggles");
 const similar = document.getElementById("similar");
 let running = null;
 
-/** Begin. */
+/** Start the page. */
 export function begin() {
   leaveTrail();
   form.addEventListener("input", later(() => refresh(), 120));

@@ -1,4 +1,4 @@
-// The queue of findings: delete the product, move it, or say that it is no mistake; each can be taken back.
+// Quality queue: delete or move the product of a finding, or dismiss the finding; each can be undone.
 import { moveTo, restore } from "./changes.js";
 import { announce, api, complain, notify, say } from "./core.js";
 
@@ -25,7 +25,7 @@ const DECISIONS = {
 const queue = () => [...document.querySelectorAll(".finding:not([hidden])")];
 let undo = null;
 
-/** Begin. */
+/** Start the page. */
 export function begin() {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-decision]");

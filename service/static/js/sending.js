@@ -1,7 +1,7 @@
-// Sending pictures, with the progress that fetch cannot tell.
+// Uploads with progress, which fetch does not report.
 import { Problem, askForKey, savedKey, say } from "./core.js";
 
-/** POST a form; onSent gets the share sent, 0..1. Resolves to the text of the answer. Raises Problem, AbortError. */
+/** POST a form; onSent gets the fraction sent, 0..1. Resolves to the response text. Throws Problem, AbortError. */
 export async function send(address, body, options = {}) {
   for (;;) {
     const request = await attempt(address, body, options);

@@ -1,5 +1,5 @@
 // <similar-products src="https://vitrine.example" product="ID" limit="6" href="/p/{id}" heading="…" same-category>
-// Shows what is like a product, on a page of any site that the service allows (CORS). Depends on nothing.
+// Shows similar products on a page of any site that the service allows (CORS). No dependencies.
 const SHEET = new CSSStyleSheet();
 SHEET.replaceSync(`
 :host { display: block; font: var(--similar-font, inherit); color: var(--similar-ink, inherit); container-type: inline-size; }

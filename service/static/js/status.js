@@ -1,7 +1,7 @@
-// The status page: going back to an earlier snapshot.
+// Status page: rollback to an earlier snapshot.
 import { Problem, askForKey, complain, prefix, savedKey } from "./core.js";
 
-/** Begin. */
+/** Start the page. */
 export function begin() {
   const table = document.getElementById("snapshots");
   table.addEventListener("click", async (event) => {

@@ -1,6 +1,6 @@
-// Lets Plotly live under a policy that forbids inline styles: style elements that scripts make become constructed
-// style sheets, and style attributes that they set go through the CSSOM. Both are allowed, since neither can come
-// from markup. Loaded before Plotly, only on pages that draw with it.
+// Makes Plotly work under a policy that forbids inline styles: style elements made by scripts become constructed
+// style sheets, and style attributes are set through the CSSOM. The policy allows both, because neither can come
+// from markup. Loaded before Plotly, only on pages that use it.
 (() => {
   const makeElement = document.createElement.bind(document);
   document.createElement = (name, options) => {

@@ -1,10 +1,10 @@
-// The breadcrumb trail: which products one came by, from like to like. Kept in this tab.
+// Trail of the visited products, kept in this tab.
 import { make, prefix } from "./core.js";
 
 const TRAIL = "vitrine-trail";
 const SHOWN = 5;
 
-/** Add this page's product to the trail and draw it; going back to one cuts off what came after. */
+/** Add this page's product to the trail and draw it; a return to an earlier product cuts off the later ones. */
 export function leaveTrail() {
   const place = document.getElementById("trail");
   const { product: id, name } = place.dataset;

@@ -1,4 +1,4 @@
-// The trash: restore one, several or all, and take back the last change.
+// Trash: restore one, several or all products, and undo the last change.
 import { announce, api, complain, count, say } from "./core.js";
 import { restore } from "./changes.js";
 
@@ -6,7 +6,7 @@ const AT_ONCE = 500;
 const boxes = () => [...document.querySelectorAll("input[name=chosen]:not(:disabled)")];
 const chosenButton = document.getElementById("restore-chosen");
 
-/** Begin. */
+/** Start the page. */
 export function begin() {
   document.addEventListener("click", (event) => {
     const one = event.target.closest("[data-restore]");

@@ -1,4 +1,4 @@
-// Adding products: many photos at once, each with a proposed name and category, its progress and its errors.
+// Upload page: many photos at once, each with a proposed name and category, its progress and its errors.
 import { count, icon, notify, percent, prefix, say } from "./core.js";
 import { acceptPictures } from "./pictures.js";
 import { send } from "./sending.js";
@@ -11,7 +11,7 @@ const rows = new Set();
 const waiting = [];
 let working = 0;
 
-/** Begin. */
+/** Start the page. */
 export function begin() {
   if (!document.getElementById("files")) return;
   acceptPictures(document.getElementById("drop"), document.getElementById("files"), (files) => files.forEach(add));
@@ -31,7 +31,7 @@ function add(file) {
   recount();
 }
 
-/** Do things in turn, at most AT_ONCE at a time, so that the network of the service is not flooded. */
+/** Run tasks, at most AT_ONCE at a time, to limit the load on the service. */
 function inTurn(work) {
   return new Promise((resolve, reject) => {
     waiting.push(() => work().then(resolve, reject).finally(() => {
@@ -57,7 +57,7 @@ function recount() {
   state.textContent = open ? say("uploadsOpen", { count: count(open) }) : say("uploadsDone", { count: count(all.length) });
 }
 
-/** One photo on its way into the catalogue. state: ready, sending, failed, done. */
+/** One photo to upload. state: ready, sending, failed, done. */
 class Row {
   constructor(file) {
     this.file = file;
@@ -97,7 +97,7 @@ class Row {
     (beside?.querySelector("input") ?? document.getElementById("files")).focus();
   }
 
-  /** Ask which name and category fit, and fill in what nobody typed. */
+  /** Fetch the proposed name and category, and fill the empty fields. */
   async propose() {
     const place = this.find(".upload-proposal");
     place.textContent = say("looking");

@@ -1,4 +1,4 @@
-// The shop window: searches as one types, filters without leaving the page, loads more as one scrolls.
+// Shop window: search as you type, filters without a page load, more products on scrolling.
 import { announce, complain, count, fetchPart, later, reveal, say } from "./core.js";
 import { show as showHeld } from "./holding.js";
 
@@ -7,7 +7,7 @@ const form = document.querySelector(".search");
 const field = document.getElementById("q");
 let running = null;
 
-/** Begin. */
+/** Start the page. */
 export function begin() {
   field.addEventListener("input", later(() => search(), 180));
   form.addEventListener("submit", (event) => {
@@ -58,7 +58,7 @@ function arrived() {
   showHeld();
 }
 
-/** Keep the chosen categories in the form, so that typing stays inside them. */
+/** Keep the chosen categories in the form, so that a new search keeps them. */
 function keepChosen(address) {
   for (const old of form.querySelectorAll("[name=category]")) old.remove();
   for (const name of address.searchParams.getAll("category")) {
@@ -82,7 +82,7 @@ function focusChip(name) {
   chip.focus();
 }
 
-/** Load the next products when the end of the grid comes near. */
+/** Load the next products near the end of the grid. */
 function watchEnd() {
   const next = document.getElementById("next");
   if (!next) return;

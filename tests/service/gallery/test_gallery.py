@@ -18,12 +18,12 @@ from tests.indexes import Made
 from tests.paths import ROOT
 from vitrine.service import Catalogue, ServiceConfig, create_app, create_blueprint
 from vitrine.service.gallery.categories import arrange
-from vitrine.service.gallery.confidence import likeness
-from vitrine.service.gallery.languages import speaking
+from vitrine.service.gallery.confidence import verdict
+from vitrine.service.gallery.languages import use_language
 from vitrine.service.gallery.maps import encode_points
 from vitrine.service.gallery.photos import propose_name, vote
-from vitrine.service.gallery.shop import mixed_rows
-from vitrine.service.gallery.snippets import calls_for
+from vitrine.service.gallery.shop import interleave_categories
+from vitrine.service.gallery.snippets import snippets_for
 
 PAGES = (
     "/", "/grid", "/product/p00", "/product/p00/similar", "/compare?a=p00&b=p01", "/photo", "/upload",
@@ -81,8 +81,8 @@ def test_the_window_mixes_the_categories_in_turn(client: Client) -> None:
     shown = re.findall(r'data-product="(p\d+)"', client.get("/").text)
     assert shown == ["p01", "p02", "p00", "p04", "p05", "p03", "p07", "p08", "p06", "p10", "p11", "p09"]
     codes, rows = np.array([1, 0, 0, 0, 1, 2]), np.array([0, 1, 2, 4, 5])
-    assert mixed_rows(codes, rows).tolist() == [1, 0, 5, 2, 4]
-    assert mixed_rows(codes, rows[:0]).tolist() == []
+    assert interleave_categories(codes, rows).tolist() == [1, 0, 5, 2, 4]
+    assert interleave_categories(codes, rows[:0]).tolist() == []
 
 
 def test_a_product_page_answers_what_the_api_answers(client: Client) -> None:
@@ -196,13 +196,13 @@ def test_votes_weigh_nearer_neighbours_more() -> None:
 
 
 def test_a_word_says_how_alike(app: Flask) -> None:
-    with app.test_request_context("/"), speaking("en"):
-        assert likeness({"score": 0.97}).word == "almost the same"
-        assert likeness({"score": 0.97}).step == 5
-        assert likeness({"score": -0.2}).share == 0
-        assert likeness({"score": -0.2}).word == "little alike"
-        assert likeness({"score": 0.2, "confidence": 0.95}).word == "almost the same"
-        assert likeness({"score": 0.97, "confidence": 0.01}).step == 1
+    with app.test_request_context("/"), use_language("en"):
+        assert verdict({"score": 0.97}).word == "almost identical"
+        assert verdict({"score": 0.97}).level == 5
+        assert verdict({"score": -0.2}).share == 0
+        assert verdict({"score": -0.2}).word == "not very similar"
+        assert verdict({"score": 0.2, "confidence": 0.95}).word == "almost identical"
+        assert verdict({"score": 0.97, "confidence": 0.01}).level == 1
 
 
 def test_alike_categories_stand_together() -> None:
@@ -264,7 +264,7 @@ def test_a_selection_shows_live_products_only(client: Client) -> None:
 
 def test_going_back_to_a_snapshot_is_a_write(catalogue: Catalogue) -> None:
     guarded = client_of(create_app(catalogue, ServiceConfig(api_keys=("key",))))
-    name = catalogue.view().snapshot.name
+    name = catalogue.view().state.snapshot.name
     fetch = {"X-Requested-With": "fetch"}
     assert guarded.post("/status/rollback", json={"snapshot": name}, headers=fetch).status_code == 401
     with_key = {**fetch, "Authorization": "Bearer key"}
@@ -338,7 +338,7 @@ def test_scripts_of_packages_come_from_here(client: Client) -> None:
 
 
 def test_the_calls_shown_are_calls_that_work(client: Client) -> None:
-    calls = calls_for(
+    calls = snippets_for(
         "http://localhost/api/v1/products/p'00/similar", {"limit": 3, "where": '{"in_stock": true}'}, "p'00"
     )
     assert calls["curl"].startswith("curl ")

@@ -46,7 +46,7 @@ def test_scripts_say_only_what_has_a_text(app: Flask) -> None:
     said = set()
     for path in SCRIPTS.glob("*.js"):
         said |= set(re.findall(r'\bsay\("(\w+)"', path.read_text()))
-    with app.test_request_context("/"), languages.speaking("pt"):
+    with app.test_request_context("/"), languages.use_language("pt"):
         known = script_messages()
     assert said == {key for key in known if ":" not in key}
 
@@ -61,15 +61,15 @@ def test_scripts_say_only_what_has_a_text(app: Flask) -> None:
 def test_numbers_and_dates_are_written_as_people_do(
     app: Flask, code: str, number: str, share: str, moment: str
 ) -> None:
-    with app.test_request_context("/"), languages.speaking(code):
+    with app.test_request_context("/"), languages.use_language(code):
         assert languages.number(1234.5) == number
         assert languages.percent(0.934) == share
         said = (
-            languages.moment("2024-01-05T10:30:00Z")
+            languages.date_time("2024-01-05T10:30:00Z")
             .replace("\u202f", " ")
             .replace(" AM", "")
             .replace(", 10", " 10")
         )
         assert said == moment.replace(", 10", " 10")
-        assert languages.ago(None) == ""
-        assert languages.plain(True) == {"pt": "sim", "en": "yes"}[code]
+        assert languages.time_ago(None) == ""
+        assert languages.attribute_text(True) == {"pt": "sim", "en": "yes"}[code]
