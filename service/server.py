@@ -119,7 +119,7 @@ def _stop_with_parent(parent: int) -> None:
 
 
 def _summary(app: Any) -> dict[str, Any]:
-    view = app.blueprints["vitrine"].catalogue.live.view_or_none()
+    view = app.blueprints["vitrine"].catalogue.follower.view_or_none()
     if view is None:
         return {"snapshot": None, "products": 0}
     return {"snapshot": view.state.snapshot.name, "products": int(view.state.live.sum())}

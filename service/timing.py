@@ -1,4 +1,4 @@
-"""How long each stage of one request takes. A stage outside a request costs nothing and is kept nowhere."""
+"""Timing of the stages of a request. Outside a request, stages are not recorded."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _current: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
 
 
 class Stopwatch:
-    """The stages of one request, in seconds, in the order in which they first began."""
+    """Seconds spent in each stage of one request, in order of first use."""
 
     __slots__ = ("stages", "started")
 
     def __init__(self) -> None:
-        """Start now."""
+        """Start timing."""
         self.started = perf_counter()
         self.stages: dict[str, float] = {}
 
     @classmethod
     def start(cls) -> Stopwatch:
-        """Make a stopwatch that the stages of this thread are written into from now on."""
+        """Return a stopwatch that records the stages of this thread from now on."""
         stopwatch = cls()
         _current.set(stopwatch)
         return stopwatch
@@ -30,23 +30,23 @@ class Stopwatch:
         return perf_counter() - self.started
 
 
-class stage:  # noqa: N801  (a context manager reads as a word)
-    """`with stage("search"):` adds the block's time to the request that is being answered."""
+class stage:  # noqa: N801  (used as a context manager)
+    """Context manager that adds the time of its block to the current request's stopwatch."""
 
     __slots__ = ("name", "started")
 
     def __init__(self, name: str) -> None:
-        """name: one of a few fixed words; it becomes a label of a metric."""
+        """name: one of a few fixed words, used as a metric label."""
         self.name = name
         self.started = 0.0
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Start timing."""
         self.started = perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        """End, also when the block raised."""
+        """Record the time, also after an exception."""
         stopwatch = _current.get()
         if stopwatch is not None:
-            took = perf_counter() - self.started
-            stopwatch.stages[self.name] = stopwatch.stages.get(self.name, 0.0) + took
+            elapsed_s = perf_counter() - self.started
+            stopwatch.stages[self.name] = stopwatch.stages.get(self.name, 0.0) + elapsed_s

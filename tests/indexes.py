@@ -32,7 +32,7 @@ from vitrine.indexer.snapshot.snapshot import (
     IndexFolder,
 )
 from vitrine.indexer.transform.transform import Transform
-from vitrine.service.pictures.embedding import Photo
+from vitrine.service.pictures.embedding import EmbeddedPhoto
 
 DIMENSION = 48
 MODEL = ModelRecord("grid", "grid", "sha256:0", "decode|resize(4,4)|value_range(0,1)", DIMENSION)
@@ -44,13 +44,13 @@ class GridEmbedder:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.waiting = 0
+        self.pending = 0
 
-    def embed(self, data: bytes, model: ModelRecord) -> Photo:
+    def embed(self, data: bytes, model: ModelRecord) -> EmbeddedPhoto:
         assert model == MODEL
         self.calls += 1
         image = open_picture(data)
-        return Photo(grid_vector(image), image.width, image.height)
+        return EmbeddedPhoto(grid_vector(image), image.width, image.height)
 
     def warm(self, model: ModelRecord) -> None:
         assert model == MODEL

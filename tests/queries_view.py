@@ -1,10 +1,12 @@
-"""A view without files, over arrays and searched by brute force: what the queries are tested on."""
+"""Views over arrays in memory, searched by brute force: the data that the queries are tested on."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -12,115 +14,94 @@ import numpy as np
 from vitrine.indexer.products.table import Product, Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.snapshot.confidence import Confidence
-from vitrine.indexer.state.compiled_rules import Rowed, Rulings
+from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.rules import NO_RULES, Rules
+from vitrine.indexer.state.segments import Segments, Uploads
 from vitrine.indexer.vectors.scoring import Neighbours
 from vitrine.service.queries.view import View
 
 DELETED = dt.datetime(2025, 1, 2, tzinfo=dt.UTC)
 
 
-class ArrayView:
-    """The first `base` products are a snapshot's, the others uploads; `born_dead` it had deleted."""
+@dataclass(frozen=True)
+class MemorySnapshot:
+    """The parts of a snapshot that a query reads."""
 
-    def __init__(
-        self, products: list[Product], vectors: np.ndarray, live: Any, base: int, born_dead: Sequence[int]
-    ) -> None:
-        products = [
-            dataclasses.replace(product, deleted_at=DELETED if row in born_dead else None)
-            for row, product in enumerate(products)
-        ]
-        self.all = products
-        self.matrix = np.ascontiguousarray(vectors, np.float32)
-        self.live = np.asarray(live, bool)
-        parts = [(0, products[:base])] + ([(base, products[base:])] if base < len(products) else [])
-        self.tables = tuple((offset, Table.from_products(part)) for offset, part in parts)
-        self.texts = tuple((offset, TextIndex.build(table)) for offset, table in self.tables)
-        self.categories = tuple(sorted({product.category for product in products}))
-        self.category_codes = np.array([self.categories.index(p.category) for p in products], np.int32)
-        groups = sorted({p.group for p in products if p.group is not None})
-        self.group_codes = np.array([groups.index(p.group) if p.group else -1 for p in products], np.int32)
-        self.n, self.dimension = self.matrix.shape
-        self.base = base
-        self.moved: dict[int, str] = {}
-        self.confidence: Confidence | None = None
-        self.memo: dict[Hashable, Any] = {}
-        self.snapshot_memo: dict[Hashable, Any] = {}
+    table: Table
+    vectors: np.ndarray
+    text: TextIndex
+    manifest: Any
+    confidence: Confidence | None
+
+
+class BruteForceSearcher:
+    """Compares every allowed row with the query. `searches` counts the calls."""
+
+    name = "brute force"
+
+    def __init__(self) -> None:
         self.searches = 0
-        self.rules: Rules = NO_RULES
-
-    def changed(self, live: Any) -> ArrayView:
-        """Return a later view of the same snapshot."""
-        born_dead = np.flatnonzero(self.tables[0][1].deleted).tolist()
-        later = ArrayView(self.all, self.matrix, live, self.base, born_dead)
-        later.snapshot_memo = self.snapshot_memo
-        return later
-
-    @property
-    def rulings(self) -> Rulings:
-        return Rulings.of(self.rules, Rowed(self.tables, self.categories, self.category_codes))
-
-    def row_of(self, product_id: str) -> int | None:
-        return next((row for row, product in enumerate(self.all) if product.id == product_id), None)
-
-    def id_at(self, row: int) -> str:
-        return self.all[row].id
-
-    def ids(self, rows: Iterable[int]) -> list[str]:
-        return [self.all[int(row)].id for row in rows]
-
-    def product(self, row: int) -> Product:
-        return self.all[row]
-
-    def vectors(self, rows: Any) -> np.ndarray:
-        return self.matrix[np.asarray(rows, np.int64)]
-
-    def blocks(self, size: int = 8192) -> Iterator[tuple[int, np.ndarray]]:
-        for start in range(0, self.base, size):
-            yield start, self.matrix[start : min(start + size, self.base)]
-        if self.base < self.n:
-            yield self.base, self.matrix[self.base :]
 
     def search(
-        self, queries: np.ndarray, k: int, *, allowed: Any = None, exact: bool = False, filters: Any = None
+        self, state: CatalogueState, queries: np.ndarray, k: int, *, allowed: Any, exact: bool, filters: Any
     ) -> Neighbours:
         self.searches += 1
-        rows = np.flatnonzero(self.live if allowed is None else allowed)
-        scores, found = [], []
+        rows = np.flatnonzero(allowed)
+        vectors = state.segments.vectors(rows)
+        ids = state.ids(rows)
+        best_scores, best_rows = [], []
         for query in queries:
-            cosines = np.clip(np.vecdot(self.matrix[rows], query), -1, 1)
-            order = sorted(range(len(rows)), key=lambda i: (-cosines[i], self.all[rows[i]].id))[:k]
-            found.append(rows[order])
-            scores.append(cosines[order])
-        return Neighbours(np.array(scores, np.float32), np.array(found, np.int64).reshape(len(queries), -1))
+            cosines = np.clip(np.vecdot(vectors, query), -1, 1)
+            order = sorted(range(len(rows)), key=lambda i: (-cosines[i], ids[i]))[:k]
+            best_rows.append(rows[order])
+            best_scores.append(cosines[order])
+        return Neighbours(
+            np.array(best_scores, np.float32), np.array(best_rows, np.int64).reshape(len(queries), -1)
+        )
 
-    def cached(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if key not in self.memo:
-            self.memo[key] = make()
-        return self.memo[key]
-
-    def cached_for_snapshot(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if key not in self.snapshot_memo:
-            self.snapshot_memo[key] = make()
-        return self.snapshot_memo[key]
+    def sync_changes(self, state: CatalogueState, folder: IndexFolder) -> None:
+        """Do nothing: the state holds every change."""
 
 
 def view_of(
-    products: list[Product],
+    products: Sequence[Product],
     vectors: np.ndarray,
     live: Any = None,
     base: int | None = None,
     born_dead: Sequence[int] = (),
+    confidence: Confidence | None = None,
+    rules: Rules = NO_RULES,
 ) -> View:
-    """Return products and their vectors (n, D) as a view; by default all are live and of the snapshot."""
+    """Return products and their vectors (n, D) as a view; by default all are live and of the snapshot.
+
+    base: the number of products in the snapshot; the others are uploads. born_dead: rows that the snapshot
+    has as deleted.
+    """
+    products = [
+        dataclasses.replace(product, deleted_at=DELETED if row in born_dead else None)
+        for row, product in enumerate(products)
+    ]
     if live is None:
         live = [row not in born_dead for row in range(len(products))]
-    return cast(View, ArrayView(products, vectors, live, len(products) if base is None else base, born_dead))
+    matrix = np.ascontiguousarray(vectors, np.float32)
+    table = Table.from_products(products[:base])
+    manifest = SimpleNamespace(dimension=matrix.shape[1], snapshot="memory")
+    snapshot = MemorySnapshot(table, matrix[:base], TextIndex.build(table), manifest, confidence)
+    uploads = Uploads(products[len(table) :], matrix[len(table) :])
+    segments = Segments(cast(Snapshot, snapshot), uploads)
+    state = CatalogueState(segments, 0, np.asarray(live, bool), {}, {})
+    return View(state, BruteForceSearcher(), rules=rules)
 
 
 def later(view: View, live: Any) -> View:
     """Return the view after changes: the same snapshot and uploads, other products live."""
-    return cast(View, cast(ArrayView, view).changed(live))
+    return view.with_state(dataclasses.replace(view.state, live=np.asarray(live, bool)))
+
+
+def searches_of(view: View) -> int:
+    """Return the number of searches that a view of `view_of` has done."""
+    return cast(BruteForceSearcher, view.searcher).searches
 
 
 def product(

@@ -15,7 +15,7 @@ import pytest
 
 from tests.indexes import MODEL, publish
 from tests.milvus_server import MilvusServer, running_server
-from tests.queries_view import ArrayView
+from tests.queries_view import view_of
 from tests.vectors import clustered
 from vitrine.indexer.journal.journal import Upload
 from vitrine.indexer.milvus.address import StoreAddress
@@ -23,7 +23,7 @@ from vitrine.indexer.milvus.publish import publish_store
 from vitrine.indexer.products.table import Product
 from vitrine.indexer.progress import Silent
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.service.catalogue.live import LiveView
+from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.stores import Store
 from vitrine.service.stores.embedded import EmbeddedStore
 from vitrine.service.stores.milvus import MilvusStore
@@ -87,10 +87,10 @@ class Stored:
     def store(self, scan_rows: int = 0) -> Store:
         if self.uri == "faiss":
             return EmbeddedStore()
-        return MilvusStore.of(self.uri, scan_rows=scan_rows)
+        return MilvusStore.from_uri(self.uri, scan_rows=scan_rows)
 
-    def open(self, scan_rows: int = 0) -> LiveView:
-        return LiveView(self.folder, self.store(scan_rows))
+    def open(self, scan_rows: int = 0) -> SnapshotFollower:
+        return SnapshotFollower(self.folder, self.store(scan_rows))
 
 
 class Oracle:
@@ -103,7 +103,7 @@ class Oracle:
         self.base = len(products)
 
     def view(self) -> Any:
-        return ArrayView(self.products, self.vectors, self.live, self.base, [])
+        return view_of(self.products, self.vectors, self.live, self.base)
 
     def set_live(self, product_id: str, is_live: bool) -> None:
         self.live[[product.id for product in self.products].index(product_id)] = is_live

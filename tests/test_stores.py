@@ -23,7 +23,7 @@ from vitrine.indexer.milvus.address import StoreAddress
 from vitrine.indexer.milvus.collection import Collection
 from vitrine.indexer.milvus.connection import Connection
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.service.catalogue.live import LiveView
+from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.queries.nearest import product_reference, recommend, vector_reference
 from vitrine.service.queries.options import SearchOptions
 from vitrine.service.queries.searcher import Filters
@@ -85,7 +85,7 @@ def stored(base_uri: str, tmp_path: Path) -> Stored:
 
 
 @pytest.fixture
-def live(stored: Stored) -> Iterator[LiveView]:
+def live(stored: Stored) -> Iterator[SnapshotFollower]:
     """The catalogue in the store, to be changed."""
     stored.publish(*make_catalogue())
     opened = stored.open()
@@ -94,7 +94,7 @@ def live(stored: Stored) -> Iterator[LiveView]:
 
 
 @pytest.fixture(scope="module")
-def unchanged(base_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveView]:
+def unchanged(base_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnapshotFollower]:
     """The catalogue in the store, to be read."""
     uri = base_uri if base_uri == "faiss" else f"{base_uri}/unchanged"
     stored = Stored(tmp_path_factory.mktemp("unchanged"), uri)
@@ -107,7 +107,7 @@ def unchanged(base_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def answers_alike(view: View, oracle: Oracle, options: SearchOptions, row: int | None) -> None:
     expected_view = oracle.view()
     if row is None:
-        values = np.random.default_rng(5).random(view.dimension)
+        values = np.random.default_rng(5).random(view.state.segments.dimension)
         references = [vector_reference(each, values) for each in (view, expected_view)]
     else:
         references = [product_reference(each, row) for each in (view, expected_view)]
@@ -140,10 +140,10 @@ def some_options(seed: int) -> SearchOptions:
         "exact": True,
     }
     taken = {name: value for name, value in choices.items() if random.random() < 0.3}
-    return SearchOptions.parse({**taken, "limit": int(random.integers(1, 40))})
+    return SearchOptions.model_validate({**taken, "limit": int(random.integers(1, 40))})
 
 
-def test_searches_equal_brute_force(unchanged: LiveView) -> None:
+def test_searches_equal_brute_force(unchanged: SnapshotFollower) -> None:
     oracle = Oracle(*make_catalogue())
     for seed in range(40):
         options = some_options(seed)
@@ -152,57 +152,58 @@ def test_searches_equal_brute_force(unchanged: LiveView) -> None:
 
 
 @pytest.mark.parametrize("where", WHERE, ids=str)
-def test_conditions_mean_the_same_everywhere(unchanged: LiveView, where: dict[str, Any]) -> None:
-    options = SearchOptions.parse({"where": where, "limit": 300})
+def test_conditions_mean_the_same_everywhere(unchanged: SnapshotFollower, where: dict[str, Any]) -> None:
+    options = SearchOptions(where=where, limit=300)
     answers_alike(unchanged.view(), Oracle(*make_catalogue()), options, 1)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_categories_of_any_name_can_be_asked_for(unchanged: LiveView, category: str) -> None:
-    options = SearchOptions.parse({"category": [category], "limit": 20})
+def test_categories_of_any_name_can_be_asked_for(unchanged: SnapshotFollower, category: str) -> None:
+    options = SearchOptions(category=(category,), limit=20)
     answers_alike(unchanged.view(), Oracle(*make_catalogue()), options, None)
 
 
-def test_a_longer_answer_begins_with_the_shorter(unchanged: LiveView) -> None:
+def test_a_longer_answer_begins_with_the_shorter(unchanged: SnapshotFollower) -> None:
     view = unchanged.view()
-    query = view.vectors([4])
+    query = view.state.segments.vectors([4])
     longest = view.search(query, 100)
     for k in (1, 2, 10, 50):
         assert view.search(query, k).rows.tolist() == longest.rows[:, :k].tolist()
     assert (np.diff(longest.scores[0]) <= 0).all()
 
 
-def test_there_are_as_many_hits_as_live_products(unchanged: LiveView) -> None:
+def test_there_are_as_many_hits_as_live_products(unchanged: SnapshotFollower) -> None:
     view = unchanged.view()
-    found = view.search(view.vectors([4, 9]), 10_000)
-    assert found.rows.shape == (2, int(view.live.sum()))
-    assert view.live[found.rows].all()
-    nothing = view.search(view.vectors([4]), 10, allowed=np.zeros(view.n, bool))
+    found = view.search(view.state.segments.vectors([4, 9]), 10_000)
+    assert found.rows.shape == (2, int(view.state.live.sum()))
+    assert view.state.live[found.rows].all()
+    nothing = view.search(view.state.segments.vectors([4]), 10, allowed=np.zeros(view.state.segments.n, bool))
     assert nothing.rows.shape == (1, 0)
 
 
-def test_a_query_that_is_no_unit_vector_is_refused(unchanged: LiveView) -> None:
+def test_a_query_that_is_no_unit_vector_is_refused(unchanged: SnapshotFollower) -> None:
     view = unchanged.view()
-    for bad in (np.ones((1, view.dimension)), np.zeros((1, view.dimension)), np.ones((1, 3))):
+    dimension = view.state.segments.dimension
+    for bad in (np.ones((1, dimension)), np.zeros((1, dimension)), np.ones((1, 3))):
         with pytest.raises(QueryError):
             view.search(bad.astype(np.float32), 3)
 
 
 @pytest.mark.parametrize("settled_after_s", [10.0, 0.0])
 def test_changes_are_in_the_next_answer(
-    live: LiveView, stored: Stored, settled_after_s: float, monkeypatch: pytest.MonkeyPatch
+    live: SnapshotFollower, stored: Stored, settled_after_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the collection holds them already or not, and in whatever order they came."""
     if settled_after_s == 0:  # then nothing is scanned beside the collection, which must be told to wait
         monkeypatch.setattr(collection, "CONSISTENCY", "Strong")
-    monkeypatch.setattr(milvus_store, "SETTLED_AFTER_S", settled_after_s)
+    monkeypatch.setattr(milvus_store, "VISIBLE_AFTER_S", settled_after_s)
     products, vectors = make_catalogue()
     oracle, random = Oracle(products, vectors), np.random.default_rng(3)
     more, more_vectors = make_catalogue(seed=9, count=240)
     for step in range(25):
         kind = step % 5
         with live.writing() as (view, journal):
-            row = int(random.integers(view.n))
+            row = int(random.integers(view.state.segments.n))
             if kind == 3:
                 product = dataclasses.replace(
                     more[step], id=f"new{step:02d}", deleted_at=None,
@@ -213,41 +214,43 @@ def test_changes_are_in_the_next_answer(
                 oracle.add(product, vector)
             elif kind == 4:
                 category = ("new", *CATEGORIES)[step // 5]
-                before = oracle.move(view.id_at(row), category)
+                before = oracle.move(view.state.segments.id_at(row), category)
                 details = {"category": category, "from": before}
-                journal.append("move", [view.id_at(row)], details=[details])
+                journal.append("move", [view.state.segments.id_at(row)], details=[details])
             else:
-                is_restore = not view.live[row]
-                journal.append("restore" if is_restore else "delete", [view.id_at(row)])
-                oracle.set_live(view.id_at(row), is_restore)
-        options = SearchOptions.parse({"limit": 30, "where": WHERE[step % 12]})
+                is_restore = not view.state.live[row]
+                journal.append("restore" if is_restore else "delete", [view.state.segments.id_at(row)])
+                oracle.set_live(view.state.segments.id_at(row), is_restore)
+        options = SearchOptions.model_validate({"limit": 30, "where": WHERE[step % 12]})
         answers_alike(live.view(), oracle, options, None)
-        in_category = SearchOptions.parse({"limit": 300, "category": [("new", *CATEGORIES)[step // 5]]})
+        in_category = SearchOptions.model_validate(
+            {"limit": 300, "category": [("new", *CATEGORIES)[step // 5]]}
+        )
         answers_alike(live.view(), oracle, in_category, None)
-        answers_alike(live.view(), oracle, SearchOptions.parse({"limit": 300}), int(np.argmax(oracle.live)))
+        answers_alike(live.view(), oracle, SearchOptions(limit=300), int(np.argmax(oracle.live)))
         if step % 4 == 3:
-            live.keep_up()
+            live.sync_store()
     assert not live.store_problem
     with_nothing_in_memory = stored.open()
-    answers_alike(with_nothing_in_memory.view(), oracle, SearchOptions.parse({"limit": 300}), None)
+    answers_alike(with_nothing_in_memory.view(), oracle, SearchOptions(limit=300), None)
     with_nothing_in_memory.close()
 
 
 def test_the_collection_holds_what_the_journal_does(
-    live: LiveView, stored: Stored, monkeypatch: pytest.MonkeyPatch
+    live: SnapshotFollower, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Deleted, restored and uploaded products are told apart by the store itself, too."""
     if stored.uri == "faiss":
         pytest.skip("the embedded store has no copy")
-    monkeypatch.setattr(milvus_store, "SETTLED_AFTER_S", 0.0)
+    monkeypatch.setattr(milvus_store, "VISIBLE_AFTER_S", 0.0)
     view = live.view()
-    gone = view.id_at(int(view.search(view.vectors([5]), 1).rows[0, 0]))
+    gone = view.state.segments.id_at(int(view.search(view.state.segments.vectors([5]), 1).rows[0, 0]))
     with live.writing() as (_, journal):
         journal.append("delete", [gone])
-    live.keep_up()
+    live.sync_store()
     address = StoreAddress.parse(stored.uri)
     connection = Connection(address)
-    there = Collection(connection, address.collection_of(view.snapshot.name))
+    there = Collection(connection, address.collection_of(view.state.snapshot.name))
     found = connection.call(
         "query",
         there.name,
@@ -256,12 +259,12 @@ def test_the_collection_holds_what_the_journal_does(
         consistency_level="Strong",
     )
     assert [each["deleted"] for each in found] == [True]
-    assert there.sequence() == live.view().sequence
+    assert there.sequence() == live.view().state.sequence
     connection.close()
 
 
 def test_candidates_come_from_the_store(
-    unchanged: LiveView, base_uri: str, monkeypatch: pytest.MonkeyPatch
+    unchanged: SnapshotFollower, base_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every other test could pass by scanning."""
     if base_uri == "faiss":
@@ -269,33 +272,33 @@ def test_candidates_come_from_the_store(
     monkeypatch.setattr(milvus_store, "EMBEDDED", None)
     view = unchanged.view()
     for where in ({}, {"price": {"lt": 50}}, {"stock": [1, 2]}, {"in_stock": True}, {"brand": "acme"}):
-        options = SearchOptions.parse({"where": where, "limit": 3, "category": CATEGORIES[:2]})
+        options = SearchOptions.model_validate({"where": where, "limit": 3, "category": CATEGORIES[:2]})
         assert recommend(view, product_reference(view, 1), options).returned == 3
 
 
-def test_a_new_snapshot_is_served_once_the_alias_is_switched(live: LiveView, stored: Stored) -> None:
+def test_a_new_snapshot_is_served_once_the_alias_is_switched(live: SnapshotFollower, stored: Stored) -> None:
     if stored.uri == "faiss":
         pytest.skip("the embedded store has no alias")
-    first = live.view().snapshot.name
+    first = live.view().state.snapshot.name
     second = stored.publish(*make_catalogue(seed=1), send=False)
-    live.follow()
-    assert live.view().snapshot.name == first
+    live.poll()
+    assert live.view().state.snapshot.name == first
     report = stored.send()
     assert report.loaded == 240
-    live.follow()
-    assert live.view().snapshot.name == second
-    answers_alike(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions.parse({"limit": 20}), None)
+    live.poll()
+    assert live.view().state.snapshot.name == second
+    answers_alike(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions(limit=20), None)
     stored.folder.make_live(first)
     assert stored.send().loaded == 0
-    live.follow()
-    assert live.view().snapshot.name == first
-    answers_alike(live.view(), Oracle(*make_catalogue()), SearchOptions.parse({"limit": 20}), None)
+    live.poll()
+    assert live.view().state.snapshot.name == first
+    answers_alike(live.view(), Oracle(*make_catalogue()), SearchOptions(limit=20), None)
 
 
-def test_collections_of_pruned_snapshots_are_dropped(live: LiveView, stored: Stored) -> None:
+def test_collections_of_pruned_snapshots_are_dropped(live: SnapshotFollower, stored: Stored) -> None:
     if stored.uri == "faiss":
         pytest.skip("the embedded store has no collections")
-    first = live.view().snapshot.name
+    first = live.view().state.snapshot.name
     stored.publish(*make_catalogue(seed=1), send=False)
     stored.folder.prune(1)
     assert stored.send().dropped == [first]
@@ -379,4 +382,4 @@ def test_a_milvus_that_is_not_there_does_not_answer_and_nothing_is_promised(smal
 def test_a_service_without_its_store_says_so(small_index: Path) -> None:
     needs("pymilvus")
     with pytest.raises(StoreUnavailable, match=re.escape("127.0.0.1:1")):
-        LiveView(IndexFolder(small_index), MilvusStore.of("milvus://127.0.0.1:1/shop"))
+        SnapshotFollower(IndexFolder(small_index), MilvusStore.from_uri("milvus://127.0.0.1:1/shop"))

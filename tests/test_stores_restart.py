@@ -111,7 +111,7 @@ def test_a_restart_under_load_loses_no_change(
     assert "Milvus at http://127.0.0.1" in problem["detail"]
     expected = sorted({*everything, "while-away"} - {"p05", "p07"})
     assert sorted(similar(client)) == expected
-    wait_until(lambda: _held(served) == served.view().sequence, 30)
+    wait_until(lambda: _held(served) == served.view().state.sequence, 30)
     assert sorted(similar(client)) == expected
 
 

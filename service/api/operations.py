@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vitrine.service.catalogue.catalogue import Catalogue
-from vitrine.service.catalogue.request_models import Nothing
+from vitrine.service.catalogue.request_models import EmptyRequest
 from vitrine.service.catalogue.writer import Caller
 
 
@@ -43,7 +43,7 @@ class Operation:
     path: str
     handler: Handler
     answer: type[BaseModel] | None
-    query: type[BaseModel] = Nothing
+    query: type[BaseModel] = EmptyRequest
     body: type[BaseModel] | None = None
     form: type[BaseModel] | None = None
     status: int = 200

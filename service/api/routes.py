@@ -17,9 +17,9 @@ from vitrine.indexer.errors import QueryError
 from vitrine.service.api import OPERATIONS
 from vitrine.service.api.operations import Call, Operation
 from vitrine.service.api.reading import read_form, read_json, read_query
-from vitrine.service.catalogue.request_models import parsed
+from vitrine.service.catalogue.request_models import parse_request
 from vitrine.service.catalogue.serialisation import API
-from vitrine.service.catalogue.writer import ANYBODY, Caller
+from vitrine.service.catalogue.writer import ANONYMOUS, Caller
 from vitrine.service.http.context import Service
 from vitrine.service.http.responses import json_response, matches_etag, not_modified
 from vitrine.service.timing import stage
@@ -53,7 +53,7 @@ def _view(operation: Operation, service: Service) -> Callable[..., BaseResponse]
     read = _reader(service)
 
     def view(**path: str) -> BaseResponse:
-        caller = ANYBODY
+        caller = ANONYMOUS
         if operation.writes:
             actor = service.guard.check_write(request)
             if isinstance(actor, BaseResponse):
@@ -62,7 +62,7 @@ def _view(operation: Operation, service: Service) -> Callable[..., BaseResponse]
             caller = Caller(actor, g.request_id, _idempotency_key())
         catalogue, tag = service.mounted_catalogue(), None
         if operation.tagged:
-            catalogue = catalogue.pinned()
+            catalogue = catalogue.at_current_view()
             tag = f'W/"{catalogue.view().tag}"'
         arguments, image = read(operation)
         if tag is not None and matches_etag(request, tag):
@@ -85,20 +85,20 @@ def _reader(service: Service) -> Callable[[Operation], tuple[Any, bytes]]:
 
     @lru_cache(maxsize=_CACHED_QUERIES)
     def cached_query(model: type[BaseModel], _: bytes) -> BaseModel:
-        return parsed(model, read_query(request, model))
+        return parse_request(model, read_query(request, model))
 
     def read(operation: Operation) -> tuple[Any, bytes]:
         if operation.body is None and operation.form is None:
             query = request.query_string
             if len(query) <= _MAX_CACHED_LENGTH:
                 return cached_query(operation.query, query), b""
-            return parsed(operation.query, read_query(request, operation.query)), b""
+            return parse_request(operation.query, read_query(request, operation.query)), b""
         with stage("body"), service.admission.receiving(turn=operation.form is None):
             if operation.form is not None:
                 values, image = read_form(request, operation.form)
             else:
                 values, image = read_json(request), b""
-        return parsed(operation.arguments_model, values, is_text=operation.body is None), image
+        return parse_request(operation.arguments_model, values, is_text=operation.body is None), image
 
     return read
 

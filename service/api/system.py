@@ -41,7 +41,7 @@ def _healthz() -> Response:
 def _readyz(service: Service) -> Callable[[], Response]:
     def readyz() -> Response:
         view = service.catalogue.view()
-        service.catalogue.live.last_sequence()
+        service.catalogue.follower.last_sequence()
         return json_response({"status": "ready", "snapshot": view.state.snapshot.name})
 
     return readyz

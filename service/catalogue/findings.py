@@ -1,4 +1,4 @@
-"""What may be wrong in the catalogue, as answers: the findings of the snapshot, less what was settled."""
+"""Quality findings as answers: the findings of the snapshot without those that were dismissed or settled."""
 
 from __future__ import annotations
 
@@ -14,73 +14,76 @@ from vitrine.indexer.quality.findings import KINDS, Finding
 from vitrine.indexer.quality.revalidate import current_analysis
 from vitrine.indexer.quality.store import Analysis, keep_analysis, read_analysis
 from vitrine.indexer.state.catalogue_state import CatalogueState
-from vitrine.service.catalogue import serialisation as answers
-from vitrine.service.catalogue.live import LiveView
+from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.catalogue.request_models import QualityQuery
-from vitrine.service.catalogue.serialisation import ImageUrl, Json
-from vitrine.service.errors import NotLookedThrough, UnknownFinding
+from vitrine.service.catalogue.serialisation import ImageUrl, Json, products_json
+from vitrine.service.errors import QualityNotAnalysed, UnknownFinding
 from vitrine.service.queries.view import View
 from vitrine.service.timing import stage
 
-# So many products are looked through within seconds; more wait for `vitrine-indexer report`.
-LOOKED_THROUGH_AT_ONCE = 5000
-SHOWN = 6
+# The analysis of so many products takes seconds and runs in a request; more need `vitrine-indexer report`.
+MAX_ANALYSED_PRODUCTS = 5000
+# Products shown of a finding, and as many of its evidence.
+MAX_SHOWN_PRODUCTS = 6
 
 
-def page(live: LiveView, view: View, asked: QualityQuery, url: ImageUrl) -> Json:
-    """Return one page of the findings that still stand. Raises NotLookedThrough."""
+def findings_page(follower: SnapshotFollower, view: View, query: QualityQuery, image_url: ImageUrl) -> Json:
+    """Return one page of the findings that still hold. Raises QualityNotAnalysed."""
     with stage("quality"):
-        analysis = _analysis(live, view)
-        dismissed = live.dismissed()
-        standing = [each for each in analysis.findings if (each.key in dismissed) == asked.dismissed]
-    counts = Counter(each.kind for each in standing)
-    matching = [each for each in standing if not asked.kind or each.kind in asked.kind]
-    shown = matching if asked.format == "csv" else matching[asked.offset : asked.offset + asked.limit]
+        analysis = _current_analysis(follower, view)
+        dismissed_keys = follower.dismissed()
+        findings = [
+            finding for finding in analysis.findings if (finding.key in dismissed_keys) == query.dismissed
+        ]
+    counts = Counter(finding.kind for finding in findings)
+    matching = [finding for finding in findings if not query.kind or finding.kind in query.kind]
+    page = matching if query.format == "csv" else matching[query.offset : query.offset + query.limit]
     return {
-        "snapshot": view.snapshot.name,
+        "snapshot": view.state.snapshot.name,
         "total": len(matching),
-        "limit": asked.limit,
-        "offset": asked.offset,
+        "limit": query.limit,
+        "offset": query.offset,
         "counts": {kind: counts[kind] for kind in KINDS},
         "missing": list(analysis.missing),
-        "findings": [_answer(view, each, url, dismissed=asked.dismissed) for each in shown],
+        "findings": [_finding_json(view, finding, image_url, dismissed=query.dismissed) for finding in page],
     }
 
 
-def chosen(live: LiveView, view: View, keys: Sequence[str]) -> list[Finding]:
-    """Return the findings with these keys. Raises UnknownFinding, NotLookedThrough."""
-    known = {each.key: each for each in _analysis(live, view).findings}
+def findings_by_key(follower: SnapshotFollower, view: View, keys: Sequence[str]) -> list[Finding]:
+    """Return the findings with these keys. Raises UnknownFinding, QualityNotAnalysed."""
+    by_key = {finding.key: finding for finding in _current_analysis(follower, view).findings}
     for key in keys:
-        if key not in known:
+        if key not in by_key:
             raise UnknownFinding(key)
-    return [known[key] for key in dict.fromkeys(keys)]
+    return [by_key[key] for key in dict.fromkeys(keys)]
 
 
-def _analysis(live: LiveView, view: View) -> Analysis:
-    published = view.cached_for_snapshot("quality", lambda: _looked_through(live, view))
+def _current_analysis(follower: SnapshotFollower, view: View) -> Analysis:
+    published = view.cached_for_snapshot("quality", lambda: _published_analysis(follower, view))
     return view.cached("quality", lambda: current_analysis(published, view.state))
 
 
-def _looked_through(live: LiveView, view: View) -> Analysis:
-    kept = read_analysis(live.folder, view.snapshot.name)
-    if kept is not None:
-        return kept
-    if int(np.count_nonzero(view.live)) > LOOKED_THROUGH_AT_ONCE:
-        raise NotLookedThrough(
-            f"{view.n} products are too many to look through while you wait: "
+def _published_analysis(follower: SnapshotFollower, view: View) -> Analysis:
+    """Return the stored analysis of the snapshot, else analyse it and store the result if possible."""
+    stored = read_analysis(follower.folder, view.state.snapshot.name)
+    if stored is not None:
+        return stored
+    if int(np.count_nonzero(view.state.live)) > MAX_ANALYSED_PRODUCTS:
+        raise QualityNotAnalysed(
+            f"{view.state.segments.n} products are too many to analyse during a request: "
             "run `vitrine-indexer report` first"
         )
     from vitrine.indexer.quality.analysis import analyse
 
-    # As published: what was deleted since is left out of every answer, and may come back.
-    analysis = analyse(live.folder, CatalogueState.of(view.snapshot), Silent())
-    with contextlib.suppress(SnapshotError):  # a replica's folder may be for reading only
-        keep_analysis(live.folder, analysis)
+    # As published: products deleted since are left out of every answer, and may be restored.
+    analysis = analyse(follower.folder, CatalogueState.of(view.state.snapshot), Silent())
+    with contextlib.suppress(SnapshotError):  # the folder of a replica may be read-only
+        keep_analysis(follower.folder, analysis)
     return analysis
 
 
-def _answer(view: View, finding: Finding, url: ImageUrl, *, dismissed: bool) -> Json:
-    shown = dict.fromkeys((*finding.ids[:SHOWN], *finding.evidence[:SHOWN]))
-    rows = np.array([view.row_of(name) for name in shown], np.int64)
-    products = answers.page(view, rows, url)
+def _finding_json(view: View, finding: Finding, image_url: ImageUrl, *, dismissed: bool) -> Json:
+    ids = dict.fromkeys((*finding.ids[:MAX_SHOWN_PRODUCTS], *finding.evidence[:MAX_SHOWN_PRODUCTS]))
+    rows = np.array([view.state.segments.row_of(product_id) for product_id in ids], np.int64)
+    products = products_json(view, rows, image_url)
     return {**finding.as_json(), "dismissed": dismissed, "products": products}

@@ -1,4 +1,4 @@
-"""What a search refers to: from ids, vectors and texts to a Reference on one view. Pure; knows no files."""
+"""Resolution of a search request's reference: ids, vectors and texts become a Reference on one view."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from vitrine.service.queries.view import View
 from vitrine.service.timing import stage
 
 
-def known_row(view: View, product_id: str, field: str = "id") -> int:
+def find_row(view: View, product_id: str, field: str = "id") -> int:
     """Return the row of a product, live or deleted. Raises UnknownProduct."""
-    row = view.row_of(product_id)
+    row = view.state.segments.row_of(product_id)
     if row is None:
         raise UnknownProduct(product_id, field=field)
     return row
 
 
-def live_row(view: View, product_id: str, field: str = "id") -> int:
+def find_live_row(view: View, product_id: str, field: str = "id") -> int:
     """Return the row of a live product. Raises UnknownProduct, DeletedProduct."""
-    row = known_row(view, product_id, field)
-    if not view.live[row]:
-        raise DeletedProduct(product_id, view.product(row).deleted_at, field=field)
+    row = find_row(view, product_id, field)
+    if not view.state.live[row]:
+        raise DeletedProduct(product_id, view.state.product(row).deleted_at, field=field)
     return row
 
 
-def reference_of(view: View, request: SearchRequest) -> tuple[Reference, int | None]:
-    """Return what a request refers to, and its row where that is one product.
+def resolve_reference(view: View, request: SearchRequest) -> tuple[Reference, int | None]:
+    """Return the reference of a request, and its row if it is one product.
 
-    Raises QueryError unless exactly one of product, products, vector and text is given, and as they do.
+    Raises QueryError unless exactly one of product, products, vector and text is given; UnknownProduct,
+    DeletedProduct.
     """
     given = [name for name in REFERENCES if getattr(request, name) is not None]
     if len(given) != 1:
@@ -43,11 +44,11 @@ def reference_of(view: View, request: SearchRequest) -> tuple[Reference, int | N
     if request.vector is not None:
         return vector_reference(view, request.vector), None
     if request.products is not None:
-        like = [live_row(view, each, field="products") for each in request.products.like]
-        unlike = [live_row(view, each, field="products") for each in request.products.unlike]
+        like = [find_live_row(view, product_id, "products") for product_id in request.products.like]
+        unlike = [find_live_row(view, product_id, "products") for product_id in request.products.unlike]
         return products_reference(view, like, unlike), None
     if request.product is not None:
-        row = live_row(view, request.product, field="product")
+        row = find_live_row(view, request.product, field="product")
     else:
         with stage("text"):
             row = best_product(view, request.text or "")

@@ -1,4 +1,4 @@
-"""What may be asked besides a search's options, as models: one check for HTTP and Python alike."""
+"""Request models: the parameters of every operation, validated the same for HTTP and for Python."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.quality.findings import KINDS
-from vitrine.service.queries.options import MAX_OFFSET, Names, SearchOptions, as_object
+from vitrine.service.queries.options import MAX_OFFSET, Names, SearchOptions, parse_json_text
 
 Model = TypeVar("Model", bound=BaseModel)
 REFERENCES = ("product", "products", "vector", "text")
@@ -20,23 +21,15 @@ MAX_BATCH = 256
 MAX_POINTS = 100_000
 _NUMBER = r"[0-9]+(\.[0-9]+)?([eE]-?[0-9]+)?"
 _FOUR_NUMBERS = f"^({_NUMBER}(,{_NUMBER}){{3}})?$"
-# Well-formed, but asking for what cannot be: HTTP 422. Everything else that pydantic finds is malformed: 400.
+# Errors of well-formed values that cannot be used: HTTP 422. All others of pydantic mean malformed: 400.
 _IMPOSSIBLE = frozenset(
     {
         "greater_than_equal", "less_than_equal", "greater_than", "less_than", "too_long", "too_short",
         "string_too_long", "string_too_short", "finite_number", "literal_error", "value_error",
     }
 )  # fmt: skip
-
-
-class Request(BaseModel):
-    """Named values from a query string, a form, JSON or keyword arguments."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-# What pydantic says of its own types, as people say it who know none of them.
-_WORDS = {
+# Replacements for messages of pydantic that name its own types.
+_MESSAGES = {
     "int_parsing": "not a whole number",
     "float_parsing": "not a number",
     "too_short": "at least {min_length}, not {actual_length}",
@@ -46,44 +39,56 @@ _WORDS = {
 }
 
 
-def parsed(model: type[Model], given: Mapping[str, Any], *, is_text: bool = True) -> Model:
-    """Return `given` as a model. Raises QueryError, malformed or impossible, naming the first wrong field.
+class Request(BaseModel):
+    """Base of the request models: named values from a query string, a form, JSON or keyword arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def parse_request(model: type[Model], values: Mapping[str, Any], *, is_text: bool = True) -> Model:
+    """Validate values and return them as a model.
 
     is_text: numbers and booleans may be written as text, as in a query string; in JSON they may not.
+    Raises QueryError, malformed or impossible, naming the first wrong field.
     """
-    _refuse_wrong_kinds(model, given, is_text)
+    _check_scalar_types(model, values, is_text)
     try:
-        return model.model_validate(dict(given))
+        return model.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else None
-        if first["type"] == "extra_forbidden":
-            message = f"{field!r} is not known here; there are: {', '.join(model.model_fields) or 'none'}"
-        else:
-            said = _WORDS.get(first["type"], str(first["msg"]).removeprefix("Value error, "))
-            said = said.format(**first.get("ctx", {})) if first["type"] in _WORDS else said
-            message = f"{'.'.join(map(str, first['loc']))}: {said[:1].lower()}{said[1:]}"
+        message = _error_message(model, first, field)
         raise QueryError(message, field=field, malformed=first["type"] not in _IMPOSSIBLE) from None
 
 
-def _refuse_wrong_kinds(model: type[BaseModel], given: Mapping[str, Any], is_text: bool) -> None:
-    """Raise QueryError for a boolean given as a number and, in JSON, for a text given as either."""
-    for name, value in given.items():
-        kinds = _kinds(model).get(name, frozenset())
+def _error_message(model: type[BaseModel], error: ErrorDetails, field: str | None) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"{field!r} is not a known field; the fields are: {', '.join(model.model_fields) or 'none'}"
+    if error["type"] in _MESSAGES:
+        text = _MESSAGES[error["type"]].format(**error.get("ctx", {}))
+    else:
+        text = str(error["msg"]).removeprefix("Value error, ")
+    return f"{'.'.join(map(str, error['loc']))}: {text[:1].lower()}{text[1:]}"
+
+
+def _check_scalar_types(model: type[BaseModel], values: Mapping[str, Any], is_text: bool) -> None:
+    """Raise QueryError for a boolean written as a number and, in JSON, for a number or boolean as text."""
+    for name, value in values.items():
+        types = _field_types(model).get(name, frozenset())
         if isinstance(value, str):
-            is_wrong = bool(kinds & {int, float, bool}) and not is_text
-            is_wrong |= kinds == {bool} and value.lower() not in BOOLEANS
+            is_wrong = bool(types & {int, float, bool}) and not is_text
+            is_wrong |= types == {bool} and value.lower() not in BOOLEANS
         elif isinstance(value, bool):
-            is_wrong = bool(kinds & {int, float})
+            is_wrong = bool(types & {int, float})
         else:
-            is_wrong = isinstance(value, (int, float)) and kinds == {bool}
+            is_wrong = isinstance(value, (int, float)) and types == {bool}
         if is_wrong:
-            raise QueryError(f"{name}: {value!r} is of the wrong kind", field=name, malformed=True)
+            raise QueryError(f"{name}: {value!r} is of the wrong type", field=name, malformed=True)
 
 
 @lru_cache
-def _kinds(model: type[BaseModel]) -> dict[str, frozenset[Any]]:
-    """Return the types that each field of a model takes, None apart."""
+def _field_types(model: type[BaseModel]) -> dict[str, frozenset[Any]]:
+    """Return the types that each field of a model accepts, without None."""
     fields = model.model_fields.items()
     return {
         name: frozenset(get_args(field.annotation) or (field.annotation,)) - {type(None)}
@@ -91,16 +96,16 @@ def _kinds(model: type[BaseModel]) -> dict[str, frozenset[Any]]:
     }
 
 
-def _as_attributes(value: Any) -> Any:
-    return {} if isinstance(value, str) and not value.strip() else as_object(value)
+def _parse_attributes(value: Any) -> Any:
+    return {} if isinstance(value, str) and not value.strip() else parse_json_text(value)
 
 
-class Nothing(Request):
-    """For what takes no values."""
+class EmptyRequest(Request):
+    """Request without parameters."""
 
 
 class ProductsQuery(Request):
-    """A page of products."""
+    """Text search or listing: one page of products."""
 
     q: str = Field("", max_length=300, description="words of a name, category or id")
     category: Names = Field((), description="only these categories")
@@ -110,13 +115,13 @@ class ProductsQuery(Request):
 
 
 class ChangesQuery(Request):
-    """How much of the journal."""
+    """The newest changes of the journal."""
 
     limit: int = Field(50, ge=1, le=MAX_PAGE, description="how many changes to return, newest first")
 
 
 class MatrixQuery(Request):
-    """Which category matrix."""
+    """Category similarity matrix: the linkage and the categories."""
 
     linkage: Literal["centroid", "mean"] = Field(
         "centroid", description="cosine of the categories' mean vectors, or mean cosine of all pairs"
@@ -125,7 +130,7 @@ class MatrixQuery(Request):
 
 
 class PairsQuery(Request):
-    """Two categories to compare product by product."""
+    """Closest pairs of products: the two categories to compare."""
 
     a: str = Field(description="a category; empty for products without one")
     b: str = Field(description="another category")
@@ -133,7 +138,7 @@ class PairsQuery(Request):
 
 
 class ProjectionQuery(Request):
-    """Which projection."""
+    """Projection of products onto principal components."""
 
     dimensions: int = Field(2, ge=2, le=3, description="axes")
     category: Names = Field((), description="only products of these categories")
@@ -144,7 +149,7 @@ class ProjectionQuery(Request):
 
 
 class QualityQuery(Request):
-    """A page of findings."""
+    """Quality findings: filters and one page."""
 
     kind: tuple[Literal[KINDS], ...] = Field((), description="only findings of these kinds")  # type: ignore[valid-type]
     dismissed: bool = Field(False, description="those that were dismissed instead of those that wait")
@@ -154,13 +159,13 @@ class QualityQuery(Request):
 
 
 class DismissRequest(Request):
-    """Findings that are no mistakes."""
+    """Dismissal of findings that are no mistakes."""
 
     keys: Names = Field(min_length=1, max_length=MAX_PAGE, description="keys of findings")
 
 
 class ImageQuery(Request):
-    """Which form of a picture."""
+    """The size of a product picture."""
 
     size: int | None = Field(
         None, ge=1, le=4096, description="longer side in pixels; the original without it"
@@ -168,14 +173,14 @@ class ImageQuery(Request):
 
 
 class Liked(Request):
-    """Several products as one reference."""
+    """Several products as one reference: positive and negative examples."""
 
     like: Names = Field(min_length=1, description="ids of products to be like")
     unlike: Names = Field((), description="ids of products to be unlike")
 
 
 class SearchRequest(SearchOptions):
-    """A search: exactly one of product, products, vector and text, with its options."""
+    """Search by exactly one of product, products, vector and text, with its options."""
 
     product: str | None = Field(None, description="id of the reference product")
     products: Liked | None = Field(None, description="several reference products")
@@ -185,32 +190,32 @@ class SearchRequest(SearchOptions):
     text: str | None = Field(None, max_length=300, description="its best product is the reference")
 
     def options(self) -> SearchOptions:
-        """Return the options alone."""
+        """Return the search options without the reference."""
         return SearchOptions.model_construct(
             **{name: getattr(self, name) for name in SearchOptions.model_fields}
         )
 
 
 class BatchRequest(Request):
-    """Many searches at once; each is checked on its own, so that one bad search spoils no other."""
+    """Several searches at once. Each is validated separately: a wrong one does not fail the others."""
 
     searches: list[dict[str, Any]] = Field(max_length=MAX_BATCH, description="searches, as for /search")
 
 
 class ProductForm(Request):
-    """The fields of an upload, its picture apart."""
+    """Fields of a new product, without its picture."""
 
     name: str = Field(min_length=1, description="the product's name")
     category: str = Field("", description="its category, known or new; empty for none")
     id: str | None = Field(None, description="its id; made from the name by default")
     group: str | None = Field(None, description="ties pictures of one item")
-    attributes: Annotated[dict[str, Any], BeforeValidator(_as_attributes)] = Field(
+    attributes: Annotated[dict[str, Any], BeforeValidator(_parse_attributes)] = Field(
         default_factory=dict, description="a JSON object of texts, numbers and booleans"
     )
 
 
 class ImageSearchForm(SearchOptions):
-    """Options of a search by photo."""
+    """Options of a search by photo, with the part of the photo to use."""
 
     crop: str | None = Field(
         None, pattern=_FOUR_NUMBERS, description="x,y,w,h of the photo, each a share of its side in 0..1"
@@ -218,12 +223,12 @@ class ImageSearchForm(SearchOptions):
 
 
 class IdsRequest(Request):
-    """Products to delete or restore together, as one change to undo."""
+    """Products to delete or restore together, as one change that can be undone."""
 
     ids: Names = Field(min_length=1, max_length=MAX_PAGE, description="ids of products")
 
 
 class MoveRequest(IdsRequest):
-    """Products to put into a category together, as one change to undo."""
+    """Products to move into a category together, as one change that can be undone."""
 
     category: str = Field(description="the category, which may be a new one; empty for none")

@@ -1,4 +1,4 @@
-"""The rules of the shop as their file changes under a running service. Knows one file and no catalogue."""
+"""The shop rules file of a running service, read again when it changes. Independent of the catalogue."""
 
 from __future__ import annotations
 
@@ -13,45 +13,48 @@ log = logging.getLogger(__name__)
 
 
 class RulesFile:
-    """The last good rules of a file, and what is wrong with the file as it is now. Not thread-safe."""
+    """The last valid rules of a file, and the error of its present content. Not thread-safe.
+
+    rules: the rules in force. problem: the error of a file that could not be applied, else None.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read the file; none is no rules. Raises RulesError."""
+        """Read the file; a missing file means no rules. Raises RulesError."""
         self._path = path
-        self._seen = _signature(path)
+        self._signature = _signature(path)
         self.rules = read_rules(path)
         self.problem: str | None = None
 
     @property
     def is_changed(self) -> bool:
-        """Whether the file is another than the one read last."""
-        return _signature(self._path) != self._seen
+        """True if the file differs from the one read last."""
+        return _signature(self._path) != self._signature
 
-    def follow(self, obey: Callable[[Rules], None]) -> None:
-        """Read the file again and have its rules obeyed; where that fails, keep the last good ones.
+    def reload(self, apply: Callable[[Rules], None]) -> None:
+        """Read the file again and apply its rules; after an error, keep the last valid ones.
 
-        obey: raises RulesError for rules that do not fit the catalogue.
+        apply: raises RulesError for rules that do not fit the catalogue.
         """
-        self._seen = _signature(self._path)
+        self._signature = _signature(self._path)
         try:
             rules = read_rules(self._path)
-            obey(rules)
+            apply(rules)
         except RulesError as error:
             if self.problem != str(error):
-                log.error("the rules stay as they were: %s", error)
+                log.error("the rules file has an error, the old rules stay in force: %s", error)
             self.problem = str(error)
             return
         self.rules, self.problem = rules, None
-        log.info("%d rules of the shop are in force", len(rules.names))
+        log.info("%d shop rules are in force", len(rules.names))
 
     def retry(self) -> None:
-        """Have a file that was not obeyed read once more."""
+        """Mark a file that could not be applied as changed, so that it is read again."""
         if self.problem is not None:
-            self._seen = None
+            self._signature = None
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes with the file: its time, size and number; zeros for none."""
+    """Return (modification time, size, inode), which change with the file; zeros for a missing file."""
     try:
         status = path.stat()
     except OSError:

@@ -1,6 +1,6 @@
-"""Writes: each one checked, recorded and acknowledged under the journal's lock, so that all processes agree.
+"""Writes to the catalogue: each is validated, recorded and acknowledged under the journal's write lock.
 
-Nothing is kept in memory: a write is over when it is durable, and every view is made from what is.
+Nothing is kept in memory: a write has ended when it is durable, and every view is made from the journal.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from typing import Any
 from vitrine.indexer.journal.journal import Change, Journal, Kind, Upload
 from vitrine.indexer.products.table import Product
 from vitrine.indexer.quality.findings import Finding
-from vitrine.service.catalogue.live import LiveView
+from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.catalogue.new_product import (
     NewProduct,
-    checked_category,
-    free_id,
+    generate_id,
     request_digest,
+    validated_category,
 )
-from vitrine.service.errors import DeletedProduct, IdTaken, KeyReused, NothingToUndo, UnknownProduct
-from vitrine.service.pictures.embedding import Photo
+from vitrine.service.catalogue.reference import find_live_row, find_row
+from vitrine.service.errors import DeletedProduct, IdempotencyKeyReused, IdTaken, NothingToUndo
+from vitrine.service.pictures.embedding import EmbeddedPhoto
 from vitrine.service.queries.view import View
 
 Json = dict[str, Any]
-Show = Callable[[list[Product]], Json]
-Work = Callable[[View, Journal], Json]
+# From the written products, or changes, to the answer.
+ToJson = Callable[[list[Product]], Json]
+ChangesToJson = Callable[[list[Change]], Json]
+# The part of a write that runs under the lock.
+Write = Callable[[View, Journal], Json]
 
 _OPPOSITE: dict[Kind, Kind] = {
     "delete": "restore",
@@ -40,193 +44,193 @@ _OPPOSITE: dict[Kind, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who writes, in which request, and under which Idempotency-Key (None: not to be recognised again)."""
+    """The author of a write, the id of its request, and its Idempotency-Key.
+
+    idempotency_key: a repeated request with the same key gets the first answer; None for no such check.
+    """
 
     actor: str = ""
     request: str = ""
     idempotency_key: str | None = None
 
 
-ANYBODY = Caller()
+ANONYMOUS = Caller()
 
 
 class ModelChanged(Exception):
-    """The snapshot that is live now has another model than the one the vector was made with: embed again."""
+    """The current snapshot has another model than the one that embedded the picture: embed it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:
-    """An upload's picture on disk, and what the model of this key made of it."""
+    """The picture of an upload: its file, and its embedding by the model of this key."""
 
     sha256: str
     path: str
     model_key: str
-    photo: Photo
+    photo: EmbeddedPhoto
 
 
 class Writer:
-    """The writes of one live view. `show` turns what was written into the answer, which may be remembered."""
+    """The writes of one index folder.
 
-    def __init__(self, live: LiveView) -> None:
-        """Write to the journal of this live view."""
-        self._live = live
+    `to_json` makes the answer of a write; it is stored under the Idempotency-Key.
+    """
 
-    def delete(self, ids: Sequence[str], by: Caller, show: Show) -> Json:
+    def __init__(self, follower: SnapshotFollower) -> None:
+        """Write to the journal of the follower's index folder."""
+        self._follower = follower
+
+    def delete(self, ids: Sequence[str], by: Caller, to_json: ToJson) -> Json:
         """Tombstone products as one batch. Raises UnknownProduct, DeletedProduct when all are deleted."""
 
-        def work(view: View, journal: Journal) -> Json:
-            rows = [_row(view, product_id) for product_id in dict.fromkeys(ids)]
-            live = [row for row in rows if view.live[row]]
-            if not live:
-                deleted = view.product(rows[0])
+        def write(view: View, journal: Journal) -> Json:
+            state = view.state
+            rows = [find_row(view, product_id) for product_id in dict.fromkeys(ids)]
+            live_rows = [row for row in rows if state.live[row]]
+            if not live_rows:
+                deleted = state.product(rows[0])
                 raise DeletedProduct(deleted.id, deleted.deleted_at)
-            changes = _append(journal, "delete", view.ids(live), by)
-            return show(
+            changes = _append(journal, "delete", state.ids(live_rows), by)
+            return to_json(
                 [
-                    dataclasses.replace(view.product(row), deleted_at=change.at)
-                    for row, change in zip(live, changes, strict=True)
+                    dataclasses.replace(state.product(row), deleted_at=change.at)
+                    for row, change in zip(live_rows, changes, strict=True)
                 ]
             )
 
-        return self._once(by, ("delete", *ids), work)
+        return self._write_once(by, ("delete", *ids), write)
 
-    def restore(self, ids: Sequence[str], by: Caller, show: Show) -> Json:
-        """Bring products back as one batch; live ones stay as they are. Raises UnknownProduct."""
+    def restore(self, ids: Sequence[str], by: Caller, to_json: ToJson) -> Json:
+        """Restore deleted products as one batch; live ones stay as they are. Raises UnknownProduct."""
 
-        def work(view: View, journal: Journal) -> Json:
-            rows = [_row(view, product_id) for product_id in dict.fromkeys(ids)]
-            dead = [row for row in rows if not view.live[row]]
-            if dead:
-                _append(journal, "restore", view.ids(dead), by)
-            return show([dataclasses.replace(view.product(row), deleted_at=None) for row in rows])
+        def write(view: View, journal: Journal) -> Json:
+            state = view.state
+            rows = [find_row(view, product_id) for product_id in dict.fromkeys(ids)]
+            deleted_rows = [row for row in rows if not state.live[row]]
+            if deleted_rows:
+                _append(journal, "restore", state.ids(deleted_rows), by)
+            return to_json([dataclasses.replace(state.product(row), deleted_at=None) for row in rows])
 
-        return self._once(by, ("restore", *ids), work)
+        return self._write_once(by, ("restore", *ids), write)
 
-    def move(self, ids: Sequence[str], category: str, by: Caller, show: Show) -> Json:
-        """Put live products into a category as one batch; those in it stay as they are.
+    def move(self, ids: Sequence[str], category: str, by: Caller, to_json: ToJson) -> Json:
+        """Move live products into a category as one batch; those already in it stay as they are.
 
-        Raises UnknownProduct, DeletedProduct, QueryError for a text that is no name of a category.
+        Raises UnknownProduct, DeletedProduct, QueryError for a text that cannot be the name of a category.
         """
-        name = checked_category(category)
+        name = validated_category(category)
 
-        def work(view: View, journal: Journal) -> Json:
-            products = [view.product(_live_row(view, product_id)) for product_id in dict.fromkeys(ids)]
-            elsewhere = [product for product in products if product.category != name]
-            if elsewhere:
-                details = [{"category": name, "from": product.category} for product in elsewhere]
-                moved = [product.id for product in elsewhere]
-                journal.append("move", moved, actor=by.actor, request=by.request, details=details)
-            return show([dataclasses.replace(product, category=name) for product in products])
+        def write(view: View, journal: Journal) -> Json:
+            rows = [find_live_row(view, product_id) for product_id in dict.fromkeys(ids)]
+            products = [view.state.product(row) for row in rows]
+            moving = [product for product in products if product.category != name]
+            if moving:
+                details = [{"category": name, "from": product.category} for product in moving]
+                moving_ids = [product.id for product in moving]
+                journal.append("move", moving_ids, actor=by.actor, request=by.request, details=details)
+            return to_json([dataclasses.replace(product, category=name) for product in products])
 
-        return self._once(by, ("move", name, *ids), work)
+        return self._write_once(by, ("move", name, *ids), write)
 
-    def undo(self, by: Caller, show: Callable[[list[Change]], Json]) -> Json:
-        """Take back the newest batch that still stands. Raises NothingToUndo."""
+    def undo(self, by: Caller, to_json: ChangesToJson) -> Json:
+        """Undo the newest batch that is not undone yet. Raises NothingToUndo."""
 
-        def work(view: View, journal: Journal) -> Json:
+        def write(view: View, journal: Journal) -> Json:
             changes = journal.last_undoable()
             if not changes:
                 raise NothingToUndo
             ids = [change.id for change in changes]
             undoes = [change.sequence for change in changes]
             opposite = _OPPOSITE[changes[0].kind]
-            details = [_taking_back(view, change) for change in changes]
+            details = [_undo_details(view, change) for change in changes]
             journal.append(opposite, ids, actor=by.actor, request=by.request, undoes=undoes, details=details)
-            return show([dataclasses.replace(change, undone=True) for change in changes])
+            return to_json([dataclasses.replace(change, undone=True) for change in changes])
 
-        return self._once(by, ("undo",), work)
+        return self._write_once(by, ("undo",), write)
 
-    def dismiss(self, findings: Sequence[Finding], by: Caller, show: Callable[[list[Change]], Json]) -> Json:
-        """Record that findings are no mistakes, as one batch."""
+    def dismiss(self, findings: Sequence[Finding], by: Caller, to_json: ChangesToJson) -> Json:
+        """Record as one batch that findings are no mistakes."""
 
-        def work(_: View, journal: Journal) -> Json:
-            ids = [each.ids[0] for each in findings]
-            details = [{"finding": each.key, "of": each.kind} for each in findings]
-            return show(journal.append("dismiss", ids, actor=by.actor, request=by.request, details=details))
+        def write(_: View, journal: Journal) -> Json:
+            ids = [finding.ids[0] for finding in findings]
+            details = [{"finding": finding.key, "of": finding.kind} for finding in findings]
+            changes = journal.append("dismiss", ids, actor=by.actor, request=by.request, details=details)
+            return to_json(changes)
 
-        return self._once(by, ("dismiss", *(each.key for each in findings)), work)
+        return self._write_once(by, ("dismiss", *(finding.key for finding in findings)), write)
 
-    def add(self, product: NewProduct, picture: StoredPicture, by: Caller, show: Show) -> Json:
+    def add(self, product: NewProduct, picture: StoredPicture, by: Caller, to_json: ToJson) -> Json:
         """Record an upload whose picture is stored. Raises IdTaken, QueryError, ModelChanged."""
 
-        def work(view: View, journal: Journal) -> Json:
-            if view.snapshot.manifest.model.key != picture.model_key:
+        def write(view: View, journal: Journal) -> Json:
+            if view.state.snapshot.manifest.model.key != picture.model_key:
                 raise ModelChanged
-            checked = product.checked(view)
-            product_id = checked.id or free_id(
-                checked, picture.sha256, lambda candidate: view.row_of(candidate) is not None
+            row_of = view.state.segments.row_of
+            validated = product.validated(view)
+            product_id = validated.id or generate_id(
+                validated, picture.sha256, lambda candidate: row_of(candidate) is not None
             )
-            if view.row_of(product_id) is not None:
+            if row_of(product_id) is not None:
                 raise IdTaken(product_id)
-            added = _added(product_id, checked, picture)
-            fields = {key: value for key, value in _fields(added).items() if key != "deleted_at"}
-            upload = Upload(fields, picture.model_key, picture.photo.vector)
+            added = _uploaded_product(product_id, validated, picture)
+            upload = Upload(_upload_fields(added), picture.model_key, picture.photo.vector)
             journal.append("upload", [product_id], actor=by.actor, request=by.request, upload=upload)
-            return show([added])
+            return to_json([added])
 
-        return self._once(by, ("add", product, picture.sha256), work)
+        return self._write_once(by, ("add", product, picture.sha256), write)
 
-    def _once(self, by: Caller, parts: tuple[object, ...], work: Work) -> Json:
-        """Do it under the write lock, or give the answer that it got before under the same key."""
-        with self._live.writing() as (view, journal):
-            answer = _remembered(journal, by, parts)
+    def _write_once(self, by: Caller, request: tuple[object, ...], write: Write) -> Json:
+        """Run a write under the lock, or return the stored answer of the same request and key.
+
+        request: the operation and its arguments.
+        """
+        with self._follower.writing() as (view, journal):
+            answer = _stored_answer(journal, by, request)
             if answer is None:
-                answer = work(view, journal)
+                answer = write(view, journal)
                 if by.idempotency_key:
-                    journal.remember_answer(_scoped(by), request_digest(*parts), answer)
+                    journal.remember_answer(_actor_key(by), request_digest(*request), answer)
         return answer
 
 
-def _row(view: View, product_id: str) -> int:
-    row = view.row_of(product_id)
-    if row is None:
-        raise UnknownProduct(product_id)
-    return row
+def _undo_details(view: View, change: Change) -> Mapping[str, Any]:
+    """Return the details of the change that undoes another.
 
-
-def _live_row(view: View, product_id: str) -> int:
-    row = _row(view, product_id)
-    if not view.live[row]:
-        raise DeletedProduct(product_id, view.product(row).deleted_at)
-    return row
-
-
-def _taking_back(view: View, change: Change) -> Mapping[str, Any]:
-    """Return the details of the change that takes another back.
-
-    A product that is not where it was moved to, since its source has put it elsewhere, stays where it is.
+    A product that is no longer where it was moved to, because its source has moved it, stays where it is.
     """
-    row = view.row_of(change.id)
+    row = view.state.segments.row_of(change.id)
     if change.kind != "move" or row is None:
         return change.details
-    here = view.product(row).category
-    is_there = "from" in change.details and here == change.category
-    return {"category": change.details["from"] if is_there else here, "from": here}
+    current = view.state.product(row).category
+    is_there = "from" in change.details and current == change.category
+    return {"category": change.details["from"] if is_there else current, "from": current}
 
 
 def _append(journal: Journal, kind: Kind, ids: Sequence[str], by: Caller) -> list[Change]:
     return journal.append(kind, ids, actor=by.actor, request=by.request)
 
 
-def _remembered(journal: Journal, by: Caller, parts: tuple[object, ...]) -> Json | None:
+def _stored_answer(journal: Journal, by: Caller, request: tuple[object, ...]) -> Json | None:
+    """Return the answer stored under the caller's key. Raises IdempotencyKeyReused for another request."""
     if not by.idempotency_key:
         return None
-    found = journal.answer_to(_scoped(by))
-    if found is None:
+    stored = journal.answer_to(_actor_key(by))
+    if stored is None:
         return None
-    digest, answer = found
-    if digest != request_digest(*parts):
-        raise KeyReused
-    remembered: Json = answer
-    return remembered
+    digest, answer = stored
+    if digest != request_digest(*request):
+        raise IdempotencyKeyReused
+    stored_answer: Json = answer
+    return stored_answer
 
 
-def _scoped(by: Caller) -> str:
-    """Return the key within its actor, so that nobody is given what somebody else was answered."""
+def _actor_key(by: Caller) -> str:
+    """Return the key prefixed by its actor, so that keys of different callers cannot collide."""
     return f"{by.actor}\n{by.idempotency_key}"
 
 
-def _added(product_id: str, product: NewProduct, picture: StoredPicture) -> Product:
+def _uploaded_product(product_id: str, product: NewProduct, picture: StoredPicture) -> Product:
     return Product(
         id=product_id,
         name=product.name,
@@ -240,5 +244,7 @@ def _added(product_id: str, product: NewProduct, picture: StoredPicture) -> Prod
     )
 
 
-def _fields(product: Product) -> dict[str, Any]:
-    return {each.name: getattr(product, each.name) for each in dataclasses.fields(product)}
+def _upload_fields(product: Product) -> dict[str, Any]:
+    """Return the fields of a product as the journal stores them: all but the tombstone."""
+    names = [field.name for field in dataclasses.fields(product) if field.name != "deleted_at"]
+    return {name: getattr(product, name) for name in names}

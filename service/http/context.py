@@ -40,7 +40,7 @@ class Service:
         key = request.blueprint or "", request.root_path
         catalogue = self._mounted.get(key)
         if catalogue is None:
-            catalogue = self.catalogue.at(self.prefix())
+            catalogue = self.catalogue.with_url_prefix(self.prefix())
             if len(self._mounted) < _MAX_PREFIXES:
                 self._mounted[key] = catalogue
         return catalogue

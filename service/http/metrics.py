@@ -85,11 +85,13 @@ class _CatalogueState(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of the catalogue as it is now."""
-        live = self._catalogue.live
-        view = live.view_or_none()
+        follower = self._catalogue.follower
+        view = follower.view_or_none()
         yield _gauge("ready", "1 while a snapshot is open", view is not None)
-        yield _gauge("snapshot_broken", "1 while the newest snapshot does not open", live.broken is not None)
-        yield _counter("snapshot_swaps", "Snapshots made live in this process", live.swaps)
+        yield _gauge(
+            "snapshot_broken", "1 while the newest snapshot does not open", follower.failed is not None
+        )
+        yield _counter("snapshot_swaps", "Snapshots made live in this process", follower.swaps)
         if view is not None:
             manifest = view.state.snapshot.manifest
             built = dt.datetime.fromisoformat(manifest.built_at)
@@ -122,7 +124,7 @@ class _CatalogueState(Collector):
         yield _counter("thumbnail_misses", "Thumbnails made", thumbnails.misses)
         yield _counter("embedding_cache_hits", "Photos whose vector was known", photos.cache_hits)
         yield _gauge(
-            "embed_queue", "Photos that wait for the network", getattr(photos.embedder, "waiting", 0)
+            "embed_queue", "Photos that wait for the network", getattr(photos.embedder, "pending", 0)
         )
 
 

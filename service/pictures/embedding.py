@@ -1,6 +1,7 @@
-"""From the bytes of a photo to a vector of the live snapshot's network. Knows neither products nor HTTP.
+"""Embedding of photos from queries and uploads, through the embedding cache.
 
-What the network made of a picture before, in a build or here, is taken from the embedding cache.
+Independent of products and HTTP. A picture that was embedded before, in a build or here, is read from the
+cache.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ from vitrine.indexer.source.readers import TooManyBytes, read_local
 from vitrine.service.queries.view import View
 
 log = logging.getLogger(__name__)
+# Longer side of a cropped picture, in pixels.
 CROPPED_MAX_PX = 1536
-Image = bytes | str | os.PathLike[str]
+# The bytes of a picture, or its path.
+ImageInput = bytes | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Photo:
-    """What a network made of a picture. vector: (D,) float32, unit. Sizes are of the upright original."""
+class EmbeddedPhoto:
+    """The embedding of a picture. vector: (D,) float32, unit. The sizes are of the upright original."""
 
     vector: FloatVector
     width_px: int
@@ -40,26 +43,29 @@ class Photo:
 
 
 class PhotoEmbedder(Protocol):
-    """Turns photos into vectors with whatever network is asked for."""
+    """The embedding of photos by the network that a model record names."""
 
-    def embed(self, data: bytes, model: ModelRecord) -> Photo:
-        """Return a photo's vector by that network, loaded at the first call.
+    def embed(self, data: bytes, model: ModelRecord) -> EmbeddedPhoto:
+        """Embed a photo with that network, loaded at the first call.
 
-        Raises PictureError, ModelError, and TooManyRequests when too many photos wait.
+        Raises PictureError, ModelError, and TooManyRequests when too many photos are pending.
         """
 
     def warm(self, model: ModelRecord) -> None:
         """Load that network now. Raises ModelError."""
 
     def close(self) -> None:
-        """Give the network back."""
+        """Release the network."""
 
 
-class Photos:
-    """Photos of queries and uploads. Thread-safe."""
+class CachingEmbedder:
+    """A photo embedder with the embedding cache of an index folder. Thread-safe.
+
+    cache_hits: the number of photos whose vector was in the cache.
+    """
 
     def __init__(self, layout: Layout, embedder: PhotoEmbedder) -> None:
-        """layout: whose embedding cache is read and added to, where it can be."""
+        """layout: of the index folder whose embedding cache is used, if it is writable."""
         self.embedder = embedder
         self.cache_hits = 0
         self._layout = layout
@@ -67,65 +73,71 @@ class Photos:
         self._has_cache = True
 
     def close(self) -> None:
-        """Give the network back."""
+        """Release the network and close the cache."""
         self.embedder.close()
         if self._cache is not None:
             self._cache.close()
 
-    def embed(self, data: bytes, view: View, *, keep: bool = False) -> Photo:
-        """Return a photo by the view's network, before the view's transform. keep: remember it in the cache.
+    def embed(self, data: bytes, view: View, *, store: bool = False) -> EmbeddedPhoto:
+        """Embed a photo with the view's network, without the view's transform. store: write it to the cache.
 
         Raises PictureError, ModelError, TooManyRequests.
         """
-        key, sha256 = view.snapshot.manifest.model.key, hashlib.sha256(data).digest()
-        known = self._known(key, sha256)
-        if known is not None:
+        model = view.state.snapshot.manifest.model
+        sha256 = hashlib.sha256(data).digest()
+        cached = self._read_cache(model.key, sha256)
+        if cached is not None:
             self.cache_hits += 1
-            return known
-        photo = self.embedder.embed(data, view.snapshot.manifest.model)
-        if keep:
-            self._keep(key, CacheEntry(sha256, photo.width_px, photo.height_px, photo.vector))
+            return cached
+        photo = self.embedder.embed(data, model)
+        if store:
+            entry = CacheEntry(sha256, photo.width_px, photo.height_px, photo.vector)
+            self._write_cache(model.key, entry)
         return photo
 
-    def query(self, image: Image, crop: Sequence[float] | str | None, view: View) -> FloatVector:
-        """Return (D,) the vector to search with, in the view's space. crop: x, y, w, h, shares of sides."""
-        data = read_image(image)
-        photo = self.embed(data if crop is None else cropped(data, crop), view)
-        found: FloatVector = view.snapshot.transform.apply(photo.vector[np.newaxis])[0]
-        return found
+    def query_vector(self, image: ImageInput, crop: Sequence[float] | str | None, view: View) -> FloatVector:
+        """Return (D,) the query vector of an image, in the view's space.
 
-    def _known(self, key: str, sha256: bytes) -> Photo | None:
+        crop: x, y, w, h, as shares of the image's sides. Raises PictureError, QueryError, ModelError,
+        TooManyRequests.
+        """
+        data = read_image(image)
+        photo = self.embed(data if crop is None else crop_picture(data, crop), view)
+        vector: FloatVector = view.state.snapshot.transform.apply(photo.vector[np.newaxis])[0]
+        return vector
+
+    def _read_cache(self, key: str, sha256: bytes) -> EmbeddedPhoto | None:
         cache = self._open_cache()
         try:
             sizes = cache.known(key, [sha256]) if cache else {}
             if cache is None or sha256 not in sizes:
                 return None
-            return Photo(cache.vectors(key, [sha256])[0], *sizes[sha256])
+            return EmbeddedPhoto(cache.vectors(key, [sha256])[0], *sizes[sha256])
         except VitrineError as error:
             log.warning("the embedding cache cannot be read: %s", error)
             return None
 
-    def _keep(self, key: str, entry: CacheEntry) -> None:
+    def _write_cache(self, key: str, entry: CacheEntry) -> None:
         cache = self._open_cache()
         try:
             if cache is not None:
                 cache.put(key, [entry])
         except VitrineError as error:
-            log.warning("an upload's vector is not in the embedding cache: %s", error)
+            log.warning("the vector of an upload cannot be written to the embedding cache: %s", error)
 
     def _open_cache(self) -> EmbeddingCache | None:
-        """Return the cache; None where the folder cannot be written, as on a replica."""
+        """Return the cache; None where the folder is not writable, as on a replica."""
         if self._cache is None and self._has_cache:
             try:
                 self._cache = EmbeddingCache.open(self._layout.cache)
             except VitrineError as error:
                 self._has_cache = False
-                log.info("no embedding cache: %s", error)
+                log.info("no embedding cache is used: %s", error)
         return self._cache
 
 
-def read_image(image: Image) -> bytes:
-    """Return the bytes of an image given as such or by its path. Raises PictureError."""
+def read_image(image: ImageInput) -> bytes:
+    """Return the bytes of an image given as bytes or as a path. Raises PictureError."""
     if isinstance(image, bytes):
         return image
     try:
@@ -136,32 +148,32 @@ def read_image(image: Image) -> bytes:
         raise PictureError(f"{image!s} cannot be read: {error}", kind="missing") from error
 
 
-def cropped(data: bytes, crop: Sequence[float] | str) -> bytes:
-    """Return a part of a picture, upright, as a picture file. crop: x, y, w, h, shares of its sides in 0..1.
+def crop_picture(data: bytes, crop: Sequence[float] | str) -> bytes:
+    """Return a part of a picture, upright, as a BMP file. crop: x, y, w, h, as shares of its sides in 0..1.
 
     Raises PictureError, QueryError.
     """
-    x, y, width, height = _box(crop)
+    x, y, width, height = _parse_crop(crop)
     image = open_picture(data)
     left, top = round(x * image.width), round(y * image.height)
     right, bottom = round((x + width) * image.width), round((y + height) * image.height)
     part = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
     part.thumbnail((CROPPED_MAX_PX, CROPPED_MAX_PX))
     part.info = {}
-    out = io.BytesIO()
-    part.save(out, "BMP")
-    return out.getvalue()
+    file = io.BytesIO()
+    part.save(file, "BMP")
+    return file.getvalue()
 
 
-def _box(crop: Sequence[float] | str) -> tuple[float, float, float, float]:
-    """Read four numbers, from text with commas or in a sequence. Raises QueryError."""
+def _parse_crop(crop: Sequence[float] | str) -> tuple[float, float, float, float]:
+    """Parse four numbers, as text with commas or a sequence. Raises QueryError."""
     try:
         parts = crop.split(",") if isinstance(crop, str) else crop
         x, y, width, height = (float(part) for part in parts)
     except (TypeError, ValueError):
         raise QueryError("crop is four numbers: x,y,w,h", field="crop", malformed=True) from None
-    inside = min(x, y) >= 0 and min(width, height) > 0 and max(x + width, y + height) <= 1 + 1e-6
-    if not (all(map(math.isfinite, (x, y, width, height))) and inside):
+    is_inside = min(x, y) >= 0 and min(width, height) > 0 and max(x + width, y + height) <= 1 + 1e-6
+    if not (all(map(math.isfinite, (x, y, width, height))) and is_inside):
         raise QueryError(
             "crop is x,y,w,h as shares of the picture's sides: within 0..1, not empty", field="crop"
         )

@@ -1,6 +1,6 @@
-"""The interface of a vector store: what a view needs to search one snapshot and the uploads since.
+"""The interface of a vector search backend: the methods that a view needs to search one catalogue state.
 
-Shape letters: n rows of the view, D dimension, Q queries, K results.
+Shape letters: n rows of the state, D dimension, Q queries, K results.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from vitrine.indexer.vectors.scoring import Neighbours
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Conditions that hold for every allowed row; a hint for a store that can filter by itself.
+    """Conditions that every allowed row meets; a hint for a store that can filter by itself.
 
-    The row mask decides. categories: a product's category is in each of these. where: conditions on
-    attributes, as in SearchOptions.
+    The row mask decides. categories: lists of names; a product's category is in each of these lists. where:
+    conditions on attributes, as in SearchOptions.
     """
 
     categories: tuple[tuple[str, ...], ...] = ()
@@ -30,7 +30,7 @@ class Filters:
 
 
 class Searcher(Protocol):
-    """Searches one snapshot and what was uploaded since. Thread-safe."""
+    """The search of one snapshot and the uploads since. Thread-safe."""
 
     name: str
 
@@ -44,18 +44,18 @@ class Searcher(Protocol):
         exact: bool,
         filters: Filters | None,
     ) -> Neighbours:
-        """Return the k most similar allowed rows of the view, as View.search says.
+        """Return the k most similar allowed rows, as View.search does.
 
-        allowed: (n,) bool, the truth. filters: what is known of how `allowed` came about, a hint. Raises
-        StoreUnavailable.
+        allowed: (n,) bool, decides which rows may be returned. filters: conditions that all of them meet, a
+        hint. Raises StoreUnavailable.
         """
 
-    def keep_up(self, state: CatalogueState, folder: IndexFolder) -> None:
-        """Bring the changes of the view into the store. Called now and then. Raises StoreUnavailable."""
+    def sync_changes(self, state: CatalogueState, folder: IndexFolder) -> None:
+        """Write the changes of the state into the store. Called at intervals. Raises StoreUnavailable."""
 
 
 def merge_top_k(state: CatalogueState, lists: Iterable[tuple[Rows, FloatVector]], k: int) -> Neighbours:
-    """Return the k best of each query's candidates (rows, scores), equal scores by id.
+    """Return the k best of each query's candidates (rows, scores), equal scores ordered by id.
 
     lists: one (rows, scores) for each query; each holds at least K candidates, K being the same for all.
     """

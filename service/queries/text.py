@@ -1,7 +1,6 @@
-"""Finding products by what people type: words of names, categories and ids, whole, begun or slightly
-mistyped.
+"""Text search for products: words of names, categories and ids, whole, as prefixes or with typing errors.
 
-Shape letters: n rows of the view, N rows of one of its tables.
+Shape letters: n rows of the state, N rows of one of its tables.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from vitrine.service.queries.view import View
 
 MAX_TEXT = 300
 MAX_WORDS = 12
-# How well a product matches a word, best first; a product matches a text as its worst word does.
-SAME, NAMED, WHOLE, NAME_BEGUN, BEGUN, MISTYPED, NOT = range(7)
-# Rows that are more than one in so many are found in the order of names rather than sorted.
-_MANY = 32
-_NAMES_AT_ONCE = 2**15
+# Match levels of a product for a word, best first; the level for a text is that of its worst word.
+EXACT, NAME_WORD, OTHER_WORD, NAME_PREFIX, OTHER_PREFIX, TYPO, NO_MATCH = range(7)
+# A level with more than one in 32 of the rows is read in the order of names instead of being sorted.
+_SCAN_SHARE = 32
+_SCAN_BLOCK = 2**15
 Levels = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One page of the products that match, best first. `facets` counts all that match in every category."""
+class TextMatches:
+    """One page of the matching products, best first. facets: the number of all matches in each category."""
 
     total: int
     rows: Rows
@@ -46,128 +45,134 @@ def find_products(
     deleted: bool = False,
     limit: int = 5,
     offset: int = 0,
-) -> Found:
-    """Return the live (or the deleted) products that match a text, by how well, then by name, then by id.
+) -> TextMatches:
+    """Return the live (or the deleted) products that match a text, by match level, then name, then id.
 
-    Best is the product of that id or name. Every word must be found: as a word of the name, then of the
-    category or id, then as the beginning of one; only a word that nothing has is compared allowing for typing
-    errors. An empty text matches all. `facets` leaves the `categories` asked for out of account, so that the
-    others can be offered with their counts. Raises QueryError for a text past 300 characters.
+    The best match is the product with that id or name. Every word must be found: as a word of the name, then
+    of the category or id, then as a prefix of one; a word that no product has is compared allowing for typing
+    errors. An empty text matches all. `facets` ignores `categories`, so that other categories can be offered
+    with their counts. Raises QueryError for a text past 300 characters.
     """
-    levels = match(view, text)
-    levels = np.where(view.live != deleted, levels, np.uint8(NOT))
-    counts = np.bincount(view.category_codes[levels < NOT], minlength=len(view.categories))
-    facets = {name: int(count) for name, count in zip(view.categories, counts, strict=True) if count}
+    state = view.state
+    levels = match_levels(view, text)
+    levels = np.where(state.live != deleted, levels, np.uint8(NO_MATCH))
+    counts = np.bincount(state.category_codes[levels < NO_MATCH], minlength=len(state.categories))
+    facets = {name: int(count) for name, count in zip(state.categories, counts, strict=True) if count}
     if categories:
-        wanted = rows_of_categories(categories, view.categories, view.category_codes)
-        levels = np.where(wanted, levels, np.uint8(NOT))
-    total = int(np.count_nonzero(levels < NOT))
-    return Found(total, _best(view, levels, offset + limit)[offset:], facets)
+        in_categories = rows_of_categories(categories, state.categories, state.category_codes)
+        levels = np.where(in_categories, levels, np.uint8(NO_MATCH))
+    total = int(np.count_nonzero(levels < NO_MATCH))
+    return TextMatches(total, _best_rows(view, levels, offset + limit)[offset:], facets)
 
 
 def best_product(view: View, text: str) -> int:
     """Return the row of the live product that matches best. Raises QueryError when none does."""
-    found = find_products(view, text, limit=1)
-    if not words_of(text) or not found.total:
+    matches = find_products(view, text, limit=1)
+    if not words_of(text) or not matches.total:
         raise QueryError(f"no product matches {text!r}", field="text")
-    return int(found.rows[0])
+    return int(matches.rows[0])
 
 
-def match(view: View, text: str) -> Levels:
-    """Return (n,) how well each row, live or not, matches a text: SAME is best, NOT is not at all."""
+def match_levels(view: View, text: str) -> Levels:
+    """Return (n,) the match level of each row, live or not, from EXACT to NO_MATCH."""
     if len(text) > MAX_TEXT:
         raise QueryError(f"a text has at most {MAX_TEXT} characters, not {len(text)}", field="q")
+    segments = view.state.segments
     words = list(dict.fromkeys(words_of(text)))[:MAX_WORDS]
-    levels = np.full(view.n, SAME if not words else NAMED, np.uint8)
+    levels = np.full(segments.n, EXACT if not words else NAME_WORD, np.uint8)
     for word in words:
-        of_word = _levels(view, word, _levels_of_word)
-        if (of_word == NOT).all():
-            of_word = _levels(view, word, _levels_of_typos)
-        np.maximum(levels, of_word, out=levels)
+        word_levels = _levels(view, word, _word_levels)
+        if (word_levels == NO_MATCH).all():
+            word_levels = _levels(view, word, _typo_levels)
+        np.maximum(levels, word_levels, out=levels)
     if text.strip() and not words:
-        levels[:] = NOT
-    name_words = np.concatenate([index.name_words for _, index in view.texts])
-    levels[(levels == NAMED) & (name_words == len(words))] = SAME
-    row = view.row_of(text.strip())
+        levels[:] = NO_MATCH
+    name_words = np.concatenate([index.name_words for _, index in segments.texts])
+    levels[(levels == NAME_WORD) & (name_words == len(words))] = EXACT
+    row = segments.row_of(text.strip())
     if row is not None:
-        levels[row] = SAME
+        levels[row] = EXACT
     return levels
 
 
-def _levels(view: View, word: str, of_index: Callable[[TextIndex, str], Levels]) -> Levels:
-    """Return (n,) how well each row matches one word, moved rows by the words they have now."""
-    levels = np.concatenate([of_index(index, word) for _, index in view.texts])
-    if view.moved:
-        rows, index = view.moved_text
-        levels[rows] = of_index(index, word)
+def _levels(view: View, word: str, index_levels: Callable[[TextIndex, str], Levels]) -> Levels:
+    """Return (n,) the levels of one word; a moved row is matched by its present words."""
+    segments = view.state.segments
+    levels = np.concatenate([index_levels(index, word) for _, index in segments.texts])
+    if segments.moved:
+        rows, index = segments.moved_text
+        levels[rows] = index_levels(index, word)
     return levels
 
 
-def _levels_of_word(index: TextIndex, word: str) -> Levels:
-    levels = np.full(len(index), NOT, np.uint8)
-    begun = index.vocabulary.with_prefix(word)
-    rows, fields = index.products_of(begun)
-    levels[rows] = BEGUN
-    levels[rows[fields == NAME]] = NAME_BEGUN
-    if begun and index.vocabulary[begun.start] == word:
-        rows, fields = index.products_of(range(begun.start, begun.start + 1))
-        levels[rows] = WHOLE
-        levels[rows[fields == NAME]] = NAMED
+def _word_levels(index: TextIndex, word: str) -> Levels:
+    """Return (N,) the levels for whole words and prefixes."""
+    levels = np.full(len(index), NO_MATCH, np.uint8)
+    with_prefix = index.vocabulary.with_prefix(word)
+    rows, fields = index.products_of(with_prefix)
+    levels[rows] = OTHER_PREFIX
+    levels[rows[fields == NAME]] = NAME_PREFIX
+    if with_prefix and index.vocabulary[with_prefix.start] == word:
+        rows, fields = index.products_of(range(with_prefix.start, with_prefix.start + 1))
+        levels[rows] = OTHER_WORD
+        levels[rows[fields == NAME]] = NAME_WORD
     return levels
 
 
-def _levels_of_typos(index: TextIndex, word: str) -> Levels:
-    levels = np.full(len(index), NOT, np.uint8)
-    slips = allowed_slips(word)
-    if not slips:
+def _typo_levels(index: TextIndex, word: str) -> Levels:
+    """Return (N,) TYPO for the rows with a similar word, by optimal string alignment distance."""
+    levels = np.full(len(index), NO_MATCH, np.uint8)
+    max_typos = allowed_typos(word)
+    if not max_typos:
         return levels
-    alike = process.extract(word, index.spoken_words, scorer=OSA.distance, score_cutoff=slips, limit=50)
-    for _, _, number in alike:
+    similar = process.extract(word, index.spoken_words, scorer=OSA.distance, score_cutoff=max_typos, limit=50)
+    for _, _, number in similar:
         rows, _ = index.products_of(range(number, number + 1))
-        levels[rows] = MISTYPED
+        levels[rows] = TYPO
     return levels
 
 
-def allowed_slips(word: str) -> int:
-    """Return how many letters of a word may be wrong, missing, doubled or swapped: the longer, the more."""
+def allowed_typos(word: str) -> int:
+    """Return the number of letters that may be wrong, missing, doubled or swapped: more in longer words."""
     return 0 if len(word) < 4 or word.isdecimal() else 1 if len(word) < 8 else 2
 
 
-def _best(view: View, levels: Levels, count: int) -> Rows:
+def _best_rows(view: View, levels: Levels, count: int) -> Rows:
     """Return up to `count` matching rows: by level, then folded name, then id."""
-    tops = [
-        _best_of(index, levels[offset : offset + len(index)], count) + offset for offset, index in view.texts
+    by_table = [
+        _best_of_table(index, levels[offset : offset + len(index)], count) + offset
+        for offset, index in view.state.segments.texts
     ]
-    found = np.concatenate(tops)
-    if sum(len(top) > 0 for top in tops) > 1:
-        found = np.array(sorted(found.tolist(), key=lambda row: _place(view, levels, row)), np.int64)
-    return found[:count]
+    rows = np.concatenate(by_table)
+    if sum(len(table_rows) > 0 for table_rows in by_table) > 1:
+        rows = np.array(sorted(rows.tolist(), key=lambda row: _sort_key(view, levels, row)), np.int64)
+    return rows[:count]
 
 
-def _best_of(index: TextIndex, levels: Levels, count: int) -> Rows:
+def _best_of_table(index: TextIndex, levels: Levels, count: int) -> Rows:
     """Return up to `count` matching rows of one table. levels: (N,)."""
-    found: list[Rows] = []
-    for level in range(NOT):
+    best: list[Rows] = []
+    for level in range(NO_MATCH):
         rows = np.flatnonzero(levels == level)
-        if len(rows) * _MANY > len(index):
-            rows = _first_named(index, levels == level, count)
-        found.append(rows[np.argsort(index.name_ranks[rows])][:count])
-        count -= len(found[-1])
-    return np.concatenate(found)
+        if len(rows) * _SCAN_SHARE > len(index):
+            rows = _first_by_name(index, levels == level, count)
+        best.append(rows[np.argsort(index.name_ranks[rows])][:count])
+        count -= len(best[-1])
+    return np.concatenate(best)
 
 
-def _first_named(index: TextIndex, chosen: Mask, count: int) -> Rows:
+def _first_by_name(index: TextIndex, chosen: Mask, count: int) -> Rows:
     """Return the first `count` of many chosen rows by name, without sorting them all."""
-    found: list[Rows] = [np.empty(0, np.int64)]
-    for start in range(0, len(index), _NAMES_AT_ONCE):
+    first: list[Rows] = [np.empty(0, np.int64)]
+    for start in range(0, len(index), _SCAN_BLOCK):
         if count <= 0:
             break
-        part = index.name_order[start : start + _NAMES_AT_ONCE]
-        found.append(part[chosen[part]])
-        count -= len(found[-1])
-    return np.concatenate(found)
+        part = index.name_order[start : start + _SCAN_BLOCK]
+        first.append(part[chosen[part]])
+        count -= len(first[-1])
+    return np.concatenate(first)
 
 
-def _place(view: View, levels: Levels, row: int) -> tuple[int, str, str]:
-    product = view.product(row)
+def _sort_key(view: View, levels: Levels, row: int) -> tuple[int, str, str]:
+    product = view.state.product(row)
     return int(levels[row]), fold(product.name), product.id

@@ -1,21 +1,16 @@
-"""A view: one consistent state of a catalogue, a snapshot plus the journal up to one sequence. Never changes.
+"""Consistent views of a catalogue: one state, its searcher and its rules. Immutable.
 
-Every query takes one view and keeps it to its end. Shape letters: n rows (see `segments`), D dimension,
-Q queries, K results.
+Every query takes one view and keeps it until it has answered. Shape letters: n rows (see `segments`),
+D dimension, Q queries, K results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
 
-import numpy as np
-
-from vitrine.indexer.arrays import Codes, FloatMatrix, Mask, Rows
+from vitrine.indexer.arrays import FloatMatrix, Mask
 from vitrine.indexer.journal.journal import Change
-from vitrine.indexer.products.table import Product, Table
-from vitrine.indexer.products.text_index import TextIndex
-from vitrine.indexer.snapshot.confidence import Confidence
 from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.compiled_rules import NO_RULINGS, Rowed, Rulings
@@ -24,142 +19,66 @@ from vitrine.indexer.vectors.scoring import Neighbours
 from vitrine.service.queries.memo import Memo
 from vitrine.service.queries.searcher import Filters, Searcher
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
+# Values of `View.cached_recently` that one view holds at once.
+RECENT_VALUES = 32
 
 
 class View:
-    """The rows of a catalogue and which of them are live. Thread-safe: nothing changes after construction."""
+    """A catalogue state that can be searched, with the shop rules in force and a cache. Thread-safe.
+
+    state: the snapshot with the journal applied up to one sequence. searcher: of the snapshot's vectors.
+    """
 
     def __init__(
         self,
-        standing: CatalogueState,
+        state: CatalogueState,
         searcher: Searcher,
         snapshot_memo: Memo | None = None,
         rules: Rules = NO_RULES,
     ) -> None:
-        """searcher: of the snapshot's vectors. snapshot_memo: of an earlier view of the same snapshot."""
-        self.state = standing
-        self.segments = standing.segments
-        self.sequence = standing.sequence
-        self.live = standing.live
-        self.changed = standing.changed
+        """snapshot_memo: the cache of an earlier view of the same snapshot, to be shared."""
+        self.state = state
         self.searcher = searcher
         self.rules = rules
         self._memo = Memo()
+        self._recent_memo = Memo(RECENT_VALUES)
         self._snapshot_memo = snapshot_memo or Memo()
 
     @classmethod
-    def of(cls, snapshot: Snapshot, changes: Iterable[Change], searcher: Searcher) -> View:
+    def from_snapshot(cls, snapshot: Snapshot, changes: Iterable[Change], searcher: Searcher) -> View:
         """Return the view of a snapshot after `changes`: all since its `uploads_sequence`, oldest first."""
         return cls(CatalogueState.of(snapshot, changes), searcher)
 
     def after(self, changes: Iterable[Change]) -> View:
         """Return the view after more changes, oldest first; see CatalogueState.after."""
-        standing = self.state.after(changes)
-        if standing is self.state:
-            return self
-        return View(standing, self.searcher, self._snapshot_memo, self.rules)
+        state = self.state.after(changes)
+        return self if state is self.state else self.with_state(state)
 
-    def under(self, rules: Rules) -> View:
-        """Return the same state under other rules. Raises RulesError for rules that do not fit it."""
+    def with_state(self, state: CatalogueState) -> View:
+        """Return the view of another state of the same snapshot, under the same rules."""
+        return View(state, self.searcher, self._snapshot_memo, self.rules)
+
+    def with_rules(self, rules: Rules) -> View:
+        """Return the view of the same state under other rules. Raises RulesError when they do not fit it."""
         view = View(self.state, self.searcher, self._snapshot_memo, rules)
-        _ = view.rulings
+        _ = view.compiled_rules
         return view
 
     @property
-    def snapshot(self) -> Snapshot:
-        """The snapshot this view stands on."""
-        return self.segments.snapshot
-
-    @property
-    def confidence(self) -> Confidence | None:
-        """What scores mean here; None for a snapshot of before they were calibrated."""
-        return self.snapshot.confidence
-
-    @property
     def tag(self) -> str:
-        """A short text that changes whenever an answer could."""
+        """A short text that changes whenever an answer could change; the basis of an ETag."""
         rules = f"-{self.rules.digest}" if self.rules.digest else ""
-        return f"{self.snapshot.name}-{self.sequence}{rules}"
+        return f"{self.state.snapshot.name}-{self.state.sequence}{rules}"
 
     @property
-    def rulings(self) -> Rulings:
-        """What the rules of the shop say of the rows."""
+    def compiled_rules(self) -> Rulings:
+        """The shop rules resolved to the rows of this state."""
         if not self.rules.names:
             return NO_RULINGS
-        return self.cached(
-            "rulings",
-            lambda: Rulings.of(self.rules, Rowed(self.tables, self.categories, self.category_codes)),
-        )
-
-    @property
-    def dimension(self) -> int:
-        """D."""
-        return self.segments.dimension
-
-    @property
-    def n(self) -> int:
-        """All rows, deleted ones included."""
-        return len(self.live)
-
-    @property
-    def tables(self) -> tuple[tuple[int, Table], ...]:
-        """The tables with the row each begins at."""
-        return self.segments.tables
-
-    @property
-    def texts(self) -> tuple[tuple[int, TextIndex], ...]:
-        """The text indexes with the row each begins at."""
-        return self.segments.texts
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted."""
-        return self.state.categories
-
-    @property
-    def category_codes(self) -> Codes:
-        """(n,) index of each row's category in `categories`."""
-        return self.state.category_codes
-
-    @property
-    def group_codes(self) -> Codes:
-        """(n,) number of each row's group, -1 where a product has none."""
-        return self.segments.group_codes
-
-    @property
-    def moved(self) -> Mapping[int, str]:
-        """The category of each row that has another one than its table says."""
-        return self.segments.moved
-
-    @property
-    def moved_text(self) -> tuple[Rows, TextIndex]:
-        """The rows that were moved, and the words they have now; `texts` has their words of before."""
-        return self.segments.moved_text
-
-    def row_of(self, product_id: str) -> int | None:
-        """Return the row of an id, deleted or not; None for an unknown id."""
-        return self.segments.row_of(product_id)
-
-    def id_at(self, row: int) -> str:
-        """Return the id of a row."""
-        return self.segments.id_at(row)
-
-    def ids(self, rows: Iterable[int]) -> list[str]:
-        """Return the ids of rows, in their order."""
-        return [self.segments.id_at(int(row)) for row in rows]
-
-    def product(self, row: int) -> Product:
-        """Return one row as an object, its tombstone as of this view."""
-        return self.state.product(row)
-
-    def vectors(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> FloatMatrix:
-        """Return the vectors of rows: (len(rows), D) float32, unit rows, in the snapshot's space."""
-        return self.segments.vectors(rows)
-
-    def blocks(self, size: int = 8192) -> Iterator[tuple[int, FloatMatrix]]:
-        """Yield (first row, (b, D) float32) over all rows, in order; b <= size."""
-        return self.segments.blocks(size)
+        state = self.state
+        rows = Rowed(state.segments.tables, state.categories, state.category_codes)
+        return self.cached("compiled rules", lambda: Rulings.of(self.rules, rows))
 
     def search(
         self,
@@ -173,17 +92,27 @@ class View:
         """Return the k most similar allowed rows of the snapshot and the uploads.
 
         queries: (Q, D) float32, unit rows. allowed: (n,) bool, default the live rows. exact: scan instead of
-        using the approximate index. filters: what is known of how `allowed` came about, a hint for a store
-        outside the process. Scores and rows as in recipes.Neighbours; equal scores by id. Raises
+        using the approximate index. filters: conditions that every allowed row meets, a hint for a store
+        outside the process. Scores and rows as in Neighbours; equal scores are ordered by id. Raises
         StoreUnavailable.
         """
-        allowed = self.live if allowed is None else allowed
+        allowed = self.state.live if allowed is None else allowed
         return self.searcher.search(self.state, queries, k, allowed=allowed, exact=exact, filters=filters)
 
-    def cached(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what `make` returns, made once per view and key."""
-        return self._memo.get(key, make)
+    def cached(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return the value of `compute`, computed once per view and key. For a fixed set of keys."""
+        return self._memo.get(key, compute)
 
-    def cached_for_snapshot(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what `make` returns, made once per snapshot and key: only for what no change alters."""
-        return self._snapshot_memo.get(key, make)
+    def cached_recently(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return the value of `compute`, kept for the RECENT_VALUES keys that were used last.
+
+        For keys that contain values of a request.
+        """
+        return self._recent_memo.get(key, compute)
+
+    def cached_for_snapshot(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return the value of `compute`, computed once per snapshot and key.
+
+        Only for values that no change of the journal alters.
+        """
+        return self._snapshot_memo.get(key, compute)

@@ -1,7 +1,7 @@
-"""Vector stores of the service: the snapshot's own FAISS index, or a Milvus outside the process.
+"""Vector stores of the service: the snapshot's own FAISS index, or a Milvus server.
 
-Every store gives the same answers: the rows allowed by the view's mask, scored by the one scoring function,
-equal scores by id.
+All stores give the same answers: the rows allowed by the mask, scored by the same function, equal scores
+ordered by id.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from vitrine.service.queries.searcher import Searcher
 
 
 class Store(Protocol):
-    """Opens searchers, and says which snapshot is live."""
+    """A vector store: decides which snapshot is current, and opens searchers."""
 
-    def live_name(self, folder: IndexFolder) -> str | None:
-        """Return the snapshot that is to be served, None while there is none. Raises SnapshotError."""
+    def current_name(self, folder: IndexFolder) -> str | None:
+        """Return the name of the snapshot to serve, None while there is none. Raises SnapshotError."""
 
-    def attach(self, snapshot: Snapshot) -> Searcher:
+    def open_searcher(self, snapshot: Snapshot) -> Searcher:
         """Return the searcher of a snapshot. Raises SnapshotError when the store does not have it."""
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close all connections."""
 
 
 def open_store(uri: str) -> Store:
-    """Return the store of a setting: "faiss", or a milvus:// URI. Connects to nothing. Raises InputError."""
+    """Return the store of a setting: "faiss", or a milvus:// URI. Does not connect. Raises InputError."""
     if uri == "faiss":
         from vitrine.service.stores.embedded import EmbeddedStore
 
         return EmbeddedStore()
     from vitrine.service.stores.milvus import MilvusStore
 
-    return MilvusStore.of(uri)
+    return MilvusStore.from_uri(uri)

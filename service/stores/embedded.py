@@ -1,4 +1,4 @@
-"""The embedded store: the snapshot's own FAISS index in this process, uploads scanned beside it."""
+"""The embedded vector store: the snapshot's own FAISS index in this process, with a scan of the uploads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vitrine.service.queries.searcher import Filters, merge_top_k
 
 
 class EmbeddedSearcher:
-    """Searches the index that a view's snapshot has open."""
+    """Search of the FAISS index that the state's snapshot has open."""
 
     name = "faiss"
 
@@ -24,46 +24,46 @@ class EmbeddedSearcher:
         *,
         allowed: Mask,
         exact: bool,
-        filters: Filters | None = None,  # noqa: ARG002 (the mask says it all)
+        filters: Filters | None = None,  # noqa: ARG002 (the mask decides)
     ) -> Neighbours:
-        """Return the k most similar allowed rows; the snapshot's index and the uploads answer as one."""
+        """Return the k most similar allowed rows, merged from the snapshot's index and the uploads."""
         base = state.segments.base_rows
         snapshot = state.snapshot
-        found = snapshot.index.search(
-            queries, k, allowed=_or_all(allowed[:base]), exact=exact, tie_ranks=snapshot.table.id_rank
+        nearest = snapshot.index.search(
+            queries, k, allowed=_mask_or_none(allowed[:base]), exact=exact, tie_ranks=snapshot.table.id_rank
         )
         uploaded = base + np.flatnonzero(allowed[base:])
         if not len(uploaded):
-            return found
+            return nearest
         vectors = state.segments.uploads.vectors[uploaded - base]
         lists = [
             (np.concatenate([rows, uploaded]), np.concatenate([scores, score_rows(vectors, query)]))
-            for query, rows, scores in zip(queries, found.rows, found.scores, strict=True)
+            for query, rows, scores in zip(queries, nearest.rows, nearest.scores, strict=True)
         ]
         return merge_top_k(state, lists, k)
 
     def sync_changes(self, state: CatalogueState, folder: IndexFolder) -> None:
-        """Nothing to bring anywhere: the view holds every change."""
+        """Do nothing: the state holds every change."""
 
 
 EMBEDDED = EmbeddedSearcher()
 
 
 class EmbeddedStore:
-    """Serves the snapshot that `current` names."""
+    """The store of the snapshot that the file `current` names."""
 
     def current_name(self, folder: IndexFolder) -> str | None:
-        """Return the snapshot that `current` names."""
+        """Return the name in the file `current`, None without one."""
         return folder.current_or_none()
 
-    def open_searcher(self, snapshot: Snapshot) -> EmbeddedSearcher:  # noqa: ARG002 (the view has it)
-        """Return the one searcher."""
+    def open_searcher(self, snapshot: Snapshot) -> EmbeddedSearcher:  # noqa: ARG002 (the state has it)
+        """Return the shared searcher, which has no state."""
         return EMBEDDED
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is no connection."""
 
 
-def _or_all(allowed: Mask) -> Mask | None:
-    """Return None for a mask without a hole: searching without a selector is faster."""
+def _mask_or_none(allowed: Mask) -> Mask | None:
+    """Return None for a mask that allows every row: a search without a selector is faster."""
     return None if allowed.all() else allowed

@@ -1,7 +1,7 @@
-"""Filters as Milvus expressions that admit every row the filters admit, and perhaps a few more.
+"""Translation of filters to Milvus expressions that match every row the filters allow, and perhaps more.
 
-What the store cannot be asked exactly (texts it does not hold, dates, nulls) is left out, never guessed: the
-view's mask removes what comes back too much, but nothing could bring back what an expression lost.
+Conditions that Milvus cannot evaluate exactly (texts it does not store, dates, nulls) are left out: the row
+mask removes rows that an expression matches in excess, but nothing brings back a row that it misses.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from vitrine.service.queries.searcher import Filters
 
 LIVE = "deleted == false"
 _ORDER = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-# Longer lists are left to the mask: parsing them costs more than they save.
-_LIST_MAX = 1000
+# Longer lists are left to the mask: parsing them takes more time than they save.
+_MAX_LIST = 1000
 
 
 def expression_of(filters: Filters | None) -> str:
-    """Return the expression for the live rows that the filters admit."""
+    """Return the expression for the live rows that the filters allow."""
     parts = [LIVE]
     if filters is not None:
         for names in filters.categories:
-            parts += _one_of_texts("category", names)
+            parts += _in_list("category", names)
         for attribute, condition in filters.where.items():
             if stored_text(attribute) is not None:
                 parts += _condition(f"attributes[{quoted(attribute)}]", condition)
@@ -31,13 +31,13 @@ def expression_of(filters: Filters | None) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a literal. Only for printable texts: `stored_text` lets no others through."""
+    """Return a text as a quoted literal. Only for printable texts, the only ones `stored_text` returns."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _one_of_texts(column: str, names: Iterable[str]) -> list[str]:
+def _in_list(column: str, names: Iterable[str]) -> list[str]:
     texts = [stored_text(name) for name in dict.fromkeys(names)]
-    if len(texts) > _LIST_MAX or any(text is None for text in texts):
+    if len(texts) > _MAX_LIST or any(text is None for text in texts):
         return []
     return [f"{column} in [{', '.join(quoted(text) for text in texts if text is not None)}]"]
 
@@ -53,10 +53,10 @@ def _condition(column: str, condition: Any) -> list[str]:
 
 
 def _comparison(column: str, operator: str, value: Any) -> list[str]:
-    """Return what can be said of one comparison: eq and in of every kind, the order of numbers only."""
+    """Return one comparison as expressions: eq and in for every type, order for numbers only."""
     if operator == "in":
-        literals = [_literal(each) for each in value] if isinstance(value, (list, tuple)) else [None]
-        if not literals or len(literals) > _LIST_MAX or any(literal is None for literal in literals):
+        literals = [_literal(item) for item in value] if isinstance(value, (list, tuple)) else [None]
+        if not literals or len(literals) > _MAX_LIST or any(literal is None for literal in literals):
             return []
         return ["(" + " or ".join(f"{column} == {literal}" for literal in literals) + ")"]
     if operator == "eq":
@@ -78,5 +78,5 @@ def _literal(value: Any) -> str | None:
 
 
 def _number(number: float) -> str:
-    """Return a float literal, told from an integer by its point."""
+    """Return a float literal, which needs a decimal point to differ from an integer."""
     return f"{number:.1f}" if number.is_integer() and abs(number) < 1e15 else repr(number)

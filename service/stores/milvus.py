@@ -1,9 +1,9 @@
-"""The Milvus store: candidates come from a collection, their order and what is allowed from the state.
+"""The Milvus store: a collection returns candidates, the state decides their scores and which are allowed.
 
-Every answer is exact in what it holds: candidates are scored again by the one scoring function, and a row
-counts only if the view's mask allows it. Changes that the collection may not show yet are scanned beside it,
-as uploads are by the embedded store, so every acknowledged change is in the next answer although searches do
-not wait for the cluster's clock, and although Milvus may have been away when the change was made.
+Candidates are scored again by the same function as in the embedded store, and a row counts only if the mask
+allows it. Changes that the collection may not show yet are scanned in process, as the embedded store scans
+uploads. Every acknowledged change is therefore in the next answer, although searches do not wait for the
+cluster's clock, and although Milvus may have been unavailable when the change was made.
 """
 
 from __future__ import annotations
@@ -31,43 +31,47 @@ from vitrine.service.stores.embedded import EMBEDDED
 from vitrine.service.stores.expressions import expression_of
 
 log = logging.getLogger(__name__)
-# A bounded-staleness read may lag 5 s behind; what the collection holds for longer than this, it shows.
-SETTLED_AFTER_S = 10.0
-# So few allowed rows are read from the snapshot's file in less time than a call to a server takes.
+# A bounded-staleness read may lag 5 s behind; a change written longer ago than this is visible.
+VISIBLE_AFTER_S = 10.0
+# Reading this many rows from the snapshot's file takes less time than a call to a server.
 SCAN_ROWS = 500
-# How far the scores of Milvus may lie from ours.
+# Largest difference between a score of Milvus and ours.
 ROUNDING = 1e-4
-_MORE = 16
-_WIDER = 4
+# The first search asks for 2 k + _MARGIN matches, each further one for _GROWTH times as many.
+_MARGIN = 16
+_GROWTH = 4
 _LOCK = "store.lock"
 
 
 @dataclass(frozen=True)
 class MilvusStore:
-    """A Milvus whose alias says which snapshot is live. scan_rows: up to so many are scanned in process."""
+    """A Milvus server whose alias names the current snapshot's collection.
+
+    scan_rows: up to this number of allowed rows, they are scanned in process instead.
+    """
 
     connection: Connection
     scan_rows: int
 
     @classmethod
-    def of(cls, uri: str, *, scan_rows: int | None = None) -> MilvusStore:
-        """Return the store behind a URI. Connects to nothing yet. Raises InputError."""
+    def from_uri(cls, uri: str, *, scan_rows: int | None = None) -> MilvusStore:
+        """Return the store of a URI, not connected yet. Raises InputError."""
         return cls(Connection(StoreAddress.parse(uri)), SCAN_ROWS if scan_rows is None else scan_rows)
 
-    def live_name(self, folder: IndexFolder) -> str | None:
-        """Return the snapshot of the collection that the alias stands for."""
+    def current_name(self, folder: IndexFolder) -> str | None:
+        """Return the snapshot of the collection that the alias points to. Raises SnapshotMissing."""
         collection = Alias(self.connection).target(attempts=1, timeout_s=1.0)
         if collection is None:
             return None
         name = self.connection.address.snapshot_of(collection)
         if name is None or name not in folder.names():
             raise SnapshotMissing(
-                f"{self.connection.address} stands for {collection}, whose snapshot is not in {folder.root}: "
-                "publish from the folder that is served"
+                f"{self.connection.address} points to {collection}, whose snapshot is not in {folder.root}: "
+                "publish from the index folder that this service serves"
             )
         return name
 
-    def attach(self, snapshot: Snapshot) -> MilvusSearcher:
+    def open_searcher(self, snapshot: Snapshot) -> MilvusSearcher:
         """Return the searcher of a snapshot's collection. Raises SnapshotMissing, StoreUnavailable."""
         address = self.connection.address
         collection = Collection(self.connection, address.collection_of(snapshot.name))
@@ -84,17 +88,17 @@ class MilvusStore:
 
 
 class MilvusSearcher:
-    """Searches one snapshot's collection."""
+    """Search of one snapshot's collection."""
 
     name = "milvus"
 
     def __init__(self, collection: Collection, sequence: int, scan_rows: int) -> None:
-        """sequence: the change up to which the collection was filled when it was published."""
+        """sequence: the last change that the collection held when it was published."""
         self._collection = collection
-        self._published = sequence
+        self._published_sequence = sequence
         self._scan_rows = scan_rows
-        self._held = _Held(sequence)
-        self._fresh_rows: tuple[tuple[int, int], Rows] = ((-1, -1), np.zeros(0, np.int64))
+        self._progress = _SyncProgress(sequence)
+        self._recent_rows: tuple[tuple[int, int], Rows] = ((-1, -1), np.zeros(0, np.int64))
 
     def search(
         self,
@@ -110,42 +114,44 @@ class MilvusSearcher:
         queries = checked_queries(queries, state.segments.dimension)
         count = int(np.count_nonzero(allowed))
         k = min(k, count)
-        if exact or count <= self._scan_rows or 2 * k + _MORE > MATCHES_MAX:
+        if exact or count <= self._scan_rows or 2 * k + _MARGIN > MATCHES_MAX:
             return EMBEDDED.search(state, queries, k, allowed=allowed, exact=True)
-        fresh = self._fresh(state)
-        settled = allowed.copy()
-        settled[fresh] = False
-        asked = 2 * k + _MORE
-        while asked <= MATCHES_MAX:
+        recent = self._recently_changed(state)
+        visible = allowed.copy()
+        visible[recent] = False
+        limit = 2 * k + _MARGIN
+        while limit <= MATCHES_MAX:
             try:
-                matches = self._collection.search(queries, asked, expression_of(filters))
+                matches = self._collection.search(queries, limit, expression_of(filters))
             except StoreUnavailable:
-                self._held.forget(self._published)
+                self._progress.reset(self._published_sequence)
                 raise
-            picks = [
-                _Pick.of(state, match, query, settled) for match, query in zip(matches, queries, strict=True)
+            candidates = [
+                _Candidates.from_match(state, match, query, visible)
+                for match, query in zip(matches, queries, strict=True)
             ]
-            if all(pick.is_enough(k, asked, settled) for pick in picks):
-                return _merged(state, queries, k, picks, fresh[allowed[fresh]])
-            if all(pick.returned < asked for pick in picks):
-                break  # wider finds no more: the expression admits too little of what the mask allows
-            asked *= _WIDER
+            if all(each.is_enough(k, limit, visible) for each in candidates):
+                return _merge(state, queries, k, candidates, recent[allowed[recent]])
+            if all(each.returned < limit for each in candidates):
+                break  # a larger limit returns no more: the expression matches too few of the allowed rows
+            limit *= _GROWTH
         return EMBEDDED.search(state, queries, k, allowed=allowed, exact=True)
 
-    def keep_up(self, state: CatalogueState, folder: IndexFolder) -> None:
-        """Send what changed since the collection was last brought up to date; one process at a time does.
+    def sync_changes(self, state: CatalogueState, folder: IndexFolder) -> None:
+        """Write the changes that the collection does not hold yet, one process at a time.
 
-        Repeating it changes nothing, and a kill in the middle is made good by the next call of any process.
+        Idempotent: after a kill in the middle, the next call of any process completes it. Raises
+        StoreUnavailable.
         """
-        if self._held.newest >= state.sequence:
+        if self._progress.newest >= state.sequence:
             return
         try:
             with FileLock(folder.root / _LOCK, timeout=0):
-                held = self._collection.sequence()
-                if held is None:
+                stored = self._collection.sequence()
+                if stored is None:
                     raise StoreUnavailable(f"the collection {self._collection.name} is gone: publish again")
-                if held < state.sequence:
-                    rows = [row for row, sequence in state.changed.items() if sequence > held]
+                if stored < state.sequence:
+                    rows = [row for row, sequence in state.changed.items() if sequence > stored]
                     vectors = state.segments.vectors(rows)
                     self._collection.insert(
                         [
@@ -154,54 +160,58 @@ class MilvusSearcher:
                         ]
                     )
                     self._collection.note_sequence(state.sequence, state.segments.dimension)
-                    held = state.sequence
-                self._held.note(held)
+                    stored = state.sequence
+                self._progress.record(stored)
         except OSError:
-            return  # another process is at it, or the folder is for reading only
+            return  # another process holds the lock, or the folder is read-only
 
-    def _fresh(self, state: CatalogueState) -> Rows:
+    def _recently_changed(self, state: CatalogueState) -> Rows:
         """Return the rows, sorted, whose last change the collection may not show yet."""
-        settled = self._held.settled
-        kept_for, rows = self._fresh_rows
-        if kept_for != (state.sequence, settled):
-            rows = np.array(sorted(row for row, at in state.changed.items() if at > settled), np.int64)
-            self._fresh_rows = (state.sequence, settled), rows
+        visible = self._progress.visible
+        key, rows = self._recent_rows
+        if key != (state.sequence, visible):
+            changed = (row for row, sequence in state.changed.items() if sequence > visible)
+            rows = np.array(sorted(changed), np.int64)
+            self._recent_rows = (state.sequence, visible), rows
         return rows
 
 
-class _Held:
-    """Up to which change the collection holds the journal, and since when: newest now, settled longer."""
+class _SyncProgress:
+    """Sequences of the last change that the collection holds (`newest`) and surely shows (`visible`)."""
 
     def __init__(self, sequence: int) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[float, int]] = deque()
-        self._settled = self.newest = sequence
+        self._visible = self.newest = sequence
 
     @property
-    def settled(self) -> int:
-        """Changes up to this one are shown by every search."""
+    def visible(self) -> int:
+        """The sequence up to which every search shows the changes."""
         if self._waiting:
             with self._lock:
                 while self._waiting and self._waiting[0][0] <= time.monotonic():
-                    self._settled = max(self._settled, self._waiting.popleft()[1])
-        return self._settled
+                    self._visible = max(self._visible, self._waiting.popleft()[1])
+        return self._visible
 
-    def note(self, sequence: int) -> None:
-        """The collection holds every change up to `sequence` now."""
+    def record(self, sequence: int) -> None:
+        """Record that the collection holds every change up to `sequence` from now on."""
         with self._lock:
             self.newest = max(self.newest, sequence)
-            self._waiting.append((time.monotonic() + SETTLED_AFTER_S, sequence))
+            self._waiting.append((time.monotonic() + VISIBLE_AFTER_S, sequence))
 
-    def forget(self, published: int) -> None:
-        """Trust only what was published: the server may have come back with less."""
+    def reset(self, published: int) -> None:
+        """Assume only the published changes: the server may have restarted with older data."""
         with self._lock:
             self._waiting.clear()
-            self._settled = self.newest = published
+            self._visible = self.newest = published
 
 
 @dataclass(frozen=True, slots=True)
-class _Pick:
-    """The matches of one query that are allowed, scored anew. worst: the score of the last match."""
+class _Candidates:
+    """The allowed matches of one query, scored again.
+
+    returned: the number of matches. worst: the score of the last match.
+    """
 
     rows: Rows
     scores: FloatVector
@@ -209,30 +219,32 @@ class _Pick:
     worst: float
 
     @classmethod
-    def of(cls, state: CatalogueState, match: Match, query: FloatVector, settled: Mask) -> _Pick:
-        known = match.rows[(match.rows >= 0) & (match.rows < len(settled))]
-        rows = known[settled[known]]
+    def from_match(
+        cls, state: CatalogueState, match: Match, query: FloatVector, visible: Mask
+    ) -> _Candidates:
+        known = match.rows[(match.rows >= 0) & (match.rows < len(visible))]
+        rows = known[visible[known]]
         worst = float(match.scores[-1]) if len(match.scores) else -1.0
         return cls(rows, score_rows(state.segments.vectors(rows), query), len(match.rows), worst)
 
-    def is_enough(self, k: int, asked: int, settled: Mask) -> bool:
-        """Whether no row that was not returned could be among the k best, nor tie with them."""
-        there = int(np.count_nonzero(settled))
-        if len(self.rows) >= there:
+    def is_enough(self, k: int, limit: int, visible: Mask) -> bool:
+        """Return whether no row beyond the matches could be among the k best, nor tie with them."""
+        available = int(np.count_nonzero(visible))
+        if len(self.rows) >= available:
             return True
-        if len(self.rows) < min(k, there) or not k:
+        if len(self.rows) < min(k, available) or not k:
             return False
         kth = float(np.partition(self.scores, len(self.scores) - k)[len(self.scores) - k])
-        return self.worst < kth - ROUNDING or self.returned < asked
+        return self.worst < kth - ROUNDING or self.returned < limit
 
 
-def _merged(
-    state: CatalogueState, queries: FloatMatrix, k: int, picks: list[_Pick], fresh: Rows
+def _merge(
+    state: CatalogueState, queries: FloatMatrix, k: int, candidates: list[_Candidates], recent: Rows
 ) -> Neighbours:
-    """Return the k best of what the collection returned and of the rows it may not show yet."""
-    vectors = state.segments.vectors(fresh)
+    """Return the k best of the candidates and of the recently changed rows."""
+    vectors = state.segments.vectors(recent)
     lists = [
-        (np.concatenate([pick.rows, fresh]), np.concatenate([pick.scores, score_rows(vectors, query)]))
-        for pick, query in zip(picks, queries, strict=True)
+        (np.concatenate([each.rows, recent]), np.concatenate([each.scores, score_rows(vectors, query)]))
+        for each, query in zip(candidates, queries, strict=True)
     ]
     return merge_top_k(state, lists, k)

@@ -37,7 +37,7 @@ from vitrine.indexer.snapshot.manifest import Manifest
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.source.readers import LocalPlace
 from vitrine.indexer.source.source import Source
-from vitrine.service.catalogue.live import LiveView
+from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.queries.nearest import product_reference, recommend
 from vitrine.service.queries.options import SearchOptions
 
@@ -192,7 +192,7 @@ def measure(size: int, dimension: int, folder: Path) -> Point:
         memory = Memory()
         publish_vectors(index, model, digests, cache, state)
         built = time.perf_counter()
-    live = LiveView(index)
+    live = SnapshotFollower(index)
     opened = time.perf_counter()
     point = _asked(live, size, dimension)
     memory.stop()
@@ -262,19 +262,19 @@ def publish_vectors(
     return manifest
 
 
-def _asked(live: LiveView, size: int, dimension: int) -> Point:
+def _asked(live: SnapshotFollower, size: int, dimension: int) -> Point:
     view = live.view()
     random = np.random.default_rng(2)
-    rows = random.choice(np.flatnonzero(view.live), QUERIES, replace=False).tolist()
-    everything = np.ones(view.n, bool)
-    plain = _times(rows, lambda row: view.search(view.vectors([row]), 10, allowed=everything))
-    deleted = _times(rows, lambda row: view.search(view.vectors([row]), 10))
+    rows = random.choice(np.flatnonzero(view.state.live), QUERIES, replace=False).tolist()
+    everything = np.ones(view.state.segments.n, bool)
+    plain = _times(rows, lambda row: view.search(view.state.segments.vectors([row]), 10, allowed=everything))
+    deleted = _times(rows, lambda row: view.search(view.state.segments.vectors([row]), 10))
     options = [
-        SearchOptions.parse({"limit": 10, **filters})
+        SearchOptions.model_validate({"limit": 10, **filters})
         for filters in ({"same_category": True}, {"where": {"price": {"lt": 50}}})
     ]
     filtered = _times(rows, lambda row: recommend(view, product_reference(view, row), options[row % 2]))
-    recipe = view.snapshot.manifest.recipe
+    recipe = view.state.snapshot.manifest.recipe
     return Point(
         products=size,
         dimension=dimension,
@@ -291,7 +291,7 @@ def _asked(live: LiveView, size: int, dimension: int) -> Point:
 def _recalls(view: Any, rows: list[int]) -> Iterator[float]:
     """Yield for each query the share of its ten hits whose score reaches that of the true tenth."""
     for row in rows:
-        query = view.vectors([row])
+        query = view.state.segments.vectors([row])
         floor = view.search(query, 10, exact=True).scores[0, -1]
         yield float((view.search(query, 10).scores[0] >= floor - 1e-6).mean())
 

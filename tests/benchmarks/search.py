@@ -207,7 +207,7 @@ def _overview(folder: Path, count: int, dimension: int) -> list[Row]:
     began = time.perf_counter()
     snapshot = IndexFolder(folder / "index").open()
     opened = time.perf_counter() - began
-    view = View.of(snapshot, [], EMBEDDED)
+    view = View.from_snapshot(snapshot, [], EMBEDDED)
     now = dt.datetime.now(dt.UTC)
     later = view.after([Change(1, "b", "delete", "p000007", now, "bench", "r")])
     rows = [Row(f"opening a snapshot of {count:,}", f"{opened:.2f} s", "under 1 s", opened < 1)]

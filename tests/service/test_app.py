@@ -105,7 +105,7 @@ def test_a_blueprint_opens_its_folder_itself(small_index: Path, monkeypatch: Any
     app.register_blueprint(blueprint)
     with blueprint.catalogue as catalogue:
         assert client_of(app).get("/api/v1/status").json["products"] == 12
-        assert catalogue.live.folder.root == small_index
+        assert catalogue.follower.folder.root == small_index
 
 
 def test_a_rule_for_writes_sees_the_request(catalogue: Catalogue) -> None:

@@ -36,9 +36,9 @@ def table(base: int | None = None, **columns: list[Any]) -> View:
 
 
 def rows(view: View, where: dict[str, Any]) -> list[int]:
-    mask = matching_rows(view.tables, where)
+    mask = matching_rows(view.state.segments.tables, where)
     assert mask.dtype == bool
-    assert mask.shape == (view.n,)
+    assert mask.shape == (view.state.segments.n,)
     return np.flatnonzero(mask).tolist()
 
 
@@ -151,7 +151,7 @@ def test_an_attribute_that_only_uploads_have_is_null_elsewhere() -> None:
 def test_a_condition_that_cannot_be_is_refused_by_name(where: dict[str, Any], says: str) -> None:
     view = table(price=[1, 2], name_tag=["a", "b"], flag=[True, False])
     with pytest.raises(QueryError, match=says) as caught:
-        matching_rows(view.tables, where)
+        matching_rows(view.state.segments.tables, where)
     assert caught.value.field == "where"
     assert not caught.value.malformed
 
@@ -159,13 +159,13 @@ def test_a_condition_that_cannot_be_is_refused_by_name(where: dict[str, Any], sa
 def test_dates_that_are_none_and_types_without_order_are_refused() -> None:
     view = table(day=[dt.date(2024, 1, 1)], box=[{"width": 3}])
     with pytest.raises(QueryError, match="ISO 8601"):
-        matching_rows(view.tables, {"day": "tomorrow"})
+        matching_rows(view.state.segments.tables, {"day": "tomorrow"})
     with pytest.raises(QueryError, match="ISO 8601"):
-        matching_rows(view.tables, {"day": 20240101})
+        matching_rows(view.state.segments.tables, {"day": 20240101})
     with pytest.raises(QueryError, match="cannot be compared"):
-        matching_rows(view.tables, {"box": "a"})
+        matching_rows(view.state.segments.tables, {"box": "a"})
     with pytest.raises(QueryError, match="no product has an attribute 'x'"):
-        matching_rows(view_of([product("a")], np.eye(1, 2)).tables, {"x": 1})
+        matching_rows(view_of([product("a")], np.eye(1, 2)).state.segments.tables, {"x": 1})
 
 
 @settings(max_examples=60, deadline=None)

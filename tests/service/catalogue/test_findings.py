@@ -1,4 +1,4 @@
-"""What may be wrong in the catalogue, over HTTP and in Python: listed, settled, dismissed, taken back."""
+"""Possible mistakes in the catalogue, over HTTP and in Python: listed, settled, dismissed, taken back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vitrine.indexer.report import write_report
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.api.schemas import QualityShape
 from vitrine.service.catalogue import findings as quality
-from vitrine.service.errors import NotLookedThrough
+from vitrine.service.errors import QualityNotAnalysed
 
 API = "/api/v1/quality"
 
@@ -81,7 +81,7 @@ def test_findings_follow_what_was_moved_since(web: Client, shop: Catalogue) -> N
         assert page.status_code == 200
         assert "q-same" in page.text
     assert small() == {}
-    report = write_report(shop.live.folder, shop.live.folder.root / "report.html", Silent())
+    report = write_report(shop.follower.folder, shop.follower.folder.root / "report.html", Silent())
     assert report.missing == ["too-few-of-a-category", "changed-since"]
     shop.undo()
     assert listed(web, "?kind=exact-duplicate")[0]["reason"]["same_category"] is False
@@ -111,7 +111,7 @@ def test_a_dismissal_outlives_the_snapshot(shop: Catalogue, web: Client) -> None
     (key,) = [each["key"] for each in listed(web, "?kind=tiny")]
     shop.dismiss([key])
     shop.delete("p00")
-    compact(shop.live.folder, keep=2)
+    compact(shop.follower.folder, keep=2)
     shop.reload()
     assert listed(web, "?kind=tiny") == []
     assert [each["key"] for each in listed(web, "?kind=tiny&dismissed=true")] == [key]
@@ -136,9 +136,9 @@ def test_what_is_asked_wrongly_is_a_problem(web: Client) -> None:
 def test_a_large_catalogue_is_not_looked_through_while_somebody_waits(
     shop: Catalogue, web: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quality, "LOOKED_THROUGH_AT_ONCE", 5)
+    monkeypatch.setattr(quality, "MAX_ANALYSED_PRODUCTS", 5)
     assert_problem(web.get(API), 503, "not-looked-through")
-    with pytest.raises(NotLookedThrough, match="vitrine-indexer report"):
+    with pytest.raises(QualityNotAnalysed, match="vitrine-indexer report"):
         shop.quality()
-    write_report(shop.live.folder, shop.live.folder.root / "report.html", Silent())
+    write_report(shop.follower.folder, shop.follower.folder.root / "report.html", Silent())
     assert len(listed(web)) == 2

@@ -83,9 +83,9 @@ def test_every_answer_is_as_if_the_source_had_said_so(
     catalogue.matrix()
     move_all(catalogue)
     if compacted:
-        assert compact(catalogue.live.folder, keep=2).changes == 4  # p05 is where it was
+        assert compact(catalogue.follower.folder, keep=2).changes == 4  # p05 is where it was
         catalogue.reload()
-        assert not catalogue.view().moved
+        assert not catalogue.view().state.segments.moved
     with expected:
         for number, ask in enumerate(ASKED):
             assert told(ask(catalogue)) == told(ask(expected)), number

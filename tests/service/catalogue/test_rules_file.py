@@ -10,7 +10,7 @@ import pytest
 from tests.http_client import Client, client_of
 from tests.indexes import GridEmbedder, Made, make_products, publish_made
 from tests.pictures import jpeg
-from tests.service.catalogue.test_live import wait_until
+from tests.service.catalogue.test_follower import wait_until
 from tests.service.test_contract import Door, checked, door, ids
 from vitrine.indexer.errors import RulesError
 from vitrine.indexer.snapshot.snapshot import IndexFolder

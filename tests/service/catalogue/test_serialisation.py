@@ -16,14 +16,14 @@ from tests.indexes import GridEmbedder, Made, publish_made
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.products.table import Product
 from vitrine.service import Catalogue, ServiceConfig, create_app
-from vitrine.service.catalogue.new_product import NewProduct, free_id
-from vitrine.service.catalogue.serialisation import full, image_urls, plain_attributes
+from vitrine.service.catalogue.new_product import NewProduct, generate_id
+from vitrine.service.catalogue.serialisation import attributes_json, image_url_builder, product_json
 from vitrine.service.config import ServiceConfig as Config
 from vitrine.service.http.rates import Rates
-from vitrine.service.http.responses import json_reply, put_headers
+from vitrine.service.http.responses import add_headers, json_response
 from vitrine.service.logs import FORMATTERS, JsonFormatter, configure, fields, log_event
 from vitrine.service.server import (
-    Launch,
+    StartReports,
     _check_folder,
     _failure,
     _granian_log,
@@ -50,7 +50,7 @@ def test_attributes_of_every_kind_become_json() -> None:
         "object": {"a": noon, 3: True},
         "other": complex(1, 2),
     }
-    assert json.loads(json.dumps(plain_attributes(given), allow_nan=False)) == {
+    assert json.loads(json.dumps(attributes_json(given), allow_nan=False)) == {
         "text": "a",
         "number": 1.5,
         "nothing": None,
@@ -68,11 +68,11 @@ def test_attributes_of_every_kind_become_json() -> None:
 
 
 def test_picture_urls_quote_what_ids_may_hold() -> None:
-    url = image_urls("/shop")
+    url = image_url_builder("/shop")
     assert url("shoes:red-01") == "/shop/api/v1/products/shoes:red-01/image"
     assert url("a b?#%é") == "/shop/api/v1/products/a%20b%3F%23%25%C3%A9/image"
     product = Product("x", "n", "c", None, "i", "s", 1, 2, dt.datetime(2024, 1, 1, tzinfo=dt.UTC))
-    assert full(product, url)["deleted_at"] == "2024-01-01T00:00:00Z"
+    assert product_json(product, url)["deleted_at"] == "2024-01-01T00:00:00Z"
 
 
 def test_log_lines_hold_their_fields(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +114,7 @@ def test_log_lines_of_every_text_are_ascii_json(capsys: pytest.CaptureFixture[st
 
 def test_an_answer_may_hold_numbers_past_64_bits() -> None:
     with Flask("tests").test_request_context():
-        assert json.loads(json_reply({"a": 2**70, "é": [1.5, None]}).get_data()) == {
+        assert json.loads(json_response({"a": 2**70, "é": [1.5, None]}).get_data()) == {
             "a": 2**70,
             "é": [1.5, None],
         }
@@ -122,10 +122,10 @@ def test_an_answer_may_hold_numbers_past_64_bits() -> None:
 
 def test_headers_are_put_once_and_a_policy_of_its_own_stays() -> None:
     with Flask("tests").test_request_context():
-        response = json_reply({})
+        response = json_response({})
         response.headers["x-request-id"] = "old"
         response.headers["Content-Security-Policy"] = "default-src 'self'"
-        put_headers(response, ("X-Request-ID", "new"))
+        add_headers(response, ("X-Request-ID", "new"))
     assert response.headers.getlist("X-Request-ID") == ["new"]
     assert response.headers.getlist("Content-Security-Policy") == ["default-src 'self'"]
     assert response.headers["X-Frame-Options"] == "DENY"
@@ -140,7 +140,7 @@ def test_the_server_says_where_it_listens(capsys: pytest.CaptureFixture[str]) ->
     served, waiting, described = capsys.readouterr().out.splitlines()
     assert "1,651 products" in served
     assert "http://[::1]:8000" in served
-    assert "waits" in waiting
+    assert "no snapshot yet" in waiting
     assert json.loads(described)["products"] == 1651
     assert set(_granian_log("json")["handlers"]) == {"console", "access"}
     assert set(FORMATTERS) == {"json", "text"}
@@ -152,7 +152,7 @@ def test_the_server_turns_a_workers_failure_into_its_exit_code(tmp_path: Path) -
     with pytest.raises(Exception, match="no index folder"):
         _check_folder(Config(index=str(tmp_path / "none")))
     _check_folder(Config(index=str(tmp_path)))
-    assert Launch().failure is None
+    assert StartReports().failure is None
 
 
 def test_several_workers_share_their_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_attributes_keep_the_kinds_of_their_columns(
         view = catalogue.view()
 
         def checked(**attributes: object) -> dict[str, object]:
-            return dict(NewProduct("n", "c", attributes=attributes).checked(view).attributes)
+            return dict(NewProduct("n", "c", attributes=attributes).validated(view).attributes)
 
         assert checked(stock=4, price=2, brand="b", new=False) == {
             "stock": 4,
@@ -250,12 +250,13 @@ def test_attributes_keep_the_kinds_of_their_columns(
         with pytest.raises(InputError, match="at most 100"):
             checked(**{f"a{number}": 1 for number in range(101)})
         with pytest.raises(InputError, match="at most 500"):
-            NewProduct("x" * 501, "c").checked(view)
+            NewProduct("x" * 501, "c").validated(view)
 
 
 def test_ids_are_made_of_the_name_and_what_is_free() -> None:
     taken = {"tenis-azul-abcdef01", "tenis-azul-abcdef01-2"}
     assert (
-        free_id(NewProduct("Tênis Azul!", "c"), "abcdef0123", taken.__contains__) == "tenis-azul-abcdef01-3"
+        generate_id(NewProduct("Tênis Azul!", "c"), "abcdef0123", taken.__contains__)
+        == "tenis-azul-abcdef01-3"
     )
-    assert free_id(NewProduct("靴", "c"), "abcdef0123", taken.__contains__).endswith("abcdef01")
+    assert generate_id(NewProduct("靴", "c"), "abcdef0123", taken.__contains__).endswith("abcdef01")

@@ -140,7 +140,7 @@ def test_an_upload_is_stored_under_its_digest_and_cached(
     assert embedder.calls == 1
     assert catalogue.photos.cache_hits == 1
     with EmbeddingCache.open(small_index / "cache") as cache:
-        assert cache.known(catalogue.view().snapshot.manifest.model.key, [bytes.fromhex(stored.stem)])
+        assert cache.known(catalogue.view().state.snapshot.manifest.model.key, [bytes.fromhex(stored.stem)])
 
 
 def test_a_query_photo_is_not_kept(catalogue: Catalogue, small_index: Path, embedder: GridEmbedder) -> None:
@@ -166,7 +166,7 @@ def test_a_full_disk_is_507_and_changes_nothing(
 
 
 def test_a_reader_does_not_wait_for_a_writer(catalogue: Catalogue, made: list[Made]) -> None:
-    with catalogue.live.writing():
+    with catalogue.follower.writing():
         answer: list[int] = []
         reader = threading.Thread(target=lambda: answer.append(catalogue.similar("p00")["returned"]))
         reader.start()
@@ -176,7 +176,7 @@ def test_a_reader_does_not_wait_for_a_writer(catalogue: Catalogue, made: list[Ma
 
 def test_a_write_that_fails_half_way_is_not_there(catalogue: Catalogue) -> None:
     def write() -> None:
-        with catalogue.live.writing() as (_, journal):
+        with catalogue.follower.writing() as (_, journal):
             journal.append("delete", ["p00"])
             raise RuntimeError
 

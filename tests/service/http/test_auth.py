@@ -52,7 +52,7 @@ def test_the_journal_names_the_key_and_never_holds_it(catalogue: Catalogue) -> N
     change = client.get("/api/v1/changes").json["changes"][0]
     assert change["actor"] == "key-2"
     assert KEY.encode() not in b"".join(
-        path.read_bytes() for path in catalogue.live.folder.root.glob("journal.sqlite*")
+        path.read_bytes() for path in catalogue.follower.folder.root.glob("journal.sqlite*")
     )
 
 

@@ -98,7 +98,7 @@ def test_each_caller_gets_the_vector_of_its_own_photo(make: Any, loaded: list[Fa
         assert (answer.width_px, answer.height_px) == (40, 30)
     assert sum(loaded[0].batches) == embedder.pictures == 40
     assert len(loaded[0].batches) == embedder.batches < 40
-    assert embedder.waiting == 0
+    assert embedder.pending == 0
 
 
 def test_photos_that_wait_go_together_and_no_batch_is_too_large(make: Any, loaded: list[FakeModel]) -> None:
@@ -117,7 +117,7 @@ def test_photos_that_wait_go_together_and_no_batch_is_too_large(make: Any, loade
 
 
 def test_a_photo_alone_waits_for_nobody(make: Any) -> None:
-    embedder = make(window_s=3600.0)
+    embedder = make(min_wait_s=3600.0)
     embedder.warm(RECORD)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(embedder.embed, jpeg(), RECORD).result(30)
@@ -126,7 +126,7 @@ def test_a_photo_alone_waits_for_nobody(make: Any) -> None:
 def test_a_photo_waits_a_little_for_one_that_is_being_decoded(
     make: Any, loaded: list[FakeModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedder = make(window_s=30.0)
+    embedder = make(min_wait_s=30.0)
     embedder.warm(RECORD)
     slow, decode = threading.Event(), Preprocessing.pixels
 
@@ -139,7 +139,7 @@ def test_a_photo_waits_a_little_for_one_that_is_being_decoded(
     monkeypatch.setattr(Preprocessing, "pixels", pixels)
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(embedder.embed, b"slow", RECORD)
-        wait_until(lambda: embedder.waiting == 1)
+        wait_until(lambda: embedder.pending == 1)
         other = pool.submit(embedder.embed, jpeg(seed=2), RECORD)
         wait_until(lambda: len(embedder._waiting) == 1)
         slow.set()
@@ -154,7 +154,7 @@ def test_past_the_queue_a_photo_is_refused_at_once(make: Any, loaded: list[FakeM
     loaded[0].gate.clear()
     with ThreadPoolExecutor(3) as pool:
         running = [pool.submit(embedder.embed, jpeg(seed=seed), RECORD) for seed in range(3)]
-        wait_until(lambda: embedder.waiting == 3)
+        wait_until(lambda: embedder.pending == 3)
         with pytest.raises(TooManyRequests, match="too many photos wait"):
             embedder.embed(jpeg(), RECORD)
         loaded[0].gate.set()
@@ -168,7 +168,7 @@ def test_a_bad_photo_harms_nobody_else(make: Any) -> None:
     for _ in range(3):
         with pytest.raises(PictureError):
             embedder.embed(b"no picture", RECORD)
-    assert embedder.waiting == 0
+    assert embedder.pending == 0
     assert embedder.embed(jpeg(), RECORD).vector.shape == (192,)
 
 

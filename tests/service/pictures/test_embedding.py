@@ -19,7 +19,7 @@ from vitrine.indexer.errors import ModelUnavailable, PictureError, QueryError, S
 from vitrine.indexer.snapshot.manifest import ModelRecord
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.errors import TooManyRequests
-from vitrine.service.pictures.embedding import Photo, cropped, read_image
+from vitrine.service.pictures.embedding import EmbeddedPhoto, crop_picture, read_image
 
 API = "/api/v1"
 
@@ -58,7 +58,7 @@ class Failing(GridEmbedder):
         super().__init__()
         self.error = error
 
-    def embed(self, data: bytes, model: ModelRecord) -> Photo:
+    def embed(self, data: bytes, model: ModelRecord) -> EmbeddedPhoto:
         raise self.error
 
 
@@ -87,11 +87,11 @@ class SwappingEmbedder(GridEmbedder):
         super().__init__()
         self.swap = swap
 
-    def embed(self, data: bytes, model: ModelRecord) -> Photo:
+    def embed(self, data: bytes, model: ModelRecord) -> EmbeddedPhoto:
         self.calls += 1
         if self.calls == 1:
             self.swap()
-        return Photo(np.eye(1, model.dimension, dtype=np.float32)[0], 40, 40)
+        return EmbeddedPhoto(np.eye(1, model.dimension, dtype=np.float32)[0], 40, 40)
 
 
 def test_an_upload_is_embedded_again_when_the_model_changes_meanwhile(
@@ -132,9 +132,9 @@ def test_a_folder_without_a_cache_embeds_every_photo(
 def test_a_crop_is_of_the_upright_picture() -> None:
     turned = rotated_jpeg(6, 96, 64)
     whole = read_image(turned)
-    left, right = (cropped(whole, (x, 0, 0.25, 0.2)) for x in (0, 0.75))
+    left, right = (crop_picture(whole, (x, 0, 0.25, 0.2)) for x in (0, 0.75))
     assert left != right
-    assert cropped(whole, "0,0,1,1") != whole
+    assert crop_picture(whole, "0,0,1,1") != whole
 
 
 def test_images_come_as_bytes_or_paths(catalogue: Catalogue, small_source: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from vitrine.indexer.errors import QueryError
 from vitrine.indexer.vectors.scoring import score_rows
 from vitrine.service.queries import matrix as matrices
 from vitrine.service.queries.matrix import LINKAGES, category_matrix, category_sums, closest_pairs
-from vitrine.service.queries.recent import Recent
 from vitrine.service.queries.view import View
 
 N, BASE = 90, 75
@@ -22,10 +21,15 @@ PRODUCTS = [product(f"p{(row * 7) % N:02d}", category=f"c{row % 4}") for row in 
 PRODUCTS[-1] = product("new", category="brand new")
 
 
+def live_rows(view: View, category: str) -> np.ndarray:
+    state = view.state
+    return np.flatnonzero(state.live & (state.category_codes == state.categories.index(category)))
+
+
 def plain(view: View, linkage: str) -> tuple[list[str], np.ndarray]:
     members = {
-        name: VECTORS[view.live & (view.category_codes == code)].astype(np.float64)
-        for code, name in enumerate(view.categories)
+        name: VECTORS[view.state.live & (view.state.category_codes == code)].astype(np.float64)
+        for code, name in enumerate(view.state.categories)
     }
     names = [name for name in sorted(members) if len(members[name])]
     if linkage == "mean":
@@ -51,7 +55,7 @@ def test_the_matrix_is_that_of_what_is_live(linkage: str, dead: set[int], born_d
     np.testing.assert_array_equal(found.values, found.values.T)
     if linkage == "centroid":
         assert (np.diag(found.values) == 1.0).all()
-    counts = [int((view.live & (view.category_codes == view.categories.index(name))).sum()) for name in names]
+    counts = [len(live_rows(view, name)) for name in names]
     assert list(found.counts) == counts
 
 
@@ -76,11 +80,10 @@ def test_nothing_live_is_an_empty_matrix() -> None:
 
 
 def plain_pairs(view: View, a: str, b: str) -> list[tuple[int, int]]:
-    rows = [
-        np.flatnonzero(view.live & (view.category_codes == view.categories.index(name))) for name in (a, b)
-    ]
+    rows = [live_rows(view, name) for name in (a, b)]
+    id_at = view.state.segments.id_at
     pairs = [
-        (float(score_rows(VECTORS[j : j + 1], VECTORS[i])[0]), view.id_at(i), view.id_at(j), i, j)
+        (float(score_rows(VECTORS[j : j + 1], VECTORS[i])[0]), id_at(i), id_at(j), i, j)
         for i in rows[0].tolist()
         for j in rows[1].tolist()
         if a != b or i < j
@@ -109,12 +112,12 @@ def test_copies_of_one_picture_are_paired_in_the_order_of_ids(monkeypatch: pytes
     products = [product(f"p{9 - row}", category="ab"[row % 2]) for row in range(10)]
     view = view_of(products, np.ones((10, 4)) / 2)
     found = closest_pairs(view, "a", "b", 3)
-    assert [(view.id_at(pair.a), view.id_at(pair.b)) for pair in found] == [
+    assert [(view.state.segments.id_at(pair.a), view.state.segments.id_at(pair.b)) for pair in found] == [
         ("p1", "p0"),
         ("p1", "p2"),
         ("p1", "p4"),
     ]
-    monkeypatch.setattr(matrices, "_EQUAL_PAIRS", 4)
+    monkeypatch.setattr(matrices, "_MAX_TIED_PAIRS", 4)
     assert len(closest_pairs(view, "a", "b", 7)) == 4
 
 
@@ -130,10 +133,3 @@ def test_what_does_not_exist_is_refused_by_name() -> None:
         with pytest.raises(QueryError) as caught:
             call()
         assert caught.value.field == field
-
-
-def test_the_oldest_answers_are_forgotten() -> None:
-    recent, made = Recent(2), []
-    for key in (1, 2, 1, 3, 1, 2):
-        recent.get(key, lambda key=key: made.append(key))  # type: ignore[misc]
-    assert made == [1, 2, 3, 2]

@@ -88,7 +88,7 @@ def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:
     if asked.min_score is not None:
         rows = [row for row in rows if float(scores[row]) >= asked.min_score]
     if asked.min_confidence is not None:
-        rows = [row for row in rows if level_of(scores[row], reference) >= asked.min_confidence]
+        rows = [row for row in rows if confidence_of(scores[row], reference) >= asked.min_confidence]
     rows = plain_drops(rows, asked)
     if asked.diversity:
         rows = plain_mmr(rows, scores, asked.diversity)
@@ -111,7 +111,7 @@ def plain_drops(rows: list[int], asked: SearchOptions) -> list[int]:
     return rows
 
 
-def level_of(score: Any, reference: Reference) -> float:
+def confidence_of(score: Any, reference: Reference) -> float:
     return float(
         CONFIDENCE.of([score], reference.categories[0] if len(reference.categories) == 1 else None)[0]
     )
@@ -163,7 +163,10 @@ def test_any_options_together_answer_as_the_plain_oracle_does(
     counts = [count for _, count in answer.trace]
     assert counts[0] == N
     np.testing.assert_array_equal(answer.scores, score_rows(VECTORS[answer.rows], reference.vector))
-    assert answer.levels == [pytest.approx(level_of(s, reference), abs=1e-4) for s in answer.scores]
+    assert answer.confidences is not None
+    assert answer.confidences.tolist() == [
+        pytest.approx(confidence_of(score, reference), abs=1e-4) for score in answer.scores
+    ]
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.queries_view import ArrayView, product, view_of
+from tests.queries_view import product, view_of
 from tests.service.queries.test_nearest import (
     LIVE,
     OPTIONS,
     PRODUCTS,
     VECTORS,
     N,
+    confidence_of,
     filtered_rows,
-    level_of,
     options,
     plain_drops,
     plain_mmr,
@@ -59,9 +59,7 @@ RULES = st.builds(
 
 
 def under(rules: Rules, base: int = N) -> View:
-    here = unruled(base)
-    cast(ArrayView, here).rules = rules
-    return here
+    return unruled(base).with_rules(rules)
 
 
 def chosen(wanted: Selector, row: int) -> bool:
@@ -101,7 +99,7 @@ def plain_answer(rules: Rules, reference: Reference, asked: SearchOptions) -> li
     if asked.min_score is not None:
         rows = [row for row in rows if float(scores[row]) >= asked.min_score]
     if asked.min_confidence is not None:
-        rows = [row for row in rows if level_of(scores[row], reference) >= asked.min_confidence]
+        rows = [row for row in rows if confidence_of(scores[row], reference) >= asked.min_confidence]
     pins: dict[int, Pin] = {}
     for pin in rules.pins:
         if in_force(pin.when, reference):
@@ -202,12 +200,11 @@ def test_a_pin_takes_the_place_of_its_group_and_of_its_copies() -> None:
     products = [product("ref"), product("near", group="g"), product("far", group="g"), product("twin")]
     vectors = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0.2], [0, 1, 0.2]], np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    here = view_of(products, vectors)
-    cast(ArrayView, here).rules = Rules(pins=(Pin("p", Selector(ids=("far",))),))
+    here = view_of(products, vectors, rules=Rules(pins=(Pin("p", Selector(ids=("far",))),)))
     answer = recommend(
         here, product_reference(here, 0), options(one_per_group=True, collapse_duplicates=0.99)
     )
-    assert here.ids(answer.rows) == ["far"]
+    assert here.state.ids(answer.rows) == ["far"]
 
 
 @pytest.mark.parametrize("asked", [{"min_score": 0.9}, {"category": ["shoes"]}, {"exclude": ["id001"]}])

@@ -14,7 +14,7 @@ from tests.queries_view import product, view_of
 from vitrine.indexer.errors import QueryError, SnapshotCorrupt
 from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.text_index import TextIndex, Vocabulary, fold, words_of
-from vitrine.service.queries.text import allowed_slips, best_product, find_products
+from vitrine.service.queries.text import allowed_typos, best_product, find_products
 from vitrine.service.queries.view import View
 
 SHOP = [
@@ -37,7 +37,7 @@ def shop(**options: object) -> View:
 
 def ids(text: str, view: View | None = None, **options: object) -> list[str]:
     view = view or shop()
-    return view.ids(find_products(view, text, limit=50, **options).rows)  # type: ignore[arg-type]
+    return view.state.ids(find_products(view, text, limit=50, **options).rows)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_product_of_that_name_or_id_comes_first() -> None:
     view = view_of([product("azul", "zzz"), product("b", "azul"), product("c", "azul claro")], np.eye(3))
     assert set(ids("azul", view)) == {"azul", "b", "c"}
     assert ids("azul", view) == ["b", "azul", "c"]
-    assert view.ids([best_product(view, "b")]) == ["b"]
+    assert view.state.ids([best_product(view, "b")]) == ["b"]
 
 
 def test_nothing_asked_lists_all_by_name_then_id() -> None:
@@ -153,7 +153,7 @@ def test_a_text_with_no_word_or_too_long_is_refused() -> None:
     ("word", "slips"), [("bag", 0), ("bota", 1), ("relogio", 1), ("camiseta", 2), ("123456", 0)]
 )
 def test_longer_words_may_hold_more_slips(word: str, slips: int) -> None:
-    assert allowed_slips(word) == slips
+    assert allowed_typos(word) == slips
 
 
 def test_folding_removes_accents_and_case() -> None:
@@ -188,7 +188,7 @@ def test_found_are_exactly_those_with_a_word_that_each_asked_word_begins(
     ]
     found = find_products(view, " ".join(asked), limit=50).rows.tolist()
     reachable = all(any(w.startswith(part) for name in names for w in words_of(name)) for part in wanted)
-    assert set(found) == set(begun) if reachable or not any(allowed_slips(part) for part in wanted) else True
+    assert set(found) == set(begun) if reachable or not any(allowed_typos(part) for part in wanted) else True
 
 
 def test_many_matches_are_paged_in_the_order_of_names() -> None:

@@ -17,7 +17,7 @@ from tests.indexes import GridEmbedder, Made, publish_made
 from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.service import Catalogue, ServiceConfig, create_app
-from vitrine.service.catalogue.live import POLL_S, LiveView
+from vitrine.service.catalogue.follower import POLL_S, SnapshotFollower
 
 
 def wait_until(is_true: Callable[[], Any], timeout_s: float = 20.0) -> None:
@@ -89,7 +89,7 @@ def test_a_broken_new_snapshot_leaves_the_old_one_answering(
     name = publish_made(small_index, made[:6], small_source, live=False)
     break_snapshot(small_index, name)
     IndexFolder(small_index).make_live(name)
-    wait_until(lambda: catalogue.live.broken is not None)
+    wait_until(lambda: catalogue.follower.failed is not None)
     status = client.get("/api/v1/status").json
     assert status["snapshot"] == old
     assert name in status["problem"]
@@ -105,7 +105,7 @@ def test_a_pointer_that_names_nothing_leaves_the_old_one_answering(
     catalogue: Catalogue, small_index: Path
 ) -> None:
     (small_index / "current").write_text("no such thing\n")
-    wait_until(lambda: catalogue.live.broken is not None)
+    wait_until(lambda: catalogue.follower.failed is not None)
     assert catalogue.similar("p00")["returned"] == 5
     with pytest.raises(SnapshotError):
         catalogue.reload()
@@ -178,8 +178,8 @@ def test_a_snapshot_that_is_pruned_while_it_is_opened_is_passed_over(
         return opened(self, name, **more)
 
     monkeypatch.setattr(IndexFolder, "open", open_slowly)
-    live = LiveView(folder)
-    assert live.view().n == 4
+    live = SnapshotFollower(folder)
+    assert live.view().state.segments.n == 4
     live.close()
 
 
@@ -201,7 +201,7 @@ def test_a_forked_child_reads_and_writes_for_itself(catalogue: Catalogue) -> Non
 
 
 def test_a_catalogue_that_nobody_holds_stops_watching(small_index: Path) -> None:
-    live = LiveView(IndexFolder(small_index))
+    live = SnapshotFollower(IndexFolder(small_index))
     stop = live._stop
     live.close()
     assert stop.is_set()
@@ -212,7 +212,7 @@ def test_nobody_is_given_the_old_view_while_a_change_is_being_read(
 ) -> None:
     """A reader that comes while another one applies a durable change must not answer without it."""
     with Catalogue.open(small_index, embedder=GridEmbedder()) as catalogue:
-        live = catalogue.live
+        live = catalogue.follower
         with live.folder.journal() as other:
             other.append("delete", ["p00"])
         reading, go_on = threading.Event(), threading.Event()
@@ -225,7 +225,11 @@ def test_nobody_is_given_the_old_view_while_a_change_is_being_read(
 
         monkeypatch.setattr(live._reads, "since", slow)
         seen: list[bool] = []
-        readers = [threading.Thread(target=lambda: seen.append(bool(live.view().live[0]))) for _ in range(2)]
+
+        def read() -> None:
+            seen.append(bool(live.view().state.live[0]))
+
+        readers = [threading.Thread(target=read) for _ in range(2)]
         readers[0].start()
         assert reading.wait(10)
         readers[1].start()

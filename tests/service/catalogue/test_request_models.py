@@ -1,4 +1,4 @@
-"""Search options from outside: what is read, what is refused, and how the refusal names it."""
+"""Tests of vitrine.service.catalogue.request_models and vitrine.service.queries.options."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ import pytest
 from pydantic import ValidationError
 
 from vitrine.indexer.errors import QueryError
+from vitrine.service.catalogue.request_models import (
+    BatchRequest,
+    EmptyRequest,
+    ProductForm,
+    SearchRequest,
+    parse_request,
+)
 from vitrine.service.queries.options import SearchOptions
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
-    options = SearchOptions.parse({})
+    options = parse_request(SearchOptions, {})
     assert (options.limit, options.offset, options.diversity, options.min_score) == (5, 0, 0.0, None)
     for switch in (options.same_category, options.one_per_group, options.exact, options.trace):
         assert switch is False
     assert (options.category, options.exclude, options.where) == ((), (), {})
 
 
-def test_a_query_string_and_a_form_say_the_same_as_json() -> None:
-    text = SearchOptions.parse(
+def test_text_values_are_parsed_to_the_same_options_as_json() -> None:
+    text = parse_request(
+        SearchOptions,
         {
             "limit": "7",
             "offset": "2",
@@ -34,9 +42,10 @@ def test_a_query_string_and_a_form_say_the_same_as_json() -> None:
             "exact": "1",
             "collapse_duplicates": "0.9",
             "one_per_group": "false",
-        }
+        },
     )
-    json = SearchOptions.parse(
+    json = parse_request(
+        SearchOptions,
         {
             "limit": 7,
             "offset": 2,
@@ -50,13 +59,13 @@ def test_a_query_string_and_a_form_say_the_same_as_json() -> None:
             "exact": True,
             "collapse_duplicates": 0.9,
             "one_per_group": False,
-        }
+        },
     )
     assert text == json
 
 
 @pytest.mark.parametrize(
-    ("given", "field", "malformed"),
+    ("values", "field", "malformed"),
     [
         ({"limit": "abc"}, "limit", True),
         ({"limit": 2.5}, "limit", True),
@@ -80,13 +89,54 @@ def test_a_query_string_and_a_form_say_the_same_as_json() -> None:
         ({"limt": 5}, "limt", True),
     ],
 )
-def test_what_is_wrong_is_named(given: dict[str, Any], field: str, malformed: bool) -> None:
+def test_the_error_names_the_wrong_field(values: dict[str, Any], field: str, malformed: bool) -> None:
     with pytest.raises(QueryError) as caught:
-        SearchOptions.parse(given)
+        parse_request(SearchOptions, values)
     assert (caught.value.field, caught.value.malformed) == (field, malformed)
     assert field in str(caught.value)
 
 
-def test_options_do_not_change() -> None:
+def test_options_are_immutable() -> None:
     with pytest.raises(ValidationError):
         SearchOptions().limit = 3
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [({"limit": "7"}, "limit"), ({"exact": "true"}, "exact"), ({"min_score": "0.5"}, "min_score")],
+)
+def test_json_numbers_and_booleans_must_not_be_text(values: dict[str, Any], field: str) -> None:
+    with pytest.raises(QueryError, match="is of the wrong type") as caught:
+        parse_request(SearchOptions, values, is_text=False)
+    assert (caught.value.field, caught.value.malformed) == (field, True)
+    assert parse_request(SearchOptions, values)
+
+
+@pytest.mark.parametrize("values", [{"limit": True}, {"exact": 1}])
+def test_booleans_and_numbers_are_not_interchangeable(values: dict[str, Any]) -> None:
+    with pytest.raises(QueryError, match="is of the wrong type"):
+        parse_request(SearchOptions, values)
+
+
+def test_an_unknown_field_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(QueryError, match="'size' is not a known field; the fields are: none"):
+        parse_request(EmptyRequest, {"size": 1})
+
+
+def test_messages_do_not_name_types_of_python() -> None:
+    with pytest.raises(QueryError, match="searches: at most 256, not 257"):
+        parse_request(BatchRequest, {"searches": [{}] * 257})
+    with pytest.raises(QueryError, match="limit: not a whole number"):
+        parse_request(SearchOptions, {"limit": "many"})
+
+
+def test_attributes_are_an_object_or_its_json_text() -> None:
+    for attributes in ({"price": 5}, '{"price": 5}'):
+        form = parse_request(ProductForm, {"name": "a", "attributes": attributes})
+        assert form.attributes == {"price": 5}
+    assert parse_request(ProductForm, {"name": "a", "attributes": " "}).attributes == {}
+
+
+def test_a_search_request_gives_its_options_alone() -> None:
+    request = parse_request(SearchRequest, {"product": "p1", "limit": 3})
+    assert request.options() == SearchOptions(limit=3)
