@@ -17,14 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.transform import Catalogue, choose_transform
-from vitrine.indexer.embedding.cache import EmbeddingCache
+from vitrine.indexer.arrays import FloatMatrix, Rows
 from vitrine.indexer.build.calibration import calibrate_rows, still_holds
-from vitrine.indexer.snapshot.confidence import Confidence
+from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.embedding.pipeline import EmbeddingRun
+from vitrine.indexer.files import create_matrix
 from vitrine.indexer.journal.fold import LiveState
-from vitrine.indexer.snapshot.manifest import Manifest, ModelRecord
 from vitrine.indexer.models import ModelSource
+from vitrine.indexer.products.table import (
+    Table,
+    assemble_table,
+    encode_column,
+    sort_rows_by_id,
+    write_failures,
+)
+from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.recipes import (
     IndexReport,
@@ -33,6 +40,8 @@ from vitrine.indexer.recipes import (
     VectorIndex,
     build_index,
 )
+from vitrine.indexer.snapshot.confidence import Confidence
+from vitrine.indexer.snapshot.manifest import Manifest, ModelRecord
 from vitrine.indexer.snapshot.snapshot import (
     CONFIDENCE,
     FAILURES,
@@ -44,11 +53,9 @@ from vitrine.indexer.snapshot.snapshot import (
     Snapshot,
 )
 from vitrine.indexer.source.source import Source
-from vitrine.indexer.files import create_matrix
-from vitrine.indexer.products.table import (Table, assemble_table, encode_column, sort_rows_by_id, write_failures)
-from vitrine.indexer.products.text_index import TextIndex
-from vitrine.indexer.transform.transform import (Transform)
-from vitrine.indexer.arrays import FloatMatrix, Rows
+from vitrine.indexer.transform.choice import choose_transform
+from vitrine.indexer.transform.sample import TrainingSet
+from vitrine.indexer.transform.transform import Transform
 
 FLOAT32_MAX_BYTES = 2 * 2**30
 BLOCK_ROWS = 4096
@@ -80,13 +87,13 @@ class Candidate:
         digests = self.run.sha256[self.rows[rows]]
         return self.cache.vectors(self.model_key, [bytes(digest) for digest in digests])
 
-    def as_catalogue(self) -> Catalogue:
+    def as_catalogue(self) -> TrainingSet:
         """Return what a transform may be learnt from. One group, or one picture, is one item."""
         names, codes = encode_column(self.source.products, "category", self.rows)
         groups, items = encode_column(self.source.products, "group", self.rows)
         digests = np.ascontiguousarray(self.run.sha256[self.rows]).view("V32").ravel()
         pictures = np.unique(digests, return_inverse=True)[1].astype(np.int32)
-        return Catalogue(self._read, names, codes, np.where(items < 0, len(groups) + pictures, items))
+        return TrainingSet(self._read, names, codes, np.where(items < 0, len(groups) + pictures, items))
 
 
 def plan_candidate(
@@ -120,7 +127,7 @@ def write_candidate(
     """Write every file but the manifest into a staged folder; return the manifest, not yet named."""
     run, rows = candidate.run, candidate.rows
     transform = _choose_transform(candidate, transform_name)
-    progress.note(f"transform {transform.name}: {transform.why}")
+    progress.note(f"transform {transform.name}: {transform.reason}")
     transform.save(staged / TRANSFORM)
     with ThreadPoolExecutor(1) as beside:  # moving bytes for the most part
         writing = beside.submit(_write_vectors, staged / VECTORS, candidate, transform)
@@ -213,7 +220,7 @@ def _manifest(
         model=candidate.model,
         dimension=candidate.model.dimension,
         vector_dtype=vector_dtype,
-        transform={"name": transform.name, "why": transform.why, **transform.figures},
+        transform={"name": transform.name, "why": transform.reason, **transform.metrics},
         recipe=dataclasses.asdict(index),
         recall_at_10=index.recall_at_10,
         latency={"p50_ms": index.p50_ms, "p95_ms": index.p95_ms},

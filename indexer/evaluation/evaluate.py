@@ -16,8 +16,9 @@ from vitrine.indexer.evaluation.instances import find_instances
 from vitrine.indexer.evaluation.subject import Pictures, Subject, colours_of, load_subject
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.transform import Catalogue, choose_transform
-from vitrine.indexer.transform.sample import deal
+from vitrine.indexer.transform.choice import choose_transform
+from vitrine.indexer.transform.sample import TrainingSet
+from vitrine.indexer.transform.sample import stratified_folds
 from vitrine.indexer.vectors.metrics import RetrievalMetrics, concatenate_metrics, evaluate_retrieval
 
 QUERIES_MAX = 2000
@@ -123,7 +124,7 @@ def judge_held_out(
     subject: Subject, raw: FloatMatrix, colours: FloatMatrix | None, seed: int
 ) -> dict[str, RetrievalMetrics]:
     """Fit on one half of each category, judge on the other, and the other way round."""
-    side = deal(subject.labels, subject.items, 2, seed)
+    side = stratified_folds(subject.labels, subject.items, 2, seed)
     parts: dict[str, list[RetrievalMetrics]] = {}
     for half in (0, 1):
         fitted, judged = np.flatnonzero(side != half), np.flatnonzero(side == half)
@@ -140,10 +141,10 @@ def judge_held_out(
     return {name: concatenate_metrics(halves) for name, halves in parts.items() if len(halves) == 2}
 
 
-def _catalogue(subject: Subject, raw: FloatMatrix, rows: np.ndarray[Any, Any]) -> Catalogue:
+def _catalogue(subject: Subject, raw: FloatMatrix, rows: np.ndarray[Any, Any]) -> TrainingSet:
     """Return some rows to learn from; code C is for products without a category."""
     codes = np.where(subject.labels < 0, len(subject.names), subject.labels)[rows].astype(np.int32)
-    return Catalogue(lambda chosen: raw[rows[chosen]], [*subject.names, ""], codes, subject.items[rows])
+    return TrainingSet(lambda chosen: raw[rows[chosen]], [*subject.names, ""], codes, subject.items[rows])
 
 
 def _by_category(subject: Subject, found: RetrievalMetrics) -> list[dict[str, Any]]:

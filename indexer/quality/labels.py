@@ -17,8 +17,8 @@ from scipy.special import softmax
 from vitrine.indexer.arrays import DoubleArray, FloatMatrix, Mask
 from vitrine.indexer.quality.findings import Finding
 from vitrine.indexer.quality.subject import Subject
-from vitrine.indexer.transform.discriminant import discriminants, measure
-from vitrine.indexer.transform.transform import even_out
+from vitrine.indexer.transform.discriminant import fit_discriminants, fit_moments
+from vitrine.indexer.transform.transform import signed_sqrt
 
 # On 1,651 photos of clothes with 2 % of the categories swapped, three draws, precision and recall are about
 # .7 and 2.2 to 2.9 % are taken for wrong; at shrinkage .5 .05 less, by votes of 10 neighbours .2 less.
@@ -62,7 +62,7 @@ def estimate_label_errors(vectors: FloatMatrix, codes: Any, usable: Mask, count:
     kinds = np.full(count + 1, -1, np.int32)
     kinds[taught] = np.arange(len(taught))
     kind = kinds[codes]
-    likelihoods = _held_out(even_out(vectors), kind, len(taught))
+    likelihoods = _held_out(signed_sqrt(vectors), kind, len(taught))
     known = np.flatnonzero(kind >= 0)
     own, others = kind[known], likelihoods[known]
     temperature, wrong = _fit(others, own)
@@ -86,7 +86,7 @@ def _held_out(vectors: FloatMatrix, kinds: Any, count: int) -> DoubleArray:
         learnt = np.flatnonzero((folds != fold) & (kinds >= 0))
         if len(learnt) > _LEARNT_ROWS_MAX:
             learnt = np.sort(random.choice(learnt, _LEARNT_ROWS_MAX, replace=False))
-        directions, bias = discriminants(measure(vectors[learnt], kinds[learnt], count), SHRINKAGE)
+        directions, bias = fit_discriminants(fit_moments(vectors[learnt], kinds[learnt], count), SHRINKAGE)
         asked = folds == fold
         found[asked] = vectors[asked] @ directions + bias
     return found

@@ -1,10 +1,4 @@
-"""Learning from a catalogue's own categories how its pictures should be compared. Closed form, seconds.
+"""Vector transforms: centring, and an adaptation learnt from the catalogue's own categories.
 
-Reads vectors and category codes only; embeds nothing and writes no file. The result is an
-`vitrine.indexer.transform.transform.Transform`.
+Reads vectors and category codes only; embeds nothing. Fitting takes closed forms and seconds.
 """
-
-from vitrine.indexer.transform.choice import choose_transform, still_fits
-from vitrine.indexer.transform.sample import Catalogue
-
-__all__ = ["Catalogue", "choose_transform", "still_fits"]

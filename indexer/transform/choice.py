@@ -1,4 +1,7 @@
-"""The choice of a build: keep the transform, adapt, or say why not and fall back."""
+"""Choice of a snapshot's transform: keep the previous one, adapt, or centre.
+
+The metrics of a transform go into the manifest, under the names used here.
+"""
 
 from __future__ import annotations
 
@@ -11,124 +14,148 @@ import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix
 from vitrine.indexer.errors import InputError
-from vitrine.indexer.transform.discriminant import looks_only, measure, spectrum_of, with_kinds
-from vitrine.indexer.transform.sample import KIND_FROM, Catalogue, Sample, draw_sample
-from vitrine.indexer.transform.transform import CENTRE_FROM, NAMES, Transform, fit_mean
-from vitrine.indexer.transform.tuning import CrossValidation, Tuned
+from vitrine.indexer.transform.discriminant import (
+    add_classes,
+    fit_moments,
+    fit_spectrum,
+    residual_adaptation,
+)
+from vitrine.indexer.transform.sample import CLASS_ITEMS_MIN, Sample, TrainingSet, draw_sample
+from vitrine.indexer.transform.transform import CENTRE_PRODUCTS_MIN, NAMES, Adaptation, Transform, fit_mean
+from vitrine.indexer.transform.tuning import CrossValidation, TunedParameters
 from vitrine.indexer.vectors.metrics import RetrievalMetrics
 
 TUNING_S = 30.0
-# Categories and the number of products in each may change so much before the map is learnt anew.
+# A transform is fitted again when the products of all categories have changed by more than this share.
 COUNT_DRIFT_MAX = 0.02
+# Held-out gain of mAP that an adaptation must reach at least.
 GAIN_MIN = 0.01
 _BLOCK_ROWS = 4096
 
 
-def still_fits(transform: Transform, asked: str, catalogue: Catalogue) -> bool:
+def still_fits(transform: Transform, requested: str, training_set: TrainingSet) -> bool:
     """True when a transform asked for by the same name was fitted on nearly the same counts."""
-    if transform.asked != asked or not transform.counts:
+    if transform.requested != requested or not transform.counts:
         return False
-    now = catalogue.counts
+    now = training_set.counts
     moved = sum(abs(now.get(name, 0) - transform.counts.get(name, 0)) for name in {*now, *transform.counts})
     return moved <= COUNT_DRIFT_MAX * sum(transform.counts.values())
 
 
-def choose_transform(asked: str, catalogue: Catalogue, previous: Transform | None = None) -> Transform:
-    """Return the transform for a catalogue; `previous` itself while that still fits.
+def choose_transform(
+    requested: str, training_set: TrainingSet, previous: Transform | None = None
+) -> Transform:
+    """Return the transform for a training set, or `previous` while it still fits.
 
-    asked: "auto", "none", "centre" or "adapt". `auto` adapts only where products that were not learnt from
-    find more of their category and no fewer of themselves. Raises InputError for another name.
+    requested: "auto", "none", "centre" or "adapt". `auto` adapts only if held-out mAP rises by more than
+    chance, and held-out products are still found by simulated photos of them. Raises InputError for another
+    name.
     """
-    if asked not in NAMES:
-        raise InputError(f"--transform {asked!r} is not one of {', '.join(NAMES)}")
-    if previous is not None and still_fits(previous, asked, catalogue):
+    if requested not in NAMES:
+        raise InputError(f"--transform {requested!r} is not one of {', '.join(NAMES)}")
+    if previous is not None and still_fits(previous, requested, training_set):
         return previous
-    verdict = Verdict()
-    if asked in ("auto", "adapt"):
-        adapted, verdict = _adapt(asked, catalogue)
-        if adapted is not None:
-            return adapted
-    fitted = fit_mean("auto" if asked == "adapt" else asked, _blocks(catalogue), len(catalogue))
-    if previous is not None and previous.asked == asked and previous.is_close_to(fitted):
+    attempt = _Attempt()
+    if requested in ("auto", "adapt"):
+        attempt = _try_adaptation(requested, training_set)
+        if attempt.transform is not None:
+            return attempt.transform
+    fallback = "auto" if requested == "adapt" else requested
+    fitted = fit_mean(fallback, _blocks(training_set), len(training_set))
+    if previous is not None and previous.requested == requested and previous.is_close_to(fitted):
         return previous
-    why = f"not adapted: {verdict.against}" if verdict.against else fitted.why
-    return Transform(fitted.name, why, fitted.mean, None, asked, catalogue.counts, verdict.figures)
+    reason = f"not adapted: {attempt.objection}" if attempt.objection else fitted.reason
+    return Transform(fitted.name, reason, fitted.mean, None, requested, training_set.counts, attempt.metrics)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What speaks against an adaptation (empty: nothing), and what was measured."""
+class _Attempt:
+    """Result of fitting an adaptation: the transform, or the objection to it, and the metrics."""
 
-    against: str = ""
-    figures: dict[str, Any] = field(default_factory=dict)
-
-
-def _blocks(catalogue: Catalogue) -> Iterator[FloatMatrix]:
-    for start in range(0, len(catalogue), _BLOCK_ROWS):
-        yield catalogue.read(np.arange(start, min(start + _BLOCK_ROWS, len(catalogue))))
+    transform: Transform | None = None
+    objection: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
 
 
-def _adapt(asked: str, catalogue: Catalogue) -> tuple[Transform | None, Verdict]:
-    """Return the adaptation, or None, and the verdict on it."""
+def _blocks(training_set: TrainingSet) -> Iterator[FloatMatrix]:
+    for start in range(0, len(training_set), _BLOCK_ROWS):
+        yield training_set.read_vectors(np.arange(start, min(start + _BLOCK_ROWS, len(training_set))))
+
+
+def _try_adaptation(requested: str, training_set: TrainingSet) -> _Attempt:
+    """Fit an adaptation and compare it with the other transforms on held-out products."""
     started = time.monotonic()
-    if asked == "auto" and len(catalogue) < CENTRE_FROM:
-        return None, Verdict(f"fewer than {CENTRE_FROM} products")
-    sample = draw_sample(catalogue)
-    if against := _too_little(sample):
-        return None, Verdict(against)
+    if requested == "auto" and len(training_set) < CENTRE_PRODUCTS_MIN:
+        return _Attempt(objection=f"fewer than {CENTRE_PRODUCTS_MIN} products")
+    sample = draw_sample(training_set)
+    if objection := _check_classes(sample):
+        return _Attempt(objection=objection)
     validation = CrossValidation(sample)
     if len(validation.sample.raw.labels) == len(sample.raw.labels):
         sample = validation.sample  # the same products in another order: one copy is enough
-    baselines = {"none": validation.judge_plain(), "centre": validation.judge_centred()}
+    baselines = {"none": validation.evaluate_none(), "centre": validation.evaluate_centre()}
     tuned = validation.tune(started + TUNING_S)
-    figures: dict[str, Any] = {"kinds": sample.kinds, "learnt_from": len(sample.raw.labels)}
-    figures |= {"held_out": {name: each.summary() for name, each in baselines.items()}}
+    metrics: dict[str, Any] = {
+        "kinds": sample.class_count,
+        "learnt_from": len(sample.raw.labels),
+        "held_out": {name: baseline.summary() for name, baseline in baselines.items()},
+    }
     if tuned is None:
-        return None, Verdict("products are no longer found again in another light", figures)
-    against = _compare(baselines, tuned.retrieval)
-    figures |= _figures_of(tuned, figures["held_out"])
-    figures["seconds"] = round(time.monotonic() - started, 2)
-    if asked == "auto" and against:
-        return None, Verdict(against, figures)
-    moments = measure(sample.even.vectors, sample.even.labels, sample.kinds)
-    looks = looks_only(spectrum_of(sample.even.vectors), sample.kinds, tuned.look_shrinkage)
-    adaptation = with_kinds(looks, moments, tuned.shrinkage, tuned.sharpness, tuned.weight)
-    before, after = figures["held_out"]["none"]["map"], figures["held_out"]["adapt"]["map"]
-    why = f"mAP {after:.3f} held out, {before:.3f} without"
-    if against:
-        why = f"asked for, although {against}"
-    return Transform("adapt", why, None, adaptation, asked, catalogue.counts, figures), Verdict()
+        return _Attempt(objection="products are no longer found by simulated photos", metrics=metrics)
+    objection = _compare(baselines, tuned.retrieval)
+    metrics |= _tuned_metrics(tuned, metrics["held_out"])
+    metrics["seconds"] = round(time.monotonic() - started, 2)
+    if requested == "auto" and objection:
+        return _Attempt(objection=objection, metrics=metrics)
+    before, after = metrics["held_out"]["none"]["map"], metrics["held_out"]["adapt"]["map"]
+    reason = f"held-out mAP {after:.3f}, {before:.3f} without"
+    if objection:
+        reason = f"requested, although {objection}"
+    adaptation = _fit_adaptation(sample, tuned)
+    return _Attempt(Transform("adapt", reason, None, adaptation, requested, training_set.counts, metrics))
 
 
-def _too_little(sample: Sample) -> str:
-    """Say why nothing can be learnt from a sample; empty when something can."""
-    if sample.kinds < 2:
-        return f"fewer than two categories have {KIND_FROM} products or more"
-    if sample.kinds > sample.dimension // 2:
-        return f"{sample.kinds} categories are too many for vectors of {sample.dimension}"
+def _fit_adaptation(sample: Sample, tuned: TunedParameters) -> Adaptation:
+    """Fit the chosen adaptation on the whole sample."""
+    vectors, classes = sample.rooted.vectors, sample.rooted.labels
+    moments = fit_moments(vectors, classes, sample.class_count)
+    residual = residual_adaptation(fit_spectrum(vectors), sample.class_count, tuned.residual_shrinkage)
+    return add_classes(residual, moments, tuned.class_shrinkage, tuned.sharpness, tuned.class_weight)
+
+
+def _check_classes(sample: Sample) -> str:
+    """Return why a sample cannot be learnt from; empty if it can."""
+    if sample.class_count < 2:
+        return f"fewer than two categories have {CLASS_ITEMS_MIN} products or more"
+    if sample.class_count > sample.dimension // 2:
+        return f"{sample.class_count} categories are too many for vectors of {sample.dimension}"
     return ""
 
 
 def _compare(baselines: dict[str, RetrievalMetrics], adapted: RetrievalMetrics) -> str:
-    """Say what speaks against an adaptation; empty when it helps by more than chance could."""
-    best = max(baselines.values(), key=lambda each: float(each.average_precision.mean()))
+    """Return the objection to an adaptation; empty if it raises mAP by more than chance.
+
+    The gain must be at least GAIN_MIN and two standard errors.
+    """
+    best = max(baselines.values(), key=lambda baseline: float(baseline.average_precision.mean()))
     gains = adapted.average_precision - best.average_precision
-    error = float(gains.std() / np.sqrt(len(gains)))
-    if float(gains.mean()) < max(GAIN_MIN, 2 * error):
-        return f"its categories teach nothing (mAP {gains.mean():+.3f} held out)"
+    standard_error = float(gains.std() / np.sqrt(len(gains)))
+    if float(gains.mean()) < max(GAIN_MIN, 2 * standard_error):
+        return f"the categories do not raise held-out mAP enough ({gains.mean():+.3f})"
     if adapted.precision_at(5).mean() < best.precision_at(5).mean() - GAIN_MIN / 2:
-        return "fewer of the first five are of the category"
+        return "held-out precision@5 falls"
     return ""
 
 
-def _figures_of(tuned: Tuned, held_out: dict[str, Any]) -> dict[str, Any]:
+def _tuned_metrics(tuned: TunedParameters, held_out: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters and metrics under the names of the manifest."""
     return {
         "judged": len(tuned.retrieval),
-        "shrinkage": tuned.shrinkage,
-        "look_shrinkage": tuned.look_shrinkage,
+        "shrinkage": tuned.class_shrinkage,
+        "look_shrinkage": tuned.residual_shrinkage,
         "sharpness": tuned.sharpness,
-        "weight": tuned.weight,
+        "weight": tuned.class_weight,
         "log_loss": round(tuned.log_loss, 4),
         "held_out": held_out | {"adapt": tuned.retrieval.summary()},
-        "found_again": {"looks": round(tuned.found_by_looks, 4), "adapt": round(tuned.found_again, 4)},
+        "found_again": {"looks": round(tuned.residual_recall, 4), "adapt": round(tuned.photo_recall, 4)},
     }

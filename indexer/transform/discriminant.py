@@ -1,6 +1,6 @@
-"""The closed forms: shrunk linear discriminants for kinds, shrunk whitening for looks.
+"""Closed-form fits: shrunk linear discriminants of the classes and shrunk whitening of the residual.
 
-Shape letters: n products, D dimension, C kinds, L = D - C looks.
+Shape letters: n products, D dimension, C classes, L = D - C residual features.
 """
 
 from __future__ import annotations
@@ -16,107 +16,126 @@ from vitrine.indexer.arrays import FloatMatrix, FloatVector, Labels
 from vitrine.indexer.transform.transform import Adaptation
 
 _BLOCK_ROWS = 2048
-WHITEN_UP_TO = 4096  # the eigenvectors of a wider covariance take minutes
+# The eigendecomposition of a wider covariance takes minutes.
+WHITENED_DIMENSION_MAX = 4096
 
 
 @dataclass(frozen=True)
-class Moments:
-    """means: (C, D) of the kinds; within: (D, D) covariance of the products around them.
+class ClassMoments:
+    """Class means and pooled within-class covariance.
 
-    In float32: sums over tens of thousands of unit vectors lose nothing visible.
+    means: (C, D). within: (D, D). Both float32, which is precise enough for sums over tens of thousands of
+    unit vectors.
     """
 
     means: FloatMatrix
     within: FloatMatrix
 
 
-def measure(vectors: FloatMatrix, kinds: Labels, count: int) -> Moments:
-    """Return the moments of (n, D) vectors; those of kind -1 are passed over."""
-    known = np.flatnonzero(kinds >= 0)
-    sizes = np.bincount(kinds[known], minlength=count)
-    sums = np.zeros((count, vectors.shape[1]), np.float32)
+def fit_moments(vectors: FloatMatrix, classes: Labels, class_count: int) -> ClassMoments:
+    """Return the class moments of (n, D) vectors. classes: (n,); rows of class -1 are ignored.
+
+    A class without rows gets the mean of all rows.
+    """
+    known = np.flatnonzero(classes >= 0)
+    sizes = np.bincount(classes[known], minlength=class_count)
+    sums = np.zeros((class_count, vectors.shape[1]), np.float32)
     for rows in _blocks(known):
-        np.add.at(sums, kinds[rows], vectors[rows])
+        np.add.at(sums, classes[rows], vectors[rows])
     means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], sums.sum(axis=0) / len(known))
     means = means.astype(np.float32)
     within = np.zeros((vectors.shape[1], vectors.shape[1]), np.float32)
     for rows in _blocks(known):
-        around = vectors[rows] - means[kinds[rows]]
-        within += around.T @ around
-    return Moments(means, within / np.float32(len(known)))
+        deviations = vectors[rows] - means[classes[rows]]
+        within += deviations.T @ deviations
+    return ClassMoments(means, within / np.float32(len(known)))
 
 
 def _blocks(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield the rows a few at a time, so that memory holds no copy of all vectors."""
+    """Yield the rows in blocks, so that no copy of all vectors is made."""
     for start in range(0, len(rows), _BLOCK_ROWS):
         yield rows[start : start + _BLOCK_ROWS]
 
 
-def shrink(covariance: FloatMatrix, share: float) -> FloatMatrix:
-    """Return (1 - share) of a covariance plus `share` of the sphere of the same trace (Ledoit and Wolf)."""
-    shrunk = (1 - share) * covariance
-    shrunk[np.diag_indices_from(shrunk)] += share * max(float(np.trace(covariance)), 1e-9) / len(covariance)
+def shrink_covariance(covariance: FloatMatrix, shrinkage: float) -> FloatMatrix:
+    """Return a covariance shrunk towards the scaled identity of the same trace (Ledoit and Wolf).
+
+    shrinkage: share of the identity, in 0..1.
+    """
+    shrunk = (1 - shrinkage) * covariance
+    variance = max(float(np.trace(covariance)), 1e-9) / len(covariance)
+    shrunk[np.diag_indices_from(shrunk)] += shrinkage * variance
     return shrunk
 
 
-def discriminants(moments: Moments, shrinkage: float) -> tuple[FloatMatrix, FloatVector]:
-    """Return kinds (D, C) and bias (C,) of linear discriminant analysis with equal priors.
+def fit_discriminants(moments: ClassMoments, shrinkage: float) -> tuple[FloatMatrix, FloatVector]:
+    """Return directions (D, C) and bias (C,) of linear discriminant analysis with equal priors.
 
-    v @ kinds + bias is the log-likelihood of each kind, up to a constant: normal distributions with the means
-    of the kinds and one shrunk covariance (Hastie, Tibshirani and Friedman, section 4.3).
+    v @ directions + bias is the log-likelihood of each class, up to a constant, under normal distributions
+    with the class means and one shrunk covariance (Hastie, Tibshirani and Friedman, section 4.3).
     """
-    factor = linalg.cho_factor(shrink(moments.within, shrinkage), lower=True, check_finite=False)
-    kinds = linalg.cho_solve(factor, moments.means.T, check_finite=False)
-    bias = -0.5 * np.einsum("cd,dc->c", moments.means, kinds)
-    return kinds.astype(np.float32), bias.astype(np.float32)
+    covariance = shrink_covariance(moments.within, shrinkage)
+    factor = linalg.cho_factor(covariance, lower=True, check_finite=False)
+    directions = linalg.cho_solve(factor, moments.means.T, check_finite=False)
+    bias = -0.5 * np.einsum("cd,dc->c", moments.means, directions)
+    return directions.astype(np.float32), bias.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """mean and variances: (D,). values (D,) and directions (D, D) of the covariance, ascending; None where D
-    is past WHITEN_UP_TO."""
+    """Mean, variances and eigendecomposition of the covariance of vectors.
+
+    mean, variances: (D,) by feature. eigenvalues: (D,) ascending, with eigenvectors (D, D) in columns. Where
+    D is greater than WHITENED_DIMENSION_MAX, eigenvectors is None and eigenvalues are the variances.
+    """
 
     mean: FloatVector
     variances: FloatVector
-    values: FloatVector
-    directions: FloatMatrix | None
+    eigenvalues: FloatVector
+    eigenvectors: FloatMatrix | None
 
 
-def spectrum_of(vectors: FloatMatrix) -> Spectrum:
-    """Return how (n, D) vectors spread."""
+def fit_spectrum(vectors: FloatMatrix) -> Spectrum:
+    """Return the spectrum of (n, D) vectors."""
     mean, variances = vectors.mean(axis=0), vectors.var(axis=0)
-    if vectors.shape[1] > WHITEN_UP_TO:
+    if vectors.shape[1] > WHITENED_DIMENSION_MAX:
         return Spectrum(mean, variances, variances, None)
     covariance = np.zeros((vectors.shape[1], vectors.shape[1]), np.float32)
     for rows in _blocks(np.arange(len(vectors))):
         centred = vectors[rows] - mean
         covariance += centred.T @ centred / np.float32(len(vectors))
-    values, directions = linalg.eigh(covariance, check_finite=False, driver="evd")
-    return Spectrum(mean, variances, values, directions)
+    eigenvalues, eigenvectors = linalg.eigh(covariance, check_finite=False, driver="evd")
+    return Spectrum(mean, variances, eigenvalues, eigenvectors)
 
 
-def looks_only(spectrum: Spectrum, count: int, shrinkage: float) -> Adaptation:
-    """Return an adaptation that leaves `count` of its D dimensions to kinds, which weigh nothing yet.
+def residual_adaptation(spectrum: Spectrum, class_count: int, shrinkage: float) -> Adaptation:
+    """Return an adaptation with a residual of D - class_count features and class weight 0.
 
-    The L directions of most variance, each scaled to even variance; shrunk, since full whitening lifts noise
-    to the height of what is seen. Shrinkage 1 is centring. Without directions, the L features of most
-    variance are kept as they are.
+    The residual consists of the L directions of most variance, each scaled to equal variance. The variances
+    are shrunk towards their mean first, since full whitening amplifies noise to the level of the signal;
+    shrinkage 1 only centres. Without eigenvectors, the L features of most variance are used unchanged.
     """
     dimension = len(spectrum.mean)
-    kept = np.sort(np.argsort(-spectrum.variances, kind="stable")[: dimension - count])
-    looks = None
-    if spectrum.directions is not None:
-        mean = max(float(spectrum.values.mean()), 1e-12)
-        values = (1 - shrinkage) * np.maximum(spectrum.values, 0) + shrinkage * mean
-        looks = np.asarray(spectrum.directions[:, count:] / np.sqrt(values[count:]), np.float32)
-    nothing = np.zeros((dimension, count), np.float32)
-    return Adaptation(spectrum.mean, looks, kept, nothing, nothing[0], 0.0)
+    features = np.sort(np.argsort(-spectrum.variances, kind="stable")[: dimension - class_count])
+    projection = None
+    if spectrum.eigenvectors is not None:
+        mean = max(float(spectrum.eigenvalues.mean()), 1e-12)
+        variances = (1 - shrinkage) * np.maximum(spectrum.eigenvalues, 0) + shrinkage * mean
+        scaled = spectrum.eigenvectors[:, class_count:] / np.sqrt(variances[class_count:])
+        projection = np.asarray(scaled, np.float32)
+    zeros = np.zeros((dimension, class_count), np.float32)
+    return Adaptation(spectrum.mean, projection, features, zeros, zeros[0], 0.0)
 
 
-def with_kinds(
-    looks: Adaptation, moments: Moments, shrinkage: float, sharpness: float, weight: float
+def add_classes(
+    residual: Adaptation, moments: ClassMoments, shrinkage: float, sharpness: float, weight: float
 ) -> Adaptation:
-    """Add the kinds. sharpness scales their log-likelihoods: below 1, since features that are not normal
-    make them bolder than they should be."""
-    kinds, bias = discriminants(moments, shrinkage)
-    return replace(looks, kinds=sharpness * kinds, bias=sharpness * bias, weight=weight)
+    """Return an adaptation with the class part added.
+
+    sharpness: factor of the log-likelihoods. It is below 1 because features are not normally distributed,
+    which makes the likelihoods overconfident.
+    """
+    directions, bias = fit_discriminants(moments, shrinkage)
+    return replace(
+        residual, class_directions=sharpness * directions, class_bias=sharpness * bias, class_weight=weight
+    )

@@ -1,7 +1,7 @@
-"""Likeness to each kind, held out: every product is judged by discriminants fitted without it.
+"""Held-out class likelihoods: each product is scored by discriminants that were fitted without it.
 
-That works across folds because a likeness to a category means the same in each. Shape letters: n products,
-C kinds, D dimension.
+Log-likelihoods of different folds are comparable because they refer to the same classes. Shape letters:
+n products, C classes, D dimension.
 """
 
 from __future__ import annotations
@@ -12,64 +12,67 @@ from typing import Any
 import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix, FloatVector, Labels
-from vitrine.indexer.transform.discriminant import discriminants, measure
-from vitrine.indexer.transform.sample import Sample, deal
+from vitrine.indexer.transform.discriminant import fit_discriminants, fit_moments
+from vitrine.indexer.transform.sample import Sample, stratified_folds
 
 FOLDS = 5
-FOLDS_TRIED = 2
+TUNING_FOLDS = 2
 SHRINKAGES = (0.65, 0.8, 0.5, 0.9)
 SHARPNESSES = (0.01, 0.015, 0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.22, 0.33)
 
-Fit = tuple[FloatMatrix, FloatVector]
+Discriminants = tuple[FloatMatrix, FloatVector]
 
 
-class HeldOutKinds:
-    """The sample, dealt into folds, and the discriminants without each."""
+class HeldOutDiscriminants:
+    """Linear discriminants for each fold of a sample, fitted on all other folds."""
 
     def __init__(self, sample: Sample) -> None:
-        """Measure the moments of each fold's complement."""
+        """Split the sample into FOLDS and compute the class moments of each fold's complement."""
         self._sample = sample
-        self._fold = deal(sample.raw.labels, sample.raw.items, FOLDS)
-        even, kinds = sample.even.vectors, sample.even.labels
+        self._fold = stratified_folds(sample.raw.labels, sample.raw.items, FOLDS)
+        vectors, classes = sample.rooted.vectors, sample.rooted.labels
         self._moments = [
-            measure(even[self._fold != fold], kinds[self._fold != fold], sample.kinds)
+            fit_moments(vectors[self._fold != fold], classes[self._fold != fold], sample.class_count)
             for fold in range(FOLDS)
         ]
-        self._fits: list[Fit] = []
+        self._fits: list[Discriminants] = []
 
     def tune(self, deadline: float) -> tuple[float, float, float]:
-        """Settle on the shrinkage of least held-out log-loss, by two of the folds.
+        """Choose the shrinkage and sharpness of least held-out log-loss on TUNING_FOLDS folds; fit all folds.
 
-        Returns the loss in nats, that shrinkage and the sharpness. deadline: time.monotonic() after which no
-        further shrinkage is tried.
+        deadline: time.monotonic() after which no further shrinkage is tried. Returns the loss in nats, the
+        shrinkage and the sharpness.
         """
-        known = np.flatnonzero((self._sample.even.labels >= 0) & (self._fold < FOLDS_TRIED))
-        kinds = self._sample.even.labels[known]
+        is_used = (self._sample.rooted.labels >= 0) & (self._fold < TUNING_FOLDS)
+        rows = np.flatnonzero(is_used)
+        classes = self._sample.rooted.labels[rows]
         best = (np.inf, 0.0, 0.0)
         for shrinkage in SHRINKAGES:
-            self._fits = [discriminants(moments, shrinkage) for moments in self._moments[:FOLDS_TRIED]]
-            logits = self.logits(self._sample.even.vectors[known], known)
+            self._fits = [fit_discriminants(moments, shrinkage) for moments in self._moments[:TUNING_FOLDS]]
+            logits = self.logits(self._sample.rooted.vectors[rows], rows)
             for sharpness in SHARPNESSES:
-                best = min(best, (float(_losses(sharpness * logits, kinds).mean()), shrinkage, sharpness))
+                best = min(
+                    best, (float(_log_losses(sharpness * logits, classes).mean()), shrinkage, sharpness)
+                )
             if time.monotonic() > deadline:
                 break
-        self._fits = [discriminants(moments, best[1]) for moments in self._moments]
+        self._fits = [fit_discriminants(moments, best[1]) for moments in self._moments]
         return best
 
-    def logits(self, even: FloatMatrix, rows: np.ndarray[Any, Any]) -> FloatMatrix:
-        """Return (n, C) log-likelihoods, up to a constant, by the fits that have not seen `rows`.
+    def logits(self, rooted: FloatMatrix, rows: np.ndarray[Any, Any]) -> FloatMatrix:
+        """Return (n, C) log-likelihoods, up to a constant, from the fits that exclude `rows`.
 
-        even: (n, D) evened-out vectors of pictures of those products.
+        rooted: (n, D) vectors after `signed_sqrt`, of pictures of those sample rows.
         """
-        logits = np.empty((len(even), self._sample.kinds), np.float32)
-        for fold, (kinds, bias) in enumerate(self._fits):
-            mine = self._fold[rows] == fold
-            logits[mine] = even[mine] @ kinds + bias
+        logits = np.empty((len(rooted), self._sample.class_count), np.float32)
+        for fold, (directions, bias) in enumerate(self._fits):
+            in_fold = self._fold[rows] == fold
+            logits[in_fold] = rooted[in_fold] @ directions + bias
         return logits
 
 
-def _losses(logits: FloatMatrix, kinds: Labels) -> np.ndarray[Any, Any]:
+def _log_losses(logits: FloatMatrix, classes: Labels) -> np.ndarray[Any, Any]:
     top = logits.max(axis=1, keepdims=True)
-    total = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
-    losses: np.ndarray[Any, Any] = total - logits[np.arange(len(kinds)), kinds]
+    log_sums = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
+    losses: np.ndarray[Any, Any] = log_sums - logits[np.arange(len(classes)), classes]
     return losses

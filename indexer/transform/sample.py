@@ -1,6 +1,6 @@
-"""Which products the adaptation is learnt from, and how they are split to check it.
+"""Training set and sample of the adaptation, and stratified folds for its validation.
 
-Shape letters: n sampled products, D dimension, C kinds.
+Shape letters: N products, n sampled products, D dimension, C classes.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from typing import Any
 import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix, Labels
-from vitrine.indexer.transform.transform import even_out
+from vitrine.indexer.transform.transform import signed_sqrt
 from vitrine.indexer.vectors.metrics import LabelledVectors, category_labels
 
-# A kind is learnt from at least so many products: half of them is the least that a mean can stand on.
-KIND_FROM = 4
+# A category with fewer items is no class: a mean must rest on at least two, half of them.
+CLASS_ITEMS_MIN = 4
 SAMPLE_ROWS_MAX = 32_768
-# 40 MiB: learning is to take no more memory than embedding did before it.
+# 40 MiB of float32, so that fitting takes no more memory than the embedding before it.
 SAMPLE_VALUES_MAX = 10 * 2**20
 SEED = 20_240
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """What there is to learn from. read: rows to (n, D) unit vectors of the model, before any transform.
+class TrainingSet:
+    """Products to fit a transform on.
 
-    categories: names; codes: (N,) the category of each product. items: (N,) equal for pictures of one thing.
+    read_vectors: returns the (n, D) unit vectors of rows, in the model's space. categories: names. codes:
+    (N,) the category of each product. items: (N,) numbers that are equal for pictures of one item.
     """
 
-    read: Callable[[np.ndarray[Any, Any]], FloatMatrix]
+    read_vectors: Callable[[np.ndarray[Any, Any]], FloatMatrix]
     categories: Sequence[str]
     codes: Labels
     items: Labels
@@ -41,26 +42,26 @@ class Catalogue:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Products by category."""
-        found = np.bincount(self.codes, minlength=len(self.categories))
-        return {name: int(count) for name, count in zip(self.categories, found, strict=True) if count}
+        """Number of products by category, empty categories left out."""
+        counts = np.bincount(self.codes, minlength=len(self.categories))
+        return {name: int(count) for name, count in zip(self.categories, counts, strict=True) if count}
 
     @property
     def labels(self) -> Labels:
-        """(N,) the codes, -1 where a product has no category."""
+        """(N,) the codes, with -1 for products without a category."""
         return category_labels(self.categories, self.codes)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Evened-out vectors (`transform.even_out`) with kinds 0..C-1, -1 for products of no kind.
+    """Sampled products with their classes 0..C-1, -1 for none.
 
-    raw: the same products as the model sees them.
+    raw: vectors of the model. rooted: the same rows after `signed_sqrt`.
     """
 
     raw: LabelledVectors
-    even: LabelledVectors
-    kinds: int
+    rooted: LabelledVectors
+    class_count: int
 
     @property
     def dimension(self) -> int:
@@ -68,48 +69,49 @@ class Sample:
         return int(self.raw.vectors.shape[1])
 
     def take(self, rows: np.ndarray[Any, Any]) -> Sample:
-        """Return some of the products."""
-        return Sample(self.raw.take(rows), self.even.take(rows), self.kinds)
+        """Return the given rows."""
+        return Sample(self.raw.take(rows), self.rooted.take(rows), self.class_count)
 
 
-def draw_sample(catalogue: Catalogue) -> Sample:
-    """Read the products to learn from: all of them, or a fixed random choice that fits in memory.
+def draw_sample(training_set: TrainingSet) -> Sample:
+    """Read all products, or a fixed random sample that fits in memory.
 
-    The categories with at least KIND_FROM items become kinds, numbered by size, then name.
+    The categories with at least CLASS_ITEMS_MIN items become classes, numbered by size, then by code.
     """
     rng = np.random.default_rng(SEED)
-    dimension = catalogue.read(np.arange(min(len(catalogue), 1))).shape[1]
-    most = min(SAMPLE_ROWS_MAX, SAMPLE_VALUES_MAX // dimension)
-    rows = np.arange(len(catalogue))
-    if len(rows) > most:
-        rows = np.sort(rng.choice(len(rows), most, replace=False))
-    labels, items = catalogue.labels[rows], catalogue.items[rows]
-    kinds = kinds_of(labels, items)
-    numbered = np.full(len(catalogue.categories) + 1, -1, np.int32)
-    numbered[kinds] = np.arange(len(kinds), dtype=np.int32)
-    vectors = catalogue.read(rows)
-    raw = LabelledVectors(vectors, numbered[labels], items)
-    return Sample(raw, raw.with_vectors(even_out(vectors)), len(kinds))
+    dimension = training_set.read_vectors(np.arange(min(len(training_set), 1))).shape[1]
+    max_rows = min(SAMPLE_ROWS_MAX, SAMPLE_VALUES_MAX // dimension)
+    rows = np.arange(len(training_set))
+    if len(rows) > max_rows:
+        rows = np.sort(rng.choice(len(rows), max_rows, replace=False))
+    labels, items = training_set.labels[rows], training_set.items[rows]
+    frequent = frequent_labels(labels, items)
+    class_by_label = np.full(len(training_set.categories) + 1, -1, np.int32)
+    class_by_label[frequent] = np.arange(len(frequent), dtype=np.int32)
+    vectors = training_set.read_vectors(rows)
+    raw = LabelledVectors(vectors, class_by_label[labels], items)
+    return Sample(raw, raw.with_vectors(signed_sqrt(vectors)), len(frequent))
 
 
-def kinds_of(labels: Labels, items: Labels) -> list[int]:
-    """Return the labels that at least KIND_FROM different items have, those of most items first."""
+def frequent_labels(labels: Labels, items: Labels) -> list[int]:
+    """Return the labels with at least CLASS_ITEMS_MIN different items, most items first."""
     pairs = np.unique(np.stack([labels, items]), axis=1)
-    found, counts = np.unique(pairs[0], return_counts=True)
-    ranked = sorted(zip(-counts, found, strict=True))
-    return [int(label) for count, label in ranked if label >= 0 and -count >= KIND_FROM]
+    distinct, counts = np.unique(pairs[0], return_counts=True)
+    ranked = sorted(zip(-counts, distinct, strict=True))
+    return [int(label) for count, label in ranked if label >= 0 and -count >= CLASS_ITEMS_MIN]
 
 
-def deal(labels: Labels, items: Labels, hands: int, seed: int = SEED) -> Labels:
-    """Split into `hands` parts: (n,) the part of each row.
+def stratified_folds(labels: Labels, items: Labels, folds: int, seed: int = SEED) -> Labels:
+    """Return (n,) the fold 0..folds-1 of each row, as scikit-learn's StratifiedGroupKFold splits.
 
-    The items of each label are dealt out in turn, all rows of an item into one hand.
+    The items of each label are spread evenly over the folds, in random order; all rows of an item are in one
+    fold.
     """
     rng = np.random.default_rng(seed)
-    _, one_of, item = np.unique(items, return_index=True, return_inverse=True)
-    hand = np.zeros(len(one_of), np.int32)
+    _, first_rows, item_of_row = np.unique(items, return_index=True, return_inverse=True)
+    item_folds = np.zeros(len(first_rows), np.int32)
     for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels[one_of] == label))
-        hand[members] = (np.arange(len(members)) + int(rng.integers(hands))) % hands
-    dealt: Labels = hand[item]
-    return dealt
+        members = rng.permutation(np.flatnonzero(labels[first_rows] == label))
+        item_folds[members] = (np.arange(len(members)) + int(rng.integers(folds))) % folds
+    row_folds: Labels = item_folds[item_of_row]
+    return row_folds

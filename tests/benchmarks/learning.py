@@ -21,8 +21,9 @@ from vitrine.indexer.arrays import DoubleArray, FloatMatrix, Labels, Rows, unit
 from vitrine.indexer.evaluation.photographs import KINDS, photograph_again
 from vitrine.indexer.snapshot.confidence import calibrate, kolmogorov_smirnov
 from vitrine.indexer.source.source import Source, open_source
-from vitrine.indexer.transform import Catalogue, choose_transform
-from vitrine.indexer.transform.sample import deal
+from vitrine.indexer.transform.choice import choose_transform
+from vitrine.indexer.transform.sample import TrainingSet
+from vitrine.indexer.transform.sample import stratified_folds
 from vitrine.indexer.transform.transform import Transform
 from vitrine.indexer.vectors.metrics import LabelledVectors, concatenate_metrics, evaluate_retrieval, target_ranks
 
@@ -129,15 +130,15 @@ def _costs(shop: Shop, embedders: Mapping[str, Embedder]) -> dict[str, float]:
 def _halves(shop: Shop, space: Space, name: str, seed: int) -> Iterator[tuple[Rows, Transform]]:
     """Yield the half that was not learnt from, (N/2,) places, with what the other taught."""
     items = np.arange(len(shop.labels), dtype=np.int32)
-    side = deal(shop.labels, items, 2, seed)
+    side = stratified_folds(shop.labels, items, 2, seed)
     for half in (0, 1):
         learnt, judged = np.flatnonzero(side != half), np.flatnonzero(side == half)
         yield judged, choose_transform(name, _catalogue(shop, space, learnt))
 
 
-def _catalogue(shop: Shop, space: Space, rows: Rows) -> Catalogue:
+def _catalogue(shop: Shop, space: Space, rows: Rows) -> TrainingSet:
     items = np.arange(len(rows), dtype=np.int32)
-    return Catalogue(lambda chosen: space.vectors[rows[chosen]], shop.names, shop.labels[rows], items)
+    return TrainingSet(lambda chosen: space.vectors[rows[chosen]], shop.names, shop.labels[rows], items)
 
 
 def _measure(shop: Shop, space: Space, name: str, seed: int = 0) -> Figures:

@@ -24,7 +24,7 @@ from vitrine.indexer.evaluation.photographs import KINDS, photograph_again
 from vitrine.indexer.evaluation.subject import Subject, read_labels
 from vitrine.indexer.progress import Silent
 from vitrine.indexer.snapshot.snapshot import IndexFolder
-from vitrine.indexer.transform import Catalogue
+from vitrine.indexer.transform.sample import TrainingSet
 from vitrine.indexer.transform.transform import Transform
 
 
@@ -97,9 +97,9 @@ def test_held_out_figures_are_of_products_that_were_not_learnt_from(
             judged.extend(row.tobytes() for row in vectors)
             return vectors
 
-    def learn(name: str, catalogue: Catalogue) -> Wary:
+    def learn(name: str, catalogue: TrainingSet) -> Wary:
         learnt.clear()
-        learnt.update(row.tobytes() for row in catalogue.read(np.arange(len(catalogue))))
+        learnt.update(row.tobytes() for row in catalogue.read_vectors(np.arange(len(catalogue))))
         assert len(learnt) == 20
         return Wary(name, "")
 

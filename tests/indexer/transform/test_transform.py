@@ -1,4 +1,4 @@
-"""Transforms: unit rows out, the same before and after storage, and degenerate catalogues."""
+"""Tests of vitrine.indexer.transform.transform: unit rows, storage and degenerate catalogues."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from vitrine.indexer.arrays import FloatMatrix, unit
 from vitrine.indexer.errors import InputError, SnapshotCorrupt
-from vitrine.indexer.transform.transform import CENTRE_FROM, Transform, fit_mean
+from vitrine.indexer.transform.transform import CENTRE_PRODUCTS_MIN, Transform, fit_mean
 
 
 def features(n: int = 200, d: int = 16) -> FloatMatrix:
@@ -28,8 +28,8 @@ def test_none_changes_nothing() -> None:
     assert fit_mean("none", [raw], len(raw)).apply(raw) is raw
 
 
-def test_few_products_are_not_centred_unless_asked() -> None:
-    raw = features(CENTRE_FROM - 1)
+def test_few_products_are_not_centred_unless_requested() -> None:
+    raw = features(CENTRE_PRODUCTS_MIN - 1)
     assert fit_mean("auto", [raw], len(raw)).name == "none"
     assert fit_mean("centre", [raw], len(raw)).name == "centre"
 
@@ -46,7 +46,7 @@ def test_transforms_round_trip(tmp_path: Path) -> None:
         transform = fit_mean(name, [raw], len(raw))
         transform.save(tmp_path / "t.npz")
         loaded = Transform.load(tmp_path / "t.npz")
-        assert (loaded.name, loaded.why) == (transform.name, transform.why)
+        assert (loaded.name, loaded.reason) == (transform.name, transform.reason)
         np.testing.assert_array_equal(loaded.apply(raw), transform.apply(raw))
 
 
@@ -60,7 +60,7 @@ def test_one_percent_more_products_keep_a_transform_and_half_more_do_not() -> No
     assert not fitted.is_close_to(fit_mean("none", [raw], 1000))
 
 
-def test_unknown_names_and_files_that_are_no_transform_are_refused(tmp_path: Path) -> None:
+def test_unknown_names_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="pca"):
         fit_mean("pca", [], 0)
     (tmp_path / "t.npz").write_bytes(b"no")
