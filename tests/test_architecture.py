@@ -6,6 +6,7 @@ source, type-only ones included.
 
 import ast
 import collections
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -215,3 +216,19 @@ def test_every_module_says_what_it_owns() -> None:
     for path in PATHS.values():
         if path.read_text(encoding="utf-8").strip():
             assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def has_logic(path: Path) -> bool:
+    """Return whether a module defines functions or methods, apart from re-exports and data."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return path.stem != "__main__" and any(isinstance(node, ast.FunctionDef) for node in ast.walk(tree))
+
+
+@pytest.mark.parametrize("module", [module for module, path in PATHS.items() if has_logic(path)])
+def test_every_module_has_a_test_file_or_is_named_in_one_of_its_room(module: str) -> None:
+    package, *rooms, name = module.split(".")
+    folder = ROOT / "tests" / package / "/".join(rooms)
+    if (folder / f"test_{name}.py").exists() or PATHS[module].stem == "__init__":
+        return
+    docstrings = [ast.get_docstring(ast.parse(path.read_text())) or "" for path in folder.glob("test_*.py")]
+    assert any(re.search(rf"\b{name}\b", text) for text in docstrings)

@@ -1,4 +1,4 @@
-"""Vitrine inside somebody's own Flask application: any prefix, several catalogues, the host's login."""
+"""Tests of app: the blueprint in a host application, at any prefix, several times, behind the host's login."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Flask, Request, Response, abort, request
 
 from tests.http_client import assert_problem, client_of
 from tests.indexes import GridEmbedder, Made, publish_made
-from vitrine.service import Catalogue, ServiceConfig, create_blueprint
+from vitrine.service import Catalogue, ServiceConfig, create_app, create_blueprint
 
 CONFIG = ServiceConfig()
 
@@ -121,3 +121,16 @@ def test_a_rule_for_writes_sees_the_request(catalogue: Catalogue) -> None:
     client.get("/v/api/v1/products/p00")
     client.delete("/v/api/v1/products/p00")
     assert seen == ["DELETE /v/api/v1/products/p00"]
+
+
+def test_forwarded_headers_are_trusted_only_from_configured_proxies(catalogue: Catalogue) -> None:
+    headers = {
+        "X-Forwarded-For": "203.0.113.7",
+        "X-Forwarded-Prefix": "/visual",
+        "X-Forwarded-Host": "shop.example",
+    }
+    path = "/api/v1/products/p00"
+    behind = client_of(create_app(catalogue, ServiceConfig(proxies=1, read_only=True)))
+    assert behind.get(path, headers=headers).json["image_url"].startswith("/visual/api/")
+    alone = client_of(create_app(catalogue, ServiceConfig(read_only=True)))
+    assert alone.get(path, headers=headers).json["image_url"].startswith("/api/")

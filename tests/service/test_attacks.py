@@ -1,4 +1,4 @@
-"""What hostile clients and full disks do: refusals that say why, never a 500, nothing outside the folder."""
+"""Tests of hostile clients and full disks: clear refusals, never a 500, nothing outside the folder."""
 
 from __future__ import annotations
 

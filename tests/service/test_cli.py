@@ -1,4 +1,4 @@
-"""The command `vitrine-service`: settings, exit codes, the first answer in two seconds, stopping, workers."""
+"""Tests of cli and config: settings, exit codes, first answer, stopping, workers of `vitrine-service`."""
 
 from __future__ import annotations
 

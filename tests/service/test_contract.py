@@ -1,4 +1,4 @@
-"""The contract, asked through both doors: every test runs over HTTP and on the Python Catalogue."""
+"""Contract of the catalogue: every test runs over HTTP and on the Python Catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many clients, several workers, some of them killed: every answer is explained by the journal afterwards.
+"""Tests of killed workers under load from many clients: the journal explains every answer afterwards.
 
 A read says in its ETag up to which change it knows; its hits must be exactly the products that live after
 that change, and the change must not be older than any that was acknowledged before the read began.

@@ -1,4 +1,8 @@
-"""What HTTP adds to the contract: reading strictly, statuses, headers, ETags, problems of the framework."""
+"""Tests of the API over HTTP: strict parsing, statuses, headers, ETags, problems of the framework.
+
+Covers the operations (images, products, searches, state, quality), their declaration in operations, their views in
+routes, parsing in reading, and the routes of system.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ SIMILAR = f"{API}/products/p00/similar"
         ("GET", "/docs/index.html", 404, "not-found"),
     ],
 )
-def test_what_the_framework_refuses_is_a_problem_too(
+def test_errors_of_the_framework_are_problems(
     client: Client, method: str, path: str, status: int, kind: str
 ) -> None:
     response = client.open(path, method=method)
@@ -64,7 +68,7 @@ def test_json_is_read_strictly(
     assert_problem(client.post(f"{API}/search", data=body, content_type=content_type), status, kind)
 
 
-def test_a_photo_comes_as_multipart_or_not_at_all(client: Client) -> None:
+def test_a_photo_must_be_multipart(client: Client) -> None:
     assert_problem(
         client.post(f"{API}/search/image", data=jpeg(), content_type="image/jpeg"), 415, "unsupported-body"
     )
@@ -95,7 +99,7 @@ def test_a_file_name_is_never_used(client: Client, small_index: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["image", "request", "self", "id", "by", "crop", "options", "named"])
-def test_no_name_reaches_an_argument_of_python(client: Client, name: str, tmp_path: Path) -> None:
+def test_parameter_names_are_never_python_arguments(client: Client, name: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(jpeg())
     assert_problem(client.post(f"{API}/search", json={name: str(secret)}), 400, "malformed-request")
@@ -105,7 +109,7 @@ def test_no_name_reaches_an_argument_of_python(client: Client, name: str, tmp_pa
     assert_problem(client.post(f"{API}/search/batch", json={name: []}), 400, "malformed-request")
 
 
-def test_options_lists_what_a_path_offers(client: Client) -> None:
+def test_options_lists_the_methods_of_a_path(client: Client) -> None:
     for path, allowed in (
         (SIMILAR, "GET, HEAD, OPTIONS"),
         (f"{API}/products/p00", "DELETE, GET, HEAD, OPTIONS"),
@@ -115,7 +119,7 @@ def test_options_lists_what_a_path_offers(client: Client) -> None:
     assert_problem(client.options(f"{API}/nothing"), 404, "not-found")
 
 
-def test_one_value_given_twice_is_refused_and_empty_ones_are_not_given(client: Client) -> None:
+def test_a_repeated_value_is_refused_and_an_empty_one_is_absent(client: Client) -> None:
     assert_problem(client.get(f"{SIMILAR}?limit=1&limit=2"), 400, "malformed-request")
     response = client.get(f"{API}/products?q=&category=&deleted=false&limit=&offset=")
     assert (response.status_code, response.json["total"]) == (200, 12)
@@ -143,7 +147,7 @@ def test_a_bomb_is_413(client: Client) -> None:
     assert_problem(client.post(f"{API}/search/image", data=form), 413, "too-large")
 
 
-def test_an_unexpected_error_is_500_and_tells_nothing(
+def test_an_unexpected_error_is_500_without_details(
     app: Flask, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
@@ -157,14 +161,14 @@ def test_an_unexpected_error_is_500_and_tells_nothing(
     assert "the secret inside" in caplog.text
 
 
-def test_a_request_id_is_kept_when_it_is_sane(client: Client) -> None:
+def test_a_valid_request_id_is_kept(client: Client) -> None:
     assert client.get(SIMILAR, headers={"X-Request-ID": "abc-1"}).headers["X-Request-ID"] == "abc-1"
     assert client.get(SIMILAR, headers={"X-Request-ID": "a b\tc"}).headers["X-Request-ID"] != "a b\tc"
     client.delete(f"{API}/products/p00", headers={"X-Request-ID": "who-did-it"})
     assert client.get(f"{API}/changes").json["changes"][0]["request"] == "who-did-it"
 
 
-def test_every_answer_is_timed_and_safe_for_browsers(client: Client) -> None:
+def test_every_answer_has_timing_and_security_headers(client: Client) -> None:
     for path in (SIMILAR, "/nothing", f"{API}/products/p00/image", "/docs"):
         headers = client.get(path).headers
         assert "total;dur=" in headers["Server-Timing"]
@@ -240,7 +244,7 @@ def test_two_services_in_one_process_count_apart(catalogue: Catalogue) -> None:
     assert "similar" not in other.get("/metrics").text
 
 
-def test_an_upload_says_where_it_is(client: Client) -> None:
+def test_an_upload_answers_its_location(client: Client) -> None:
     form = {
         "image": (io.BytesIO(jpeg(40, 40, 3)), "a.jpg"),
         "name": "Novo",
@@ -283,7 +287,7 @@ def test_the_same_idempotency_key_writes_once(client: Client, made: list[Made]) 
     assert_problem(client.delete(f"{API}/products/p00"), 410, "deleted-product")
 
 
-def test_the_log_has_one_line_a_request(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_one_line_per_request(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="vitrine.service.requests"):
         client.get(SIMILAR, headers={"Authorization": "Bearer hidden-key", "X-Request-ID": "r1"})
     fields = caplog.records[-1].vitrine_fields  # type: ignore[attr-defined]

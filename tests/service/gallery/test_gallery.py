@@ -1,4 +1,8 @@
-"""The pages of the gallery without a browser: what they show, where they are mounted, what they refuse."""
+"""Tests of the gallery without a browser: contents, mount points, refused requests.
+
+Covers the pages in assets, categories, maps, photos, quality, shop and state, their views in routes, and the texts of
+confidence, messages and snippets.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ PORTUGUESE = {"Accept-Language": "pt-BR,pt;q=0.9"}
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_speaks_both_languages(client: Client, path: str) -> None:
+def test_every_page_exists_in_both_languages(client: Client, path: str) -> None:
     english, portuguese = client.get(path, headers=ENGLISH), client.get(path, headers=PORTUGUESE)
     assert english.status_code == portuguese.status_code == 200
     assert english.headers["Content-Language"] == "en"
@@ -95,7 +99,7 @@ def test_a_product_page_answers_what_the_api_answers(client: Client) -> None:
     assert odd.text.count('class="card"') == 1
 
 
-def test_a_recommendation_that_a_rule_moved_says_so(small_index: Path) -> None:
+def test_a_recommendation_names_the_rule_that_placed_it(small_index: Path) -> None:
     rule = "[[pin]]\nname = '<b>Natal</b>'\nshow = {id = 'p11'}\nplace = 1\n"
     (small_index / "rules.toml").write_text(rule)
     with Catalogue.open(small_index) as catalogue:
@@ -104,7 +108,7 @@ def test_a_recommendation_that_a_rule_moved_says_so(small_index: Path) -> None:
     assert "“&lt;b&gt;Natal&lt;/b&gt;”" in page
 
 
-def test_products_without_a_category_are_named_and_can_be_asked_for(catalogue: Catalogue) -> None:
+def test_products_without_a_category_have_a_label_and_a_filter(catalogue: Catalogue) -> None:
     catalogue.move(["p00", "p01"], "")
     web = client_of(create_app(catalogue, ServiceConfig()))
     shop = web.get("/", headers=PORTUGUESE).text
@@ -119,7 +123,7 @@ def test_products_without_a_category_are_named_and_can_be_asked_for(catalogue: C
     assert web.get("/api/v1/status").json["categories"] == 3
 
 
-def test_what_nobody_foresaw_is_a_page_too(
+def test_an_unexpected_error_is_a_page(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -146,7 +150,7 @@ def test_unknown_and_deleted_products_have_pages_of_their_own(client: Client) ->
     assert "was deleted" in client.get("/trash", headers=ENGLISH).text
 
 
-def test_a_photo_is_searched_without_scripts_too(client: Client, made: list[Made]) -> None:
+def test_photo_search_works_without_scripts(client: Client, made: list[Made]) -> None:
     def photo(**fields: str) -> dict[str, object]:
         return {"image": (io.BytesIO(made[4].picture), "x.jpg"), **fields}
 
@@ -159,7 +163,7 @@ def test_a_photo_is_searched_without_scripts_too(client: Client, made: list[Made
     assert client.post("/photo", data=bad, headers=ENGLISH).status_code == 415
 
 
-def test_a_proposal_names_and_warns_of_what_is_known(client: Client, made: list[Made]) -> None:
+def test_a_proposal_has_a_name_and_warns_of_a_known_picture(client: Client, made: list[Made]) -> None:
     data = {"image": (io.BytesIO(made[4].picture), "x.jpg"), "filename": "bolsa_couro-02.jpg"}
     found = client.post("/upload/proposal", data=data).json
     assert found["name"] == "Bolsa couro 02"
@@ -186,7 +190,7 @@ def test_a_name_comes_from_the_file_or_from_the_category(filename: str, name: st
     assert propose_name(filename, "Boné") == name
 
 
-def test_votes_weigh_nearer_neighbours_more() -> None:
+def test_votes_of_more_similar_neighbours_weigh_more() -> None:
     hits = [{"category": "a", "score": 0.9}, {"category": "b", "score": 0.6}, {"category": "b", "score": 0.6}]
     votes = vote(hits)
     assert [each.category for each in votes] == ["a", "b"]
@@ -195,7 +199,7 @@ def test_votes_weigh_nearer_neighbours_more() -> None:
     assert vote([]) == []
 
 
-def test_a_word_says_how_alike(app: Flask) -> None:
+def test_a_score_has_a_verdict_in_words(app: Flask) -> None:
     with app.test_request_context("/"), use_language("en"):
         assert verdict({"score": 0.97}).word == "almost identical"
         assert verdict({"score": 0.97}).level == 5
@@ -205,7 +209,7 @@ def test_a_word_says_how_alike(app: Flask) -> None:
         assert verdict({"score": 0.97, "confidence": 0.01}).level == 1
 
 
-def test_alike_categories_stand_together() -> None:
+def test_similar_categories_are_neighbours_in_the_heatmap() -> None:
     values = np.array([[1, 0.1, 0.9, 0.2], [0.1, 1, 0.2, 0.8], [0.9, 0.2, 1, 0.1], [0.2, 0.8, 0.1, 1]])
     counts = np.array([3, 9, 1, 5])
     order = arrange(values, counts, "likeness").tolist()
@@ -262,7 +266,7 @@ def test_a_selection_shows_live_products_only(client: Client) -> None:
     assert client.post("/map/selection", json={"ids": "p00"}).status_code == 400
 
 
-def test_going_back_to_a_snapshot_is_a_write(catalogue: Catalogue) -> None:
+def test_rollback_needs_the_right_to_write(catalogue: Catalogue) -> None:
     guarded = client_of(create_app(catalogue, ServiceConfig(api_keys=("key",))))
     name = catalogue.view().state.snapshot.name
     fetch = {"X-Requested-With": "fetch"}
@@ -301,7 +305,7 @@ def test_pages_work_where_the_blueprint_is_mounted(catalogue: Catalogue) -> None
     assert client.get("/").status_code == 404
 
 
-def test_a_host_with_its_own_babel_keeps_its_language(catalogue: Catalogue) -> None:
+def test_a_host_application_with_babel_keeps_its_language(catalogue: Catalogue) -> None:
     from flask_babel import get_locale
 
     app = Flask("shop")
@@ -314,7 +318,7 @@ def test_a_host_with_its_own_babel_keeps_its_language(catalogue: Catalogue) -> N
     assert client.get("/own").text == "de"
 
 
-def test_an_empty_window_says_what_to_do(client: Client) -> None:
+def test_an_empty_window_explains_what_to_do(client: Client) -> None:
     ids = [each["id"] for each in client.get("/api/v1/products?limit=50").json["products"]]
     client.post("/api/v1/products/delete", json={"ids": ids})
     assert "The shop window is empty" in client.get("/", headers=ENGLISH).text
@@ -324,7 +328,7 @@ def test_an_empty_window_says_what_to_do(client: Client) -> None:
         assert client.get(path).status_code == 200
 
 
-def test_scripts_of_packages_come_from_here(client: Client) -> None:
+def test_package_scripts_are_served_by_this_host(client: Client) -> None:
     plain = client.get("/plotly.js")
     packed = client.get("/plotly.js", headers={"Accept-Encoding": "gzip"})
     assert "plotly.js v" in plain.text[:200]
@@ -337,7 +341,7 @@ def test_scripts_of_packages_come_from_here(client: Client) -> None:
     assert len(component.data) < 6000
 
 
-def test_the_calls_shown_are_calls_that_work(client: Client) -> None:
+def test_code_snippets_run(client: Client) -> None:
     calls = snippets_for(
         "http://localhost/api/v1/products/p'00/similar", {"limit": 3, "where": '{"in_stock": true}'}, "p'00"
     )

@@ -1,4 +1,4 @@
-"""The translations: complete, compiled, and the texts of the scripts all there."""
+"""Tests of languages and messages: translations are complete and compiled, the texts of the scripts exist."""
 
 from __future__ import annotations
 

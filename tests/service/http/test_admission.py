@@ -1,4 +1,4 @@
-"""Turns at work: one at a time, nobody waits long for a slow one, and a body on its way holds none."""
+"""Tests of admission: requests take turns, a slow one blocks none for long, a pending body holds no slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may write: keys, this machine only without them, no page of another site, no rebound name, no proxy."""
+"""Tests of auth: keys; without keys only this machine, no other site's pages, no rebound names, no proxy."""
 
 from __future__ import annotations
 
