@@ -1,4 +1,4 @@
-"""Possible mistakes in the catalogue, over HTTP and in Python: listed, settled, dismissed, taken back."""
+"""Quality findings over HTTP and in Python: listed, settled, dismissed, undone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vitrine.indexer.quality.findings import KINDS
 from vitrine.indexer.report import write_report
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.api.schemas import QualityShape
-from vitrine.service.catalogue import findings as quality
+from vitrine.service.catalogue import findings as quality_findings
 from vitrine.service.errors import QualityNotAnalysed
 
 API = "/api/v1/quality"
@@ -26,7 +26,7 @@ API = "/api/v1/quality"
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Catalogue]:
-    """Twelve sound products, a copy in another category, a blank picture whose name is a formula."""
+    """A catalogue of twelve faultless products, a copy in another category, and a tiny picture."""
     pictures = {f"p{seed:02}": (f"c{seed % 2}", saved(scene(seed))) for seed in range(12)}
     pictures["q-same"] = ("c0", pictures["p03"][1])
     pictures["=1+1"] = ("c0", saved(scene(90).resize((40, 40))))
@@ -60,7 +60,7 @@ def test_findings_are_listed_with_their_products_and_counts(web: Client) -> None
     assert listed(web, "?kind=exact-duplicate&kind=tiny&limit=1&offset=1") == [tiny]
 
 
-def test_a_deleted_copy_is_settled_and_comes_back_with_undo(web: Client) -> None:
+def test_a_finding_about_a_deleted_copy_is_settled_until_undo(web: Client) -> None:
     assert web.delete("/api/v1/products/q-same").status_code == 200
     assert [each["kind"] for each in listed(web)] == ["tiny"]
     assert web.post("/api/v1/undo").status_code == 200
@@ -69,7 +69,7 @@ def test_a_deleted_copy_is_settled_and_comes_back_with_undo(web: Client) -> None
     assert [each["kind"] for each in listed(web)] == ["tiny"]
 
 
-def test_findings_follow_what_was_moved_since(web: Client, shop: Catalogue) -> None:
+def test_findings_follow_moves_since_the_snapshot(web: Client, shop: Catalogue) -> None:
     def small() -> dict[str, list[str]]:
         return {each["reason"]["category"]: each["ids"] for each in listed(web, "?kind=small-category")}
 
@@ -88,7 +88,7 @@ def test_findings_follow_what_was_moved_since(web: Client, shop: Catalogue) -> N
     assert "changed-since" not in web.get(API).json["missing"]
 
 
-def test_a_dismissed_finding_waits_no_more_until_undo(web: Client, shop: Catalogue) -> None:
+def test_a_dismissed_finding_is_not_listed_until_undo(web: Client, shop: Catalogue) -> None:
     tag = web.get(API).headers["ETag"]
     copy, tiny = listed(web)
     answer = web.post(f"{API}/dismiss", json={"keys": [copy["key"], tiny["key"]]})
@@ -117,7 +117,7 @@ def test_a_dismissal_outlives_the_snapshot(shop: Catalogue, web: Client) -> None
     assert [each["key"] for each in listed(web, "?kind=tiny&dismissed=true")] == [key]
 
 
-def test_csv_computes_nothing_in_a_spreadsheet(web: Client) -> None:
+def test_csv_cells_cannot_be_formulas(web: Client) -> None:
     by_query = web.get(f"{API}?format=csv&kind=tiny&kind=exact-duplicate")
     by_header = web.get(f"{API}?kind=tiny&kind=exact-duplicate", headers={"Accept": "text/csv"})
     assert by_query.text == by_header.text
@@ -127,16 +127,16 @@ def test_csv_computes_nothing_in_a_spreadsheet(web: Client) -> None:
     assert rows[0]["evidence"] == "p03"
 
 
-def test_what_is_asked_wrongly_is_a_problem(web: Client) -> None:
+def test_a_wrong_query_is_answered_with_a_problem(web: Client) -> None:
     assert_problem(web.get(f"{API}?kind=ugly"), 422, "impossible-request")
     assert_problem(web.post(f"{API}/dismiss", json={"keys": ["nobody"]}), 404, "unknown-finding")
     assert_problem(web.post(f"{API}/dismiss", json={"keys": []}), 422, "impossible-request")
 
 
-def test_a_large_catalogue_is_not_looked_through_while_somebody_waits(
+def test_a_large_catalogue_is_not_analysed_during_a_request(
     shop: Catalogue, web: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quality, "MAX_ANALYSED_PRODUCTS", 5)
+    monkeypatch.setattr(quality_findings, "MAX_ANALYSED_PRODUCTS", 5)
     assert_problem(web.get(API), 503, "not-looked-through")
     with pytest.raises(QualityNotAnalysed, match="vitrine-indexer report"):
         shop.quality()

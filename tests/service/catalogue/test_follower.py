@@ -1,4 +1,4 @@
-"""Snapshots come and go under a running catalogue: waited for, swapped in, refused when broken."""
+"""The snapshot follower: waiting for a snapshot, swapping in new ones, refusing broken ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vitrine.service.catalogue.follower import POLL_S, SnapshotFollower
 def wait_until(is_true: Callable[[], Any], timeout_s: float = 20.0) -> None:
     began = time.monotonic()
     while not is_true():
-        assert time.monotonic() - began < timeout_s, "it did not happen in time"
+        assert time.monotonic() - began < timeout_s, "timed out"
         time.sleep(0.01)
 
 
@@ -39,7 +39,7 @@ def break_snapshot(index: Path, name: str, file: str = "vectors.npy") -> None:
     path.write_bytes(data)
 
 
-def test_a_new_snapshot_is_noticed_without_asking(
+def test_a_new_snapshot_is_swapped_in_by_itself(
     catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
 ) -> None:
     before = snapshot_of(catalogue)
@@ -68,7 +68,7 @@ def test_a_service_without_a_snapshot_waits_for_one(
         assert client.get("/api/v1/products/p00/similar").status_code == 200
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SnapshotMissing, match="no snapshot"):
         Catalogue.open(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
@@ -164,7 +164,7 @@ def test_no_request_fails_while_snapshots_are_swapped(
     assert len({name for _, name, _ in seen}) >= 3
 
 
-def test_a_snapshot_that_is_pruned_while_it_is_opened_is_passed_over(
+def test_a_snapshot_pruned_while_it_is_opened_is_skipped(
     small_index: Path, made: list[Made], small_source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = IndexFolder(small_index)
@@ -184,7 +184,7 @@ def test_a_snapshot_that_is_pruned_while_it_is_opened_is_passed_over(
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-def test_a_forked_child_reads_and_writes_for_itself(catalogue: Catalogue) -> None:
+def test_a_forked_child_opens_its_own_files(catalogue: Catalogue) -> None:
     catalogue.delete("p00")
     child = os.fork()
     if child == 0:
@@ -200,14 +200,14 @@ def test_a_forked_child_reads_and_writes_for_itself(catalogue: Catalogue) -> Non
     assert [change["id"] for change in catalogue.changes()["changes"]] == ["p01", "p00"]
 
 
-def test_a_catalogue_that_nobody_holds_stops_watching(small_index: Path) -> None:
+def test_the_thread_of_a_garbage_collected_follower_stops(small_index: Path) -> None:
     live = SnapshotFollower(IndexFolder(small_index))
     stop = live._stop
     live.close()
     assert stop.is_set()
 
 
-def test_nobody_is_given_the_old_view_while_a_change_is_being_read(
+def test_no_reader_gets_the_old_view_while_a_change_is_read(
     small_index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader that comes while another one applies a durable change must not answer without it."""

@@ -1,4 +1,4 @@
-"""Products put into other categories: in every next answer, taken back by undo, kept by builds."""
+"""Moves of products between categories: in every answer, undone, and kept by builds."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from vitrine.service import Caller, Catalogue, ServiceConfig, create_app
 from vitrine.service.errors import NothingToUndo
 
 MOVES = {"p03": "chapéu", "p04": "chapéu", "p01": "tênis", "p02": "", "p05": "relógio"}
-ASKED: list[Callable[[Catalogue], Any]] = [
-    lambda each: each.product("p03"),
-    lambda each: each.similar("p03", same_category=True, limit=20),
-    lambda each: each.similar("p00", same_category=True, limit=20),
-    lambda each: each.similar("p06", limit=20),
-    lambda each: each.search(product="p00", category=["chapéu", "tênis"], limit=20),
-    lambda each: each.search(text="chapeu", limit=20),
-    lambda each: each.products(q="chapéu"),
-    lambda each: each.products(q="chapeo"),
-    lambda each: each.products(q="tenis", limit=20),
-    lambda each: each.products(q="bolsa 03", limit=20),
-    lambda each: each.products(category=["chapéu"], limit=20),
-    lambda each: each.products(limit=20),
-    lambda each: each.categories(),
-    lambda each: each.matrix(),
-    lambda each: each.matrix(linkage="mean"),
-    lambda each: each.pairs(a="chapéu", b="tênis"),
-    lambda each: each.projection(category=["chapéu", "tênis", ""], fit="selection"),
-    lambda each: each.projection(limit=4),
-    lambda each: each.status()["categories"],
+QUERIES: list[Callable[[Catalogue], Any]] = [
+    lambda catalogue: catalogue.product("p03"),
+    lambda catalogue: catalogue.similar("p03", same_category=True, limit=20),
+    lambda catalogue: catalogue.similar("p00", same_category=True, limit=20),
+    lambda catalogue: catalogue.similar("p06", limit=20),
+    lambda catalogue: catalogue.search(product="p00", category=["chapéu", "tênis"], limit=20),
+    lambda catalogue: catalogue.search(text="chapeu", limit=20),
+    lambda catalogue: catalogue.products(q="chapéu"),
+    lambda catalogue: catalogue.products(q="chapeo"),
+    lambda catalogue: catalogue.products(q="tenis", limit=20),
+    lambda catalogue: catalogue.products(q="bolsa 03", limit=20),
+    lambda catalogue: catalogue.products(category=["chapéu"], limit=20),
+    lambda catalogue: catalogue.products(limit=20),
+    lambda catalogue: catalogue.categories(),
+    lambda catalogue: catalogue.matrix(),
+    lambda catalogue: catalogue.matrix(linkage="mean"),
+    lambda catalogue: catalogue.pairs(a="chapéu", b="tênis"),
+    lambda catalogue: catalogue.projection(category=["chapéu", "tênis", ""], fit="selection"),
+    lambda catalogue: catalogue.projection(limit=4),
+    lambda catalogue: catalogue.status()["categories"],
 ]
 
 
-def told(answer: Any) -> Any:
+def comparable(answer: Any) -> Any:
     """Return an answer without what two snapshots never share."""
     if isinstance(answer, dict):
         left_out = ("snapshot", "took_ms", "confidence", "explained_variance_ratio")
-        return {key: told(value) for key, value in answer.items() if key not in left_out}
+        return {key: comparable(value) for key, value in answer.items() if key not in left_out}
     if isinstance(answer, list):
-        return [told(each) for each in answer]
+        return [comparable(each) for each in answer]
     return pytest.approx(answer, abs=1e-5) if isinstance(answer, float) else answer
 
 
@@ -75,10 +75,10 @@ def expected(made: list[Made], small_source: Path, tmp_path: Path) -> Catalogue:
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_every_answer_is_as_if_the_source_had_said_so(
+def test_every_answer_equals_that_of_a_catalogue_built_with_the_new_categories(
     catalogue: Catalogue, expected: Catalogue, compacted: bool
 ) -> None:
-    for ask in ASKED[3:4]:
+    for ask in QUERIES[3:4]:
         ask(catalogue)  # what is kept from before must not come back
     catalogue.matrix()
     move_all(catalogue)
@@ -87,12 +87,12 @@ def test_every_answer_is_as_if_the_source_had_said_so(
         catalogue.reload()
         assert not catalogue.view().state.segments.moved
     with expected:
-        for number, ask in enumerate(ASKED):
-            assert told(ask(catalogue)) == told(ask(expected)), number
+        for number, ask in enumerate(QUERIES):
+            assert comparable(ask(catalogue)) == comparable(ask(expected)), number
 
 
-def test_undo_takes_a_move_back_as_a_whole(catalogue: Catalogue, client: Client) -> None:
-    before = [told(ask(catalogue)) for ask in (*ASKED[:4], *ASKED[11:15])]
+def test_undo_reverts_a_whole_batch_of_moves(catalogue: Catalogue, client: Client) -> None:
+    before = [comparable(ask(catalogue)) for ask in (*QUERIES[:4], *QUERIES[11:15])]
     catalogue.move("p03", "bolsa")
     answer = client.post("/api/v1/products/move", json={"ids": ["p03", "p04"], "category": " chapéu "})
     assert [product["category"] for product in answer.json["products"]] == ["chapéu", "chapéu"]
@@ -104,17 +104,17 @@ def test_undo_takes_a_move_back_as_a_whole(catalogue: Catalogue, client: Client)
     assert len(catalogue.undo()["changes"]) == 2
     assert [catalogue.product(name)["category"] for name in ("p03", "p04")] == ["bolsa", "bolsa"]
     catalogue.undo()
-    assert [told(ask(catalogue)) for ask in (*ASKED[:4], *ASKED[11:15])] == before
+    assert [comparable(ask(catalogue)) for ask in (*QUERIES[:4], *QUERIES[11:15])] == before
     with pytest.raises(NothingToUndo):
         catalogue.undo()
 
 
-def test_a_product_that_is_there_already_is_no_change(catalogue: Catalogue) -> None:
+def test_a_move_to_the_present_category_is_no_change(catalogue: Catalogue) -> None:
     assert catalogue.move("p00", "tênis")["category"] == "tênis"
     assert catalogue.changes()["changes"] == []
 
 
-def test_what_cannot_be_moved_is_a_problem(client: Client, catalogue: Catalogue) -> None:
+def test_an_impossible_move_is_answered_with_a_problem(client: Client, catalogue: Catalogue) -> None:
     def move(*ids: str, category: str = "bolsa", **headers: str) -> Any:
         body = {"ids": list(ids), "category": category}
         return client.post("/api/v1/products/move", json=body, headers=headers)
@@ -131,7 +131,7 @@ def test_what_cannot_be_moved_is_a_problem(client: Client, catalogue: Catalogue)
     assert len(catalogue.changes()["changes"]) == 2
 
 
-def test_other_processes_and_the_etag_follow(small_index: Path) -> None:
+def test_other_processes_see_a_move_and_the_etag_changes(small_index: Path) -> None:
     with (
         Catalogue.open(small_index, embedder=GridEmbedder()) as one,
         Catalogue.open(small_index, embedder=GridEmbedder()) as two,
@@ -149,7 +149,7 @@ def test_other_processes_and_the_etag_follow(small_index: Path) -> None:
         assert later.similar("p00", same_category=True)["hits"][0]["id"] == added["id"]
 
 
-def test_builds_keep_a_move_until_the_source_says_otherwise(tmp_path: Path) -> None:
+def test_builds_keep_a_move_until_the_source_changes_the_category(tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos", categories=2, each=2)
     manifest = photos / "list.csv"
 

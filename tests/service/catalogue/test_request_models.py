@@ -1,11 +1,10 @@
-"""Tests of vitrine.service.catalogue.request_models and vitrine.service.queries.options."""
+"""Request models: parsed values, errors with their fields, the options of a search."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from vitrine.indexer.errors import QueryError
 from vitrine.service.catalogue.request_models import (
@@ -16,14 +15,6 @@ from vitrine.service.catalogue.request_models import (
     parse_request,
 )
 from vitrine.service.queries.options import SearchOptions
-
-
-def test_the_defaults_are_those_of_the_contract() -> None:
-    options = parse_request(SearchOptions, {})
-    assert (options.limit, options.offset, options.diversity, options.min_score) == (5, 0, 0.0, None)
-    for switch in (options.same_category, options.one_per_group, options.exact, options.trace):
-        assert switch is False
-    assert (options.category, options.exclude, options.where) == ((), (), {})
 
 
 def test_text_values_are_parsed_to_the_same_options_as_json() -> None:
@@ -94,11 +85,6 @@ def test_the_error_names_the_wrong_field(values: dict[str, Any], field: str, mal
         parse_request(SearchOptions, values)
     assert (caught.value.field, caught.value.malformed) == (field, malformed)
     assert field in str(caught.value)
-
-
-def test_options_are_immutable() -> None:
-    with pytest.raises(ValidationError):
-        SearchOptions().limit = 3
 
 
 @pytest.mark.parametrize(

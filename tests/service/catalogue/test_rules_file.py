@@ -1,4 +1,4 @@
-"""The rules of the shop in a running service: obeyed through both doors, followed as their file changes."""
+"""Shop rules in a running service: applied over HTTP and in Python, reloaded when their file changes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rules_of(answer: dict) -> dict[str, str | None]:  # type: ignore[type-arg]
     return {hit["id"]: hit["rule"] for hit in answer["hits"]}
 
 
-def test_hits_that_a_rule_placed_name_it_and_others_do_not(door: Door) -> None:
+def test_only_hits_placed_by_a_rule_name_it(door: Door) -> None:
     answer = checked(door.ask("similar", "p00", limit=11), AnswerShape)
     assert answer["hits"][1]["id"] == "p10"
     assert {name: rule for name, rule in rules_of(answer).items() if rule} == {"p10": "spring"}
@@ -65,13 +65,13 @@ def test_hits_that_a_rule_placed_name_it_and_others_do_not(door: Door) -> None:
     assert ids(door.ask("similar", "p00", limit=2, offset=1)) == ids(answer)[1:3]
 
 
-def test_a_rule_holds_for_its_own_category_only_and_for_both_sides_of_two_kept_apart(door: Door) -> None:
+def test_rules_apply_to_their_category_only_and_never_together_to_both_sides(door: Door) -> None:
     assert "spring" not in rules_of(door.ask("similar", "p01", limit=11)).values()
     assert "p02" not in ids(door.ask("similar", "p01", limit=11))
     assert "p01" not in ids(door.ask("similar", "p02", limit=11))
 
 
-def test_every_way_to_search_obeys_the_rules(door: Door) -> None:
+def test_every_kind_of_search_applies_the_rules(door: Door) -> None:
     by_id = door.ask("search", product="p00", limit=4)
     batch = door.ask("search_batch", searches=[{"product": "p00", "limit": 4}])["answers"][0]
     by_text = door.ask("search", text="p00", limit=4)
@@ -82,7 +82,7 @@ def test_every_way_to_search_obeys_the_rules(door: Door) -> None:
     assert set(rules_of(photo).values()) == {None}
 
 
-def test_a_deleted_product_does_not_come_back_by_a_pin_and_a_filter_holds_for_it(door: Door) -> None:
+def test_a_pin_shows_neither_deleted_nor_filtered_products(door: Door) -> None:
     assert "p10" not in ids(door.ask("similar", "p00", limit=11, same_category=True))
     assert "p10" not in ids(door.ask("similar", "p00", limit=11, exclude="p10"))
     door.ask("delete", "p10")
@@ -91,7 +91,7 @@ def test_a_deleted_product_does_not_come_back_by_a_pin_and_a_filter_holds_for_it
     assert ids(door.ask("similar", "p00"))[1] == "p10"
 
 
-def test_the_trace_and_the_status_tell_of_the_rules(door: Door) -> None:
+def test_the_trace_and_the_status_contain_the_rules(door: Door) -> None:
     answer = door.ask("similar", "p00", trace=True)
     stages = [each["stage"] for each in answer["trace"]]
     assert {"bans", "pins", "never_together"} < set(stages)
@@ -101,7 +101,7 @@ def test_the_trace_and_the_status_tell_of_the_rules(door: Door) -> None:
     assert status["digest"]
 
 
-def test_other_rules_are_noticed_without_asking_and_change_the_etag(
+def test_changed_rules_are_applied_by_themselves_and_change_the_etag(
     client: Client, small_index: Path
 ) -> None:
     before = client.get(URL)
@@ -128,7 +128,7 @@ def test_other_rules_are_noticed_without_asking_and_change_the_etag(
         ("[[ban]]\nname = 'no reds'\nhide = {where = {colour = 'red'}}", "rule 'no reds': where: no product"),
     ],
 )
-def test_a_broken_file_keeps_the_last_good_rules_and_the_status_says_so(
+def test_a_broken_file_keeps_the_last_valid_rules_and_the_status_has_its_error(
     client: Client, small_index: Path, text: str, says: str
 ) -> None:
     before = client.get(URL)
@@ -159,7 +159,7 @@ def test_rules_stay_when_the_journal_or_the_snapshot_moves_on(
     assert ids(catalogue.similar("p00"))[1] == "p10"
 
 
-def test_a_snapshot_that_the_rules_do_not_fit_waits_for_other_rules(
+def test_a_snapshot_that_does_not_fit_the_rules_is_not_opened_until_they_change(
     catalogue: Catalogue, small_index: Path, tmp_path: Path
 ) -> None:
     bare = [
@@ -177,7 +177,7 @@ def test_a_snapshot_that_the_rules_do_not_fit_waits_for_other_rules(
     assert sorted(ids(catalogue.similar("p00"))) == ["p02", "p03"]
 
 
-def test_rules_for_attributes_of_the_next_snapshot_are_obeyed_once_it_is_there(
+def test_rules_for_attributes_of_the_next_snapshot_apply_once_it_is_open(
     catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
 ) -> None:
     write(small_index, "[[ban]]\nname = 'no reds'\nhide = {where = {colour = 'red'}}\n")
@@ -211,7 +211,7 @@ def test_an_empty_folder_with_rules_waits_for_a_snapshot(
     assert IndexFolder(index).layout.rules == index / "rules.toml"
 
 
-def test_a_file_written_in_place_is_followed_too(catalogue: Catalogue, small_index: Path) -> None:
+def test_a_file_written_in_place_is_reloaded(catalogue: Catalogue, small_index: Path) -> None:
     path = small_index / "rules.toml"
     kept = path.stat().st_ino
     path.write_text("# no rules today\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Writes are durable before they are acknowledged and seen by every process at its next question."""
+"""Writes: durable before they are acknowledged, and seen by every process at its next query."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_changes_survive_a_restart(small_index: Path) -> None:
         assert (change["actor"], change["request"], change["kind"]) == ("ana", "r1", "delete")
 
 
-_DELETE_FOR_EVER = """
+_DELETE_AND_RESTORE = """
 import sys
 from vitrine import Catalogue
 catalogue = Catalogue.open(sys.argv[1])
@@ -62,9 +62,9 @@ for number in range(100000):
 """
 
 
-def test_what_was_acknowledged_survives_kill_9(small_index: Path) -> None:
+def test_acknowledged_changes_survive_kill_9(small_index: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", _DELETE_FOR_EVER, str(small_index)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _DELETE_AND_RESTORE, str(small_index)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     acknowledged = -1
@@ -88,7 +88,7 @@ def test_what_was_acknowledged_survives_kill_9(small_index: Path) -> None:
         assert live == {name for name, alive in expected.items() if alive}
 
 
-def test_writers_at_once_neither_lose_nor_repeat(small_index: Path) -> None:
+def test_concurrent_writers_neither_lose_nor_repeat_changes(small_index: Path) -> None:
     with (
         Catalogue.open(small_index, embedder=GridEmbedder()) as one,
         Catalogue.open(small_index, embedder=GridEmbedder()) as two,
@@ -109,7 +109,7 @@ def test_writers_at_once_neither_lose_nor_repeat(small_index: Path) -> None:
         assert len(one.changes()["changes"]) == 12
 
 
-def test_the_same_id_is_given_once(small_index: Path) -> None:
+def test_one_of_several_uploads_with_the_same_id_succeeds(small_index: Path) -> None:
     with Catalogue.open(small_index, embedder=GridEmbedder()) as catalogue:
 
         def add(number: int) -> str:
@@ -122,7 +122,7 @@ def test_the_same_id_is_given_once(small_index: Path) -> None:
             assert sorted(pool.map(add, range(4))) == ["IdTaken"] * 3 + ["same"]
 
 
-def test_uploads_of_one_picture_get_ids_of_their_own(catalogue: Catalogue) -> None:
+def test_uploads_of_one_picture_get_different_ids(catalogue: Catalogue) -> None:
     names = {catalogue.add(jpeg(40, 40, 8), name="Nova bolsa", category="bolsa")["id"] for _ in range(3)}
     assert len(names) == 3
     assert all(name.startswith("nova-bolsa-") for name in names)
@@ -143,7 +143,7 @@ def test_an_upload_is_stored_under_its_digest_and_cached(
         assert cache.known(catalogue.view().state.snapshot.manifest.model.key, [bytes.fromhex(stored.stem)])
 
 
-def test_a_query_photo_is_not_kept(catalogue: Catalogue, small_index: Path, embedder: GridEmbedder) -> None:
+def test_a_query_photo_is_not_stored(catalogue: Catalogue, small_index: Path, embedder: GridEmbedder) -> None:
     for _ in range(2):
         catalogue.search(image=jpeg(40, 40, 8))
     assert embedder.calls == 2
@@ -174,7 +174,7 @@ def test_a_reader_does_not_wait_for_a_writer(catalogue: Catalogue, made: list[Ma
         assert answer == [5]
 
 
-def test_a_write_that_fails_half_way_is_not_there(catalogue: Catalogue) -> None:
+def test_a_failed_write_leaves_no_change(catalogue: Catalogue) -> None:
     def write() -> None:
         with catalogue.follower.writing() as (_, journal):
             journal.append("delete", ["p00"])

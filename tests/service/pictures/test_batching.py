@@ -1,4 +1,4 @@
-"""Photos of many callers through one network: batched, bounded, and each answered with its own vector."""
+"""The batching embedder: batches of many callers, queue limit, errors, closing."""
 
 import dataclasses
 import subprocess
@@ -101,7 +101,7 @@ def test_each_caller_gets_the_vector_of_its_own_photo(make: Any, loaded: list[Fa
     assert embedder.pending == 0
 
 
-def test_photos_that_wait_go_together_and_no_batch_is_too_large(make: Any, loaded: list[FakeModel]) -> None:
+def test_waiting_photos_share_batches_of_limited_size(make: Any, loaded: list[FakeModel]) -> None:
     embedder = make(max_batch=4)
     embedder.warm(RECORD)
     loaded[0].gate.clear()
@@ -116,14 +116,14 @@ def test_photos_that_wait_go_together_and_no_batch_is_too_large(make: Any, loade
     assert loaded[0].batches == [1, 1, 4, 4, 1]
 
 
-def test_a_photo_alone_waits_for_nobody(make: Any) -> None:
+def test_a_single_photo_does_not_wait(make: Any) -> None:
     embedder = make(min_wait_s=3600.0)
     embedder.warm(RECORD)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(embedder.embed, jpeg(), RECORD).result(30)
 
 
-def test_a_photo_waits_a_little_for_one_that_is_being_decoded(
+def test_a_photo_waits_briefly_for_one_being_decoded(
     make: Any, loaded: list[FakeModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = make(min_wait_s=30.0)
@@ -148,7 +148,7 @@ def test_a_photo_waits_a_little_for_one_that_is_being_decoded(
     assert loaded[0].batches == [1, 2]
 
 
-def test_past_the_queue_a_photo_is_refused_at_once(make: Any, loaded: list[FakeModel]) -> None:
+def test_a_photo_past_the_queue_limit_is_refused_at_once(make: Any, loaded: list[FakeModel]) -> None:
     embedder = make(3)
     embedder.warm(RECORD)
     loaded[0].gate.clear()
@@ -163,7 +163,7 @@ def test_past_the_queue_a_photo_is_refused_at_once(make: Any, loaded: list[FakeM
     embedder.embed(jpeg(), RECORD)
 
 
-def test_a_bad_photo_harms_nobody_else(make: Any) -> None:
+def test_a_bad_photo_does_not_affect_others(make: Any) -> None:
     embedder = make(2)
     for _ in range(3):
         with pytest.raises(PictureError):
@@ -172,13 +172,13 @@ def test_a_bad_photo_harms_nobody_else(make: Any) -> None:
     assert embedder.embed(jpeg(), RECORD).vector.shape == (192,)
 
 
-def test_a_photo_in_which_the_model_finds_nothing_is_refused(make: Any) -> None:
+def test_a_photo_with_an_unusable_vector_is_refused(make: Any) -> None:
     black = encoded(Image.new("RGB", (8, 8)), "PNG")
     with pytest.raises(PictureError, match="finds nothing"):
         make().embed(black, RECORD)
 
 
-def test_another_snapshots_network_takes_the_place_of_the_first(make: Any, loaded: list[FakeModel]) -> None:
+def test_the_network_of_another_snapshot_replaces_the_first(make: Any, loaded: list[FakeModel]) -> None:
     embedder = make()
     for record in (RECORD, OTHER, OTHER):
         embedder.embed(jpeg(), record)
@@ -206,7 +206,7 @@ def test_photos_for_two_networks_never_share_a_batch(make: Any, loaded: list[Fak
     ]
 
 
-def test_a_network_that_cannot_be_had_is_not_looked_for_at_every_photo(
+def test_a_failed_network_is_not_loaded_again_for_each_photo(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []
@@ -246,7 +246,7 @@ def test_an_error_of_the_network_reaches_every_caller_and_the_next_photo_is_serv
     embedder.embed(jpeg(), RECORD)
 
 
-def test_closing_ends_what_waits(make: Any, loaded: list[FakeModel]) -> None:
+def test_closing_rejects_waiting_photos(make: Any, loaded: list[FakeModel]) -> None:
     embedder = make(max_batch=1)
     embedder.warm(RECORD)
     loaded[0].gate.clear()
@@ -266,11 +266,11 @@ def test_closing_ends_what_waits(make: Any, loaded: list[FakeModel]) -> None:
         embedder.embed(jpeg(), RECORD)
 
 
-def test_closing_before_the_first_photo_is_nothing(make: Any) -> None:
+def test_closing_before_the_first_photo_does_nothing(make: Any) -> None:
     make().close()
 
 
-def test_the_packaged_network_answers_as_it_does_in_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_packaged_network_gives_the_vectors_of_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
     source = resolve("efficientnet-lite2", image_size=96)
     record = ModelRecord(source.name, source.handle, source.digest, source.preprocessing, 1280)
     data = jpeg(120, 90)

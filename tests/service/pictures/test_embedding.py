@@ -1,4 +1,4 @@
-"""Photos through the service with the packaged network, and what becomes of them without one."""
+"""Photos through the service: the packaged network, missing networks, the cache, crops."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def real_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "index"
 
 
-def test_the_packaged_network_answers_photos_and_takes_uploads(real_index: Path) -> None:
+def test_the_packaged_network_embeds_query_photos_and_uploads(real_index: Path) -> None:
     with Catalogue.open(real_index) as catalogue:
         catalogue.warm()
         client = client_of(create_app(catalogue, ServiceConfig()))
@@ -51,8 +51,8 @@ def test_the_packaged_network_answers_photos_and_takes_uploads(real_index: Path)
         assert client.get(f"{API}/products/{added['id']}/similar?limit=20").json["returned"] == 12
 
 
-class Failing(GridEmbedder):
-    """A network that cannot be had, or is too busy."""
+class FailingEmbedder(GridEmbedder):
+    """An embedder that fails."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -69,10 +69,10 @@ class Failing(GridEmbedder):
         (TooManyRequests("too many photos wait"), 429, "too-many-requests"),
     ],
 )
-def test_without_a_network_photos_are_refused_and_the_rest_goes_on(
+def test_without_a_network_only_photos_are_refused(
     small_index: Path, error: Exception, status: int, kind: str
 ) -> None:
-    with Catalogue.open(small_index, embedder=Failing(error)) as catalogue:
+    with Catalogue.open(small_index, embedder=FailingEmbedder(error)) as catalogue:
         client = client_of(create_app(catalogue, ServiceConfig()))
         form = {"image": (io.BytesIO(jpeg()), "a"), "name": "x", "category": "y"}
         assert_problem(client.post(f"{API}/products", data=form), status, kind)
@@ -81,7 +81,7 @@ def test_without_a_network_photos_are_refused_and_the_rest_goes_on(
 
 
 class SwappingEmbedder(GridEmbedder):
-    """Publishes a snapshot of another model while it embeds for the first time."""
+    """An embedder that publishes a snapshot of another model during its first call."""
 
     def __init__(self, swap: Any) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def test_an_upload_is_embedded_again_when_the_model_changes_meanwhile(
         assert catalogue.similar(added["id"])["returned"] == 5
 
 
-def test_a_broken_cache_costs_time_only(
+def test_a_broken_cache_only_costs_time(
     catalogue: Catalogue, embedder: GridEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> Any:
@@ -137,7 +137,7 @@ def test_a_crop_is_of_the_upright_picture() -> None:
     assert crop_picture(whole, "0,0,1,1") != whole
 
 
-def test_images_come_as_bytes_or_paths(catalogue: Catalogue, small_source: Path, tmp_path: Path) -> None:
+def test_images_are_bytes_or_paths(catalogue: Catalogue, small_source: Path, tmp_path: Path) -> None:
     by_path = catalogue.search(image=small_source / "p03.jpg", limit=1)
     by_text = catalogue.search(image=str(small_source / "p03.jpg"), limit=1)
     assert by_path["hits"] == by_text["hits"]

@@ -1,9 +1,8 @@
-"""Pictures over HTTP: only those of products, only from known folders, thumbnails within a bound on disk."""
+"""Picture files over HTTP: those of products only, and from known folders only."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ from tests.indexes import GridEmbedder, Made, publish
 from tests.pictures import jpeg, png
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.pictures.files import source_folders
-from vitrine.service.pictures.thumbnails import ThumbnailCache, rounded_size
 
 IMAGE = "/api/v1/products/p03/image"
 
 
-def test_the_original_is_sent_as_it_is(client: Client, made: list[Made]) -> None:
+def test_the_original_is_sent_unchanged(client: Client, made: list[Made]) -> None:
     response = client.get(IMAGE)
     assert (response.data, response.mimetype) == (made[3].picture, "image/jpeg")
     assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
@@ -29,7 +27,7 @@ def test_the_original_is_sent_as_it_is(client: Client, made: list[Made]) -> None
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_a_part_of_a_picture_can_be_asked_for(client: Client, made: list[Made]) -> None:
+def test_ranges_of_a_picture_can_be_requested(client: Client, made: list[Made]) -> None:
     response = client.get(IMAGE, headers={"Range": "bytes=0-9"})
     assert (response.status_code, response.data) == (206, made[3].picture[:10])
     assert_problem(
@@ -41,9 +39,7 @@ def test_a_part_of_a_picture_can_be_asked_for(client: Client, made: list[Made]) 
     ("accept", "format"),
     [("image/avif,image/webp,*/*", "WEBP"), ("*/*", "JPEG"), ("image/jpeg", "JPEG"), ("", "JPEG")],
 )
-def test_a_thumbnail_comes_in_a_format_that_the_client_takes(
-    client: Client, accept: str, format: str
-) -> None:
+def test_a_thumbnail_has_a_format_that_the_client_accepts(client: Client, accept: str, format: str) -> None:
     response = client.get(f"{IMAGE}?size=30", headers={"Accept": accept})
     image = Image.open(io.BytesIO(response.data))
     assert (image.format, response.mimetype) == (format, f"image/{format.lower()}")
@@ -57,22 +53,10 @@ def test_a_wrong_size_is_refused(client: Client, size: str, status: int) -> None
     assert (response.status_code, response.json["field"]) == (status, "size")
 
 
-def test_sizes_are_rounded_up_to_a_few() -> None:
-    assert [rounded_size(size) for size in (1, 64, 65, 300, 1024, 4000)] == [64, 64, 128, 384, 1024, 1024]
-
-
 def test_an_unknown_product_has_no_picture_and_a_deleted_one_keeps_it(client: Client) -> None:
     assert_problem(client.get("/api/v1/products/nope/image"), 404, "unknown-product")
     client.delete("/api/v1/products/p03")
     assert client.get(IMAGE).status_code == 200
-
-
-def test_a_thumbnail_is_made_once(client: Client, catalogue: Catalogue, small_source: Path) -> None:
-    cache = catalogue.pictures.thumbnails
-    first = client.get(f"{IMAGE}?size=64").data
-    assert (cache.hits, cache.misses) == (0, 1)
-    assert client.get(f"{IMAGE}?size=50").data == first
-    assert (cache.hits, cache.misses) == (1, 1)
 
 
 def catalogue_of(
@@ -114,7 +98,7 @@ def test_a_folder_can_be_allowed(tmp_path: Path, made: list[Made]) -> None:
 @pytest.mark.parametrize(
     "name", ["missing.jpg", "text.jpg", "https://shop.example/a.jpg", "drawing.svg", "folder"]
 )
-def test_what_is_no_picture_any_more_is_404(tmp_path: Path, made: list[Made], name: str) -> None:
+def test_a_file_that_is_not_a_picture_any_more_is_404(tmp_path: Path, made: list[Made], name: str) -> None:
     source = tmp_path / "source"
     (source / "folder").mkdir(parents=True)
     (source / "text.jpg").write_text("not a picture")
@@ -126,7 +110,7 @@ def test_what_is_no_picture_any_more_is_404(tmp_path: Path, made: list[Made], na
             assert_problem(client.get(f"/api/v1/products/p00/image{query}"), 404, "picture-absent")
 
 
-def test_the_folder_of_a_manifest_is_its_root(tmp_path: Path) -> None:
+def test_the_source_folder_of_a_manifest_is_its_folder(tmp_path: Path) -> None:
     manifest = tmp_path / "catalogue.csv"
     manifest.write_text("image\n")
     assert source_folders(str(manifest)) == [str(tmp_path)]
@@ -134,28 +118,8 @@ def test_the_folder_of_a_manifest_is_its_root(tmp_path: Path) -> None:
     assert source_folders("s3://bucket/catalogue.csv") == []
 
 
-def test_an_index_folder_can_move(tmp_path: Path, catalogue: Catalogue, small_index: Path) -> None:
+def test_an_index_folder_can_be_moved(tmp_path: Path, catalogue: Catalogue, small_index: Path) -> None:
     added = catalogue.add(jpeg(40, 40, 8), name="x", category="y")
     moved = small_index.rename(tmp_path / "moved")
     with Catalogue.open(moved, embedder=GridEmbedder()) as there:
         assert there.picture(added["id"]).data == jpeg(40, 40, 8)
-
-
-def test_thumbnails_stay_within_their_bound(tmp_path: Path) -> None:
-    cache = ThumbnailCache(tmp_path / "thumbnails", max_bytes=10_000)
-    for number in range(60):
-        sha256 = hashlib.sha256(str(number).encode()).hexdigest()
-        cache.get(sha256, 64, "WEBP", lambda: b"x" * 500)
-    kept = list((tmp_path / "thumbnails").glob("*/*"))
-    assert 5_000 <= sum(path.stat().st_size for path in kept) <= 11_000
-
-
-def test_thumbnails_need_no_writable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-    cache = ThumbnailCache(blocked / "thumbnails", max_bytes=10_000)
-    assert cache.folder != blocked / "thumbnails"
-    cache.folder.rmdir()
-    cache.folder.write_text("in the way too")
-    assert cache.get("a" * 64, 64, "JPEG", lambda: b"data") == b"data"
-    cache.folder.unlink()

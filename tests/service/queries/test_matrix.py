@@ -44,7 +44,7 @@ def plain(view: View, linkage: str) -> tuple[list[str], np.ndarray]:
     dead=st.sets(st.integers(0, N - 1), max_size=80),
     born_dead=st.sets(st.integers(0, BASE - 1), max_size=20),
 )
-def test_the_matrix_is_that_of_what_is_live(linkage: str, dead: set[int], born_dead: set[int]) -> None:
+def test_the_matrix_is_that_of_the_live_products(linkage: str, dead: set[int], born_dead: set[int]) -> None:
     first = view_of(PRODUCTS, VECTORS, base=BASE, born_dead=sorted(born_dead))
     category_sums(first)
     view = later(first, [row not in dead for row in range(N)])
@@ -59,7 +59,7 @@ def test_the_matrix_is_that_of_what_is_live(linkage: str, dead: set[int], born_d
     assert list(found.counts) == counts
 
 
-def test_categories_can_be_chosen_and_come_sorted() -> None:
+def test_chosen_categories_are_sorted() -> None:
     view = view_of(PRODUCTS, VECTORS, base=BASE)
     whole = category_matrix(view, "mean")
     part = category_matrix(view, "mean", ["c3", "brand new", "c3"])
@@ -67,13 +67,13 @@ def test_categories_can_be_chosen_and_come_sorted() -> None:
     np.testing.assert_array_equal(part.values, whole.values[np.ix_([0, 4], [0, 4])])
 
 
-def test_many_changes_are_mended_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_changes_are_applied_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrices, "_BLOCK_ROWS", 7)
     view = later(view_of(PRODUCTS, VECTORS, base=BASE), [row % 3 == 0 for row in range(N)])
     np.testing.assert_allclose(category_matrix(view, "mean").values, plain(view, "mean")[1], atol=1e-6)
 
 
-def test_nothing_live_is_an_empty_matrix() -> None:
+def test_no_live_products_give_an_empty_matrix() -> None:
     for linkage in LINKAGES:
         found = category_matrix(view_of(PRODUCTS, VECTORS, [False] * N), linkage)
         assert (found.categories, found.counts, found.values.shape) == ((), (), (0, 0))
@@ -95,7 +95,7 @@ def plain_pairs(view: View, a: str, b: str) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("a", "b"), [("c0", "c1"), ("c2", "c2"), ("c3", "brand new"), ("brand new", "brand new")]
 )
-def test_the_closest_pairs_are_the_closest(
+def test_the_closest_pairs_equal_brute_force(
     a: str, b: str, pairs_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matrices, "_BLOCK_PAIRS", pairs_at_once)
@@ -108,7 +108,7 @@ def test_the_closest_pairs_are_the_closest(
             assert pair.score == score_rows(VECTORS[[pair.b]], VECTORS[pair.a])[0]
 
 
-def test_copies_of_one_picture_are_paired_in_the_order_of_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_of_copies_are_ordered_by_id(monkeypatch: pytest.MonkeyPatch) -> None:
     products = [product(f"p{9 - row}", category="ab"[row % 2]) for row in range(10)]
     view = view_of(products, np.ones((10, 4)) / 2)
     found = closest_pairs(view, "a", "b", 3)
@@ -121,7 +121,7 @@ def test_copies_of_one_picture_are_paired_in_the_order_of_ids(monkeypatch: pytes
     assert len(closest_pairs(view, "a", "b", 7)) == 4
 
 
-def test_what_does_not_exist_is_refused_by_name() -> None:
+def test_unknown_names_are_refused_with_their_field() -> None:
     view = view_of(PRODUCTS, VECTORS)
     for call, field in (
         (lambda: category_matrix(view, "ward"), "linkage"),

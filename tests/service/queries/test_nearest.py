@@ -1,4 +1,4 @@
-"""Recommendations against an oracle written the plain way: every option, alone and together."""
+"""Recommendations against a brute-force oracle, with every option alone and combined."""
 
 from __future__ import annotations
 
@@ -150,9 +150,7 @@ OPTIONS = st.fixed_dictionaries(
 
 @settings(max_examples=120, deadline=None)
 @given(asked=OPTIONS, row=st.sampled_from(np.flatnonzero(LIVE).tolist()), base=st.sampled_from([N, N - 30]))
-def test_any_options_together_answer_as_the_plain_oracle_does(
-    asked: dict[str, Any], row: int, base: int
-) -> None:
+def test_any_combination_of_options_equals_the_oracle(asked: dict[str, Any], row: int, base: int) -> None:
     here = view(base)
     reference = product_reference(here, row)
     answer = recommend(here, reference, options(**asked))
@@ -182,7 +180,7 @@ def test_a_shorter_answer_begins_a_longer_one(asked: dict[str, Any], longer: int
     assert whole.rows.tolist()[offset:] == short
 
 
-def test_the_default_is_the_five_most_similar_live_products_and_not_itself() -> None:
+def test_the_default_is_the_five_most_similar_other_live_products() -> None:
     here = view()
     answer = recommend(here, product_reference(here, 0), SearchOptions())
     assert len(answer.rows) == 5
@@ -191,7 +189,7 @@ def test_the_default_is_the_five_most_similar_live_products_and_not_itself() -> 
     assert answer.reason is None
 
 
-def test_likes_are_averaged_and_unlikes_taken_off() -> None:
+def test_liked_products_are_averaged_and_unliked_ones_subtracted() -> None:
     here = view()
     like, unlike = [3, 7], [9]
     reference = products_reference(here, like, unlike)
@@ -235,7 +233,7 @@ def test_a_vector_that_cannot_be_compared_is_refused(values: Any, says: str, mal
     assert (caught.value.field, caught.value.malformed) == ("vector", malformed)
 
 
-def test_products_that_cancel_out_contradict_or_are_missing_are_refused() -> None:
+def test_contradictory_or_missing_examples_are_refused() -> None:
     here = view_of([product("a"), product("b"), product("c")], np.array([[1, 0], [1, 0], [0, 1]]))
     with pytest.raises(QueryError, match="at least one product"):
         products_reference(here, [])
@@ -259,7 +257,7 @@ def test_products_that_cancel_out_contradict_or_are_missing_are_refused() -> Non
         ({"exclude": [p.id for p in PRODUCTS]}, "0 are not excluded"),
     ],
 )
-def test_an_answer_that_falls_short_says_why(asked: dict[str, Any], says: str) -> None:
+def test_an_answer_with_fewer_hits_has_a_reason(asked: dict[str, Any], says: str) -> None:
     here = view()
     answer = recommend(here, product_reference(here, 0), options(**asked))
     assert answer.returned < answer.requested
@@ -267,7 +265,7 @@ def test_an_answer_that_falls_short_says_why(asked: dict[str, Any], says: str) -
     assert says in answer.reason
 
 
-def test_a_catalogue_with_nothing_else_says_so() -> None:
+def test_the_reason_of_an_exhausted_catalogue() -> None:
     here = view_of([product("only")], np.eye(1, 2))
     answer = recommend(here, product_reference(here, 0), SearchOptions())
     assert (answer.hits, answer.returned) == ([], 0)
@@ -276,7 +274,7 @@ def test_a_catalogue_with_nothing_else_says_so() -> None:
     assert answer.reason == "the catalogue has no more products"
 
 
-def test_stages_that_drop_much_search_wider_but_not_for_ever() -> None:
+def test_k_grows_when_stages_drop_many_hits_and_then_stops() -> None:
     products = [product(f"p{i:03d}", group="one" if i < 300 else f"g{i}") for i in range(310)]
     here = view_of(products, clustered(310, 8, seed=4))
     answer = recommend(here, vector_reference(here, np.ones(8)), options(one_per_group=True, limit=11))

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.decomposition import PCA
 
 from tests.queries_view import later, product, view_of
+from tests.service.queries.test_components import pca_of
 from tests.vectors import clustered
 from vitrine.indexer.errors import QueryError
 from vitrine.service.queries import projection as projections
-from vitrine.service.queries.components import fit_components
 from vitrine.service.queries.projection import project, sample_rows
 from vitrine.service.queries.view import View
 
@@ -25,61 +24,40 @@ def view(vectors: np.ndarray = VECTORS, **options: object) -> View:
     return view_of(products, vectors, **options)  # type: ignore[arg-type]
 
 
-def expected(vectors: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    pca = PCA(dimensions, svd_solver="full").fit(vectors.astype(np.float64))
-    return pca.explained_variance_ratio_, pca.transform(vectors.astype(np.float64))
-
-
 def assert_same_up_to_signs(points: np.ndarray, truth: np.ndarray) -> None:
     for ours, theirs in zip(points.T, truth.T, strict=True):
         assert min(np.abs(ours - theirs).max(), np.abs(ours + theirs).max()) < 2e-3
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_points_and_variances_are_those_of_scikit_learn(dimensions: int) -> None:
+def test_points_and_variances_equal_those_of_scikit_learn(dimensions: int) -> None:
     found = project(view(), dimensions)
-    ratios, points = expected(VECTORS, dimensions)
+    ratios, points = pca_of(VECTORS, dimensions)
     np.testing.assert_allclose(found.ratios, ratios, atol=1e-4)
     assert found.rows.tolist() == list(range(N))
     assert not found.sampled
     assert_same_up_to_signs(found.points, points)
 
 
-@settings(max_examples=25, deadline=None)
-@given(count=st.integers(4, 60), dimension=st.integers(3, 30), seed=st.integers(0, 99), cut=st.integers(1, 3))
-def test_the_variances_are_right_for_any_shape(count: int, dimension: int, seed: int, cut: int) -> None:
-    vectors = clustered(count, dimension, seed)
-    found = fit_components(lambda: (vectors[at::cut] for at in range(cut)), dimension)
-    np.testing.assert_allclose(found.ratios, expected(vectors, 3)[0], atol=1e-4)
-    np.testing.assert_allclose(found.axes @ found.axes.T, np.diag((found.variances > 0) * 1.0), atol=1e-5)
-
-
-def test_slowly_falling_variances_are_found_within_the_tolerance() -> None:
-    noise = np.random.default_rng(0).standard_normal((3000, 200)).astype(np.float32)
-    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    found = fit_components(lambda: [noise], 200)
-    np.testing.assert_allclose(found.ratios, expected(noise, 3)[0], atol=1e-4)
-
-
-def test_a_selection_is_shown_on_the_axes_of_all_or_on_its_own() -> None:
+def test_a_selection_uses_the_axes_of_all_products_or_its_own() -> None:
     here = view()
     rows = np.arange(N)[np.arange(N) % 3 == 1]
     own = project(here, 2, categories=["c1"], fit="selection")
-    np.testing.assert_allclose(own.ratios, expected(VECTORS[rows], 2)[0], atol=1e-4)
-    assert_same_up_to_signs(own.points, expected(VECTORS[rows], 2)[1])
+    np.testing.assert_allclose(own.ratios, pca_of(VECTORS[rows], 2)[0], atol=1e-4)
+    assert_same_up_to_signs(own.points, pca_of(VECTORS[rows], 2)[1])
     shared = project(here, 2, categories=["c1"])
     assert own.rows.tolist() == shared.rows.tolist() == rows.tolist()
     np.testing.assert_array_equal(shared.points, project(here, 2).points[rows])
 
 
-def test_the_same_question_has_the_same_answer_to_the_last_bit() -> None:
+def test_the_projection_is_deterministic() -> None:
     one, two = project(view(), 3), project(view(), 3)
     np.testing.assert_array_equal(one.points, two.points)
     assert one.ratios == two.ratios
 
 
 @pytest.mark.parametrize("keep_from", [10, 5000])
-def test_deleting_a_few_turns_no_axis_and_the_variances_are_of_what_is_left(
+def test_deleting_few_products_keeps_the_axes_and_updates_the_variances(
     keep_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both with the axes kept, as in a large catalogue, and with them found anew."""
@@ -92,16 +70,16 @@ def test_deleting_a_few_turns_no_axis_and_the_variances_are_of_what_is_left(
     after = project(later(here, live), 3)
     assert after.rows.tolist() == np.flatnonzero(live).tolist()
     np.testing.assert_allclose(after.points, before.points[live], atol=0.05)
-    ratios, _ = expected(VECTORS[live], 3)
+    ratios, _ = pca_of(VECTORS[live], 3)
     np.testing.assert_allclose(after.ratios, ratios, atol=1e-4 if keep_from == 5000 else 2e-3)
     np.testing.assert_allclose(after.points.mean(axis=0), 0, atol=1e-4)
 
 
-def test_much_change_means_new_axes() -> None:
+def test_many_changes_give_new_axes() -> None:
     here = view(base=N - 100, born_dead=range(50))
     live = np.arange(N) % 4 != 1
     found = project(later(here, live), 3)
-    ratios, points = expected(VECTORS[live], 3)
+    ratios, points = pca_of(VECTORS[live], 3)
     np.testing.assert_allclose(found.ratios, ratios, atol=1e-4)
     assert_same_up_to_signs(found.points, points)
 
@@ -119,7 +97,7 @@ def test_too_few_or_equal_products_lie_at_zero_where_nothing_varies(vectors: np.
     assert sum(found.ratios) == pytest.approx(1.0 if rank else 0.0, abs=1e-5)
 
 
-def test_nothing_live_has_no_points() -> None:
+def test_no_live_products_give_no_points() -> None:
     found = project(view(live=[False] * N), 2)
     assert found.points.shape == (0, 2)
     assert found.ratios == (0.0, 0.0)
@@ -127,7 +105,7 @@ def test_nothing_live_has_no_points() -> None:
     assert project(dead, 2, categories=["c2"], fit="selection").points.shape == (0, 2)
 
 
-def test_what_cannot_be_shown_is_refused_by_name() -> None:
+def test_wrong_parameters_are_refused_with_their_field() -> None:
     for options, field in (
         ({"dimensions": 4}, "dimensions"),
         ({"fit": "some"}, "fit"),
@@ -145,7 +123,7 @@ def test_what_cannot_be_shown_is_refused_by_name() -> None:
     limit=st.integers(1, 300),
     seed=st.integers(0, 9),
 )
-def test_a_sample_is_full_fair_and_steady(sizes: list[int], limit: int, seed: int) -> None:
+def test_a_sample_is_complete_proportional_and_stable(sizes: list[int], limit: int, seed: int) -> None:
     codes = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(np.int32)
     shown = np.ones(len(codes), bool)
     rows = sample_rows(codes, shown, limit)
@@ -163,7 +141,7 @@ def test_a_sample_is_full_fair_and_steady(sizes: list[int], limit: int, seed: in
     assert len(set(rows.tolist()) - set(again.tolist())) <= 1 + len(sizes)
 
 
-def test_a_sampled_projection_says_so() -> None:
+def test_a_sampled_projection_is_marked_as_sampled() -> None:
     found = project(view(), 2, limit=50)
     assert found.sampled
     assert len(found.rows) == 50

@@ -1,4 +1,4 @@
-"""Recommendations under the rules of the shop, against the specification as loops; with every option."""
+"""Recommendations under shop rules, against a brute-force oracle, with every option."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.service.queries.test_nearest import (
     plain_drops,
     plain_mmr,
 )
-from tests.service.queries.test_nearest import view as unruled
+from tests.service.queries.test_nearest import view as view_without_rules
 from vitrine.indexer.state.rules import Apart, Ban, Pin, Rules, Selector
 from vitrine.indexer.vectors.scoring import score_rows
 from vitrine.service.queries.nearest import (
@@ -58,8 +58,8 @@ RULES = st.builds(
 )
 
 
-def under(rules: Rules, base: int = N) -> View:
-    return unruled(base).with_rules(rules)
+def view_with(rules: Rules, base: int = N) -> View:
+    return view_without_rules(base).with_rules(rules)
 
 
 def chosen(wanted: Selector, row: int) -> bool:
@@ -139,10 +139,10 @@ LIVE_ROWS = st.sampled_from(np.flatnonzero(LIVE).tolist())
 
 @settings(max_examples=150, deadline=None)
 @given(rules=RULES, asked=OPTIONS, row=LIVE_ROWS, base=st.sampled_from([N, N - 30]))
-def test_any_rules_and_options_together_answer_as_the_plain_oracle_does(
+def test_any_rules_and_options_equal_the_oracle(
     rules: Rules, asked: dict[str, Any], row: int, base: int
 ) -> None:
-    here = under(rules, base)
+    here = view_with(rules, base)
     reference = product_reference(here, row)
     answer = recommend(here, reference, options(**asked))
     found = list(zip(answer.rows.tolist(), answer.rules, strict=True))
@@ -156,7 +156,7 @@ def test_any_rules_and_options_together_answer_as_the_plain_oracle_does(
 def test_a_shorter_answer_begins_a_longer_one_under_any_rules(
     rules: Rules, asked: dict[str, Any], longer: int, row: int
 ) -> None:
-    here = under(rules)
+    here = view_with(rules)
     reference = product_reference(here, row)
     short = recommend(here, reference, options(**asked))
     long = recommend(here, reference, options(**asked | {"limit": asked["limit"] + longer}))
@@ -167,27 +167,27 @@ def test_a_shorter_answer_begins_a_longer_one_under_any_rules(
 def test_deleted_products_and_the_reference_itself_are_never_pinned() -> None:
     dead = int(np.flatnonzero(~LIVE)[0])
     pin = Pin("p", Selector(ids=(PRODUCTS[dead].id, PRODUCTS[0].id)))
-    here = under(Rules(pins=(pin,)))
+    here = view_with(Rules(pins=(pin,)))
     answer = recommend(here, product_reference(here, 0), SearchOptions())
     assert set(answer.rules) == {None}
     assert not {dead, 0} & set(answer.rows.tolist())
 
 
-def test_a_rule_for_a_product_does_not_hold_for_a_photo_nor_for_what_is_unliked() -> None:
+def test_a_rule_for_a_product_applies_neither_to_a_photo_nor_to_an_unliked_product() -> None:
     rules = Rules(pins=(Pin("p", Selector(ids=(PRODUCTS[50].id,)), Selector(ids=(PRODUCTS[40].id,))),))
-    here = under(rules)
+    here = view_with(rules)
     assert recommend(here, products_reference(here, [40, 41]), options()).rules[0] == "p"
     assert recommend(here, products_reference(here, [41], [40]), options()).rules[0] is None
     assert recommend(here, by_vector(here, VECTORS[40]), options()).rules[0] is None
 
 
-def test_the_trace_and_the_reason_tell_what_the_rules_did() -> None:
+def test_the_trace_and_the_reason_contain_the_effects_of_rules() -> None:
     rules = Rules(
         pins=(Pin("p", Selector(ids=(PRODUCTS[50].id,))),),
         bans=(Ban("b", Selector(categories=("bags",))),),
         apart=(Apart("n", Selector(categories=("shoes",)), Selector(categories=("watches",))),),
     )
-    here = under(rules)
+    here = view_with(rules)
     answer = recommend(here, by_vector(here, VECTORS[0]), options(limit=1000))
     stages = [stage for stage, _ in answer.trace]
     assert stages == ["catalogue", "live", "bans", "search", "pins", "never_together", "page"]
@@ -196,7 +196,7 @@ def test_the_trace_and_the_reason_tell_what_the_rules_did() -> None:
     assert "may stand together by the rules" in answer.reason
 
 
-def test_a_pin_takes_the_place_of_its_group_and_of_its_copies() -> None:
+def test_a_pin_replaces_its_group_and_its_copies() -> None:
     products = [product("ref"), product("near", group="g"), product("far", group="g"), product("twin")]
     vectors = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0.2], [0, 1, 0.2]], np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -208,11 +208,11 @@ def test_a_pin_takes_the_place_of_its_group_and_of_its_copies() -> None:
 
 
 @pytest.mark.parametrize("asked", [{"min_score": 0.9}, {"category": ["shoes"]}, {"exclude": ["id001"]}])
-def test_a_pin_shows_nothing_that_the_query_does_not_admit(asked: dict[str, Any]) -> None:
+def test_a_pin_shows_only_products_that_the_query_allows(asked: dict[str, Any]) -> None:
     row = next(at for at in range(N) if PRODUCTS[at].id == "id001")
     assert LIVE[row]
     assert PRODUCTS[row].category != "shoes"
-    here = under(Rules(pins=(Pin("p", Selector(ids=("id001",))),)))
+    here = view_with(Rules(pins=(Pin("p", Selector(ids=("id001",))),)))
     reference = product_reference(here, 0)
     assert recommend(here, reference, options()).rules[0] == "p"
     assert "p" not in recommend(here, reference, options(**asked)).rules

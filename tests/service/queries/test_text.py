@@ -1,9 +1,6 @@
-"""Search by words: folding, prefixes, typing errors, rank, facets; the file of the text index."""
+"""Text search: words, prefixes, typing errors, order, facets."""
 
 from __future__ import annotations
-
-import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.queries_view import product, view_of
-from vitrine.indexer.errors import QueryError, SnapshotCorrupt
-from vitrine.indexer.products.table import Table
-from vitrine.indexer.products.text_index import TextIndex, Vocabulary, fold, words_of
+from vitrine.indexer.errors import QueryError
+from vitrine.indexer.products.text_index import fold, words_of
 from vitrine.service.queries.text import allowed_typos, best_product, find_products
 from vitrine.service.queries.view import View
 
@@ -60,7 +56,7 @@ def ids(text: str, view: View | None = None, **options: object) -> list[str]:
         ("!!!", []),
     ],
 )
-def test_words_are_found_whole_or_begun_without_accents_or_case(text: str, expected: list[str]) -> None:
+def test_words_and_prefixes_match_without_accents_or_case(text: str, expected: list[str]) -> None:
     assert ids(text) == expected
 
 
@@ -74,17 +70,17 @@ def test_words_are_found_whole_or_begun_without_accents_or_case(text: str, expec
         ("tenid azul", "shoes:t1"),
     ],
 )
-def test_small_typing_errors_are_forgiven_when_nothing_else_is_found(text: str, first: str) -> None:
+def test_small_typing_errors_match_when_nothing_else_does(text: str, first: str) -> None:
     assert first in ids(text)
 
 
-def test_a_word_that_is_there_is_not_taken_for_a_typing_error() -> None:
+def test_an_existing_word_is_not_treated_as_a_typing_error() -> None:
     view = view_of([product("a", "bota"), product("b", "bola")], np.eye(2))
     assert ids("bota", view) == ["a"]
     assert ids("bopa", view) == ["a", "b"] or ids("bopa", view) == ["b", "a"]
 
 
-def test_whole_words_of_names_come_before_categories_and_beginnings() -> None:
+def test_words_of_names_rank_before_categories_and_prefixes() -> None:
     view = view_of(
         [
             product("p1", "vermelho", "relógio"),
@@ -106,7 +102,7 @@ def test_the_product_of_that_name_or_id_comes_first() -> None:
     assert view.state.ids([best_product(view, "b")]) == ["b"]
 
 
-def test_nothing_asked_lists_all_by_name_then_id() -> None:
+def test_an_empty_text_lists_all_by_name_then_id() -> None:
     found = ids("")
     assert sorted(found) == sorted(p.id for p in SHOP)
     names = {p.id: (fold(p.name), p.id) for p in SHOP}
@@ -125,7 +121,7 @@ def test_facets_count_what_matches_in_every_category_and_pages_add_up() -> None:
     assert find_products(view, "", categories=["nowhere"]).total == 0
 
 
-def test_the_deleted_are_found_only_when_asked_for() -> None:
+def test_deleted_products_are_found_only_on_request() -> None:
     view = shop(live=[row != 0 for row in range(len(SHOP))])
     assert "shoes:t1" not in ids("tenis", view)
     assert ids("tenis", view, deleted=True) == ["shoes:t1"]
@@ -133,7 +129,7 @@ def test_the_deleted_are_found_only_when_asked_for() -> None:
         best_product(shop(live=[False] * len(SHOP)), "tenis")
 
 
-def test_uploads_are_found_among_the_others_in_order() -> None:
+def test_uploads_are_ordered_among_the_other_products() -> None:
     everything = shop()
     parted = shop(base=4)
     for text in ("", "tenis", "relogio", "relogo", "w-0", "azul"):
@@ -150,22 +146,10 @@ def test_a_text_with_no_word_or_too_long_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "slips"), [("bag", 0), ("bota", 1), ("relogio", 1), ("camiseta", 2), ("123456", 0)]
+    ("word", "typos"), [("bag", 0), ("bota", 1), ("relogio", 1), ("camiseta", 2), ("123456", 0)]
 )
-def test_longer_words_may_hold_more_slips(word: str, slips: int) -> None:
-    assert allowed_typos(word) == slips
-
-
-def test_folding_removes_accents_and_case() -> None:
-    assert fold("Tênis ÀÉÎÕÜ ç") == "tenis aeiou c"
-    assert fold("STRASSE") == fold("Straße") == "strasse"
-    assert words_of("T-shirt_azul (P) 2.0") == ["t", "shirt", "azul", "p", "2", "0"]
-
-
-@given(st.text(max_size=40))
-def test_folding_twice_is_folding_once_and_composition_does_not_matter(text: str) -> None:
-    assert fold(fold(text)) == fold(text)
-    assert words_of(unicodedata.normalize("NFC", text)) == words_of(unicodedata.normalize("NFD", text))
+def test_longer_words_may_have_more_typos(word: str, typos: int) -> None:
+    assert allowed_typos(word) == typos
 
 
 LETTERS = st.text("abcAÇãé", min_size=1, max_size=4)
@@ -176,7 +160,7 @@ LETTERS = st.text("abcAÇãé", min_size=1, max_size=4)
     names=st.lists(st.lists(LETTERS, min_size=1, max_size=3).map(" ".join), min_size=1, max_size=12),
     asked=st.lists(LETTERS, min_size=1, max_size=2),
 )
-def test_found_are_exactly_those_with_a_word_that_each_asked_word_begins(
+def test_matches_are_exactly_the_products_with_a_word_for_each_prefix(
     names: list[str], asked: list[str]
 ) -> None:
     view = view_of([product(f"{i}", name, "0") for i, name in enumerate(names)], np.eye(len(names), 16))
@@ -199,40 +183,3 @@ def test_many_matches_are_paged_in_the_order_of_names() -> None:
     assert [names[row] for row in first.rows] == [f"bolsa {number:05d}" for number in range(40_000, 40_007)]
     assert first.total == 70_000
     assert find_products(view, "bolsa", limit=5, offset=70_000).rows.tolist() == []
-
-
-def test_the_text_index_survives_its_file(tmp_path: Path) -> None:
-    index = TextIndex.build(Table.from_products(SHOP))
-    index.save(tmp_path / "text.npz")
-    loaded = TextIndex.load(tmp_path / "text.npz")
-    assert list(loaded.vocabulary) == list(index.vocabulary) == sorted(index.vocabulary)
-    np.testing.assert_array_equal(loaded.name_ranks, index.name_ranks)
-    for number in range(len(index.vocabulary)):
-        for ours, theirs in zip(
-            index.products_of(range(number, number + 1)),
-            loaded.products_of(range(number, number + 1)),
-            strict=True,
-        ):
-            np.testing.assert_array_equal(ours, theirs)
-    assert loaded.spoken_words == index.spoken_words
-    assert "07" not in index.spoken_words.values()
-
-
-def test_a_text_index_of_no_products_and_a_broken_file(tmp_path: Path) -> None:
-    empty = TextIndex.build(Table.from_products([]))
-    assert len(empty) == len(empty.vocabulary) == 0
-    assert empty.products_of(range(0))[0].tolist() == []
-    (tmp_path / "text.npz").write_bytes(b"PK nothing")
-    with pytest.raises(SnapshotCorrupt, match="text index"):
-        TextIndex.load(tmp_path / "text.npz")
-    with pytest.raises(SnapshotCorrupt):
-        TextIndex.load(tmp_path / "absent.npz")
-
-
-@given(st.lists(st.text(min_size=1, max_size=6), max_size=30), st.text(max_size=3))
-def test_a_prefix_names_a_run_of_the_vocabulary(words: list[str], prefix: str) -> None:
-    words = sorted({word for word in words if word.isprintable()})
-    vocabulary = Vocabulary.of(words)
-    assert [vocabulary[i] for i in vocabulary.with_prefix(prefix)] == [
-        w for w in words if w.startswith(prefix)
-    ]
