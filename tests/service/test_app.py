@@ -1,4 +1,4 @@
-"""Tests of app: the blueprint in a host application, at any prefix, several times, behind the host's login."""
+"""Tests of app: the blueprint in a host application, at any prefix, several times, behind a login."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Tests of the API over HTTP: strict parsing, statuses, headers, ETags, problems of the framework.
 
-Covers the operations (images, products, searches, state, quality), their declaration in operations, their views in
-routes, parsing in reading, and the routes of system.
+Covers the operations (images, products, searches, state, quality), their declaration in operations, their
+views in routes, parsing in reading, and the routes of system.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tests of the gallery without a browser: contents, mount points, refused requests.
 
-Covers the pages in assets, categories, maps, photos, quality, shop and state, their views in routes, and the texts of
-confidence, messages and snippets.
+Covers the pages in assets, categories, maps, photos, quality, shop and state, their views in routes, and the
+texts of confidence, messages and snippets.
 """
 
 from __future__ import annotations
