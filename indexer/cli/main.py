@@ -239,16 +239,15 @@ def compact(folder: IndexFolder, keep: int, as_json: bool) -> None:
 @common
 def evaluate(folder: IndexFolder, labels: Path | None, as_json: bool, **options: Any) -> None:
     """Measure how often neighbours are of the same category, against simpler ways to compare pictures."""
-    from vitrine.indexer.evaluation.evaluate import EvaluateOptions
-    from vitrine.indexer.evaluation.evaluate import evaluate as evaluate_snapshot
-    from vitrine.indexer.evaluation.subject import read_labels
-    from vitrine.indexer.evaluation.tables import tables_of
+    from vitrine.indexer.evaluation.evaluate import EvaluateOptions, evaluate_snapshot
+    from vitrine.indexer.evaluation.evaluation_set import read_labels
+    from vitrine.indexer.evaluation.tables import evaluation_tables
 
     quiet_decoders()
     options["instances"] = options["instances"] or 0
     asked = EvaluateOptions(labels=read_labels(labels) if labels else None, **options)
     found = evaluate_snapshot(folder, asked, ConsoleProgress(quiet=as_json))
-    show_tables(found.as_json(), tables_of(found), found.missing, as_json=as_json)
+    show_tables(found.as_json(), evaluation_tables(found), found.missing, as_json=as_json)
 
 
 @main.command()

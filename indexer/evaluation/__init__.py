@@ -1,1 +1,1 @@
-"""How well neighbours are found, measured: by category, by item, against simpler ways. Publishes nothing."""
+"""Evaluation of a snapshot's nearest neighbours: by category, by product, and against simpler methods."""

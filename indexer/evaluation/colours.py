@@ -1,4 +1,4 @@
-"""The simplest way to compare pictures: by colour alone. What any network has to beat."""
+"""Colour histograms: the baseline that compares pictures by colour alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DIMENSION = GRID * GRID * HUES * SATURATIONS * VALUES
 
 
 def colour_histogram(data: bytes) -> FloatVector:
-    """Return (DIMENSION,) float32, unit: HSV histograms of the quarters of a picture.
+    """Return the HSV histograms of a picture's quarters: (DIMENSION,) float32, unit length.
 
-    Roots of shares, so that the inner product is the overlap of two histograms (Bhattacharyya).
+    Values are square roots of shares, so that the inner product of two is their Bhattacharyya coefficient.
     Raises PictureError.
     """
     small = open_picture(data, near_px=(SIDE_PX, SIDE_PX)).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)

@@ -1,4 +1,4 @@
-"""The command `evaluate`: what the neighbours of a snapshot are worth, by several measures.
+"""Evaluation of a snapshot's nearest neighbours, as the command `evaluate` reports it.
 
 Shape letters: N products, C categories.
 """
@@ -11,24 +11,34 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import FloatMatrix
-from vitrine.indexer.evaluation.instances import find_instances
-from vitrine.indexer.evaluation.subject import Pictures, Subject, colours_of, load_subject
+from vitrine.indexer.arrays import FloatMatrix, Rows
+from vitrine.indexer.evaluation.evaluation_set import (
+    EvaluationSet,
+    PictureReader,
+    read_colour_histograms,
+    read_evaluation_set,
+)
+from vitrine.indexer.evaluation.instances import evaluate_instances
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.transform.choice import choose_transform
-from vitrine.indexer.transform.sample import TrainingSet
-from vitrine.indexer.transform.sample import stratified_folds
+from vitrine.indexer.transform.sample import TrainingSet, stratified_folds
 from vitrine.indexer.vectors.metrics import RetrievalMetrics, concatenate_metrics, evaluate_retrieval
 
 QUERIES_MAX = 2000
 RESAMPLES = 1000
-CONFUSIONS = 20
+CONFUSIONS_MAX = 20
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """labels: categories by id, instead of the snapshot's. instances: products to photograph again."""
+    """Options of an evaluation.
+
+    snapshot: its name, default the current one. labels: category by product id, default the snapshot's
+    categories. seed: of the split in halves. held_out: evaluate transforms on products that they were not
+    fitted on, too. colours: include the colour histogram. instances: the number of products to search for
+    by simulated photos.
+    """
 
     snapshot: str | None = None
     labels: Mapping[str, str] | None = None
@@ -40,16 +50,18 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """ways, held_out: figures by way of comparing. categories: of the snapshot's way, held out if asked.
+    """Figures of an evaluation.
 
-    confusion: how often the nearest neighbour is of another category, likewise. instances: shares that are
-    found first. missing: what could not be measured, and why.
+    evaluated: the number of products used as queries. methods, held_out: mean figures by method, of all
+    products and of held-out products. categories_of: "snapshot" or "held out", the origin of the next two.
+    categories: figures by category. confusion: counts of nearest neighbours of another category. instances:
+    see `evaluate_instances`. missing: sentences about what could not be measured.
     """
 
     snapshot: str
     products: int
-    judged: int
-    ways: dict[str, dict[str, float]] = field(default_factory=dict)
+    evaluated: int
+    methods: dict[str, dict[str, float]] = field(default_factory=dict)
     held_out: dict[str, dict[str, float]] = field(default_factory=dict)
     categories_of: str = "snapshot"
     categories: list[dict[str, Any]] = field(default_factory=list)
@@ -59,134 +71,178 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as `evaluate --json` prints them."""
-        return dict(vars(self))
+        return {
+            "snapshot": self.snapshot,
+            "products": self.products,
+            "judged": self.evaluated,
+            "ways": self.methods,
+            "held_out": self.held_out,
+            "categories_of": self.categories_of,
+            "categories": self.categories,
+            "confusion": self.confusion,
+            "instances": self.instances,
+            "missing": self.missing,
+        }
 
 
-def evaluate(folder: IndexFolder, options: EvaluateOptions, progress: Progress) -> Evaluation:
-    """Measure a snapshot. Raises SnapshotError, InputError, and ModelError where instances are asked for."""
+def evaluate_snapshot(folder: IndexFolder, options: EvaluateOptions, progress: Progress) -> Evaluation:
+    """Evaluate a snapshot. Raises SnapshotError, InputError; ModelError if instances are requested."""
     snapshot = folder.open(options.snapshot)
-    subject = load_subject(folder, snapshot, options.labels)
-    missing = _what_is_missing(subject, options)
-    pictures = Pictures(folder, snapshot)
-    colours = colours_of(pictures, subject.rows, progress) if options.colours else None
-    if options.colours and colours is None:
-        missing.append("the colour histogram: a picture file is not there any more")
-    spaces = {"colour histogram": colours, "notebook": subject.raw, "snapshot": subject.served}
-    judged = {name: _judge(subject, space) for name, space in spaces.items() if space is not None}
+    evaluation_set = read_evaluation_set(folder, snapshot, options.labels)
+    missing = _missing_figures(evaluation_set, options)
+    pictures = PictureReader(folder, snapshot)
+    colours = None
+    if options.colours:
+        colours = read_colour_histograms(pictures, evaluation_set.rows, progress)
+        if colours is None:
+            missing.append("the colour histogram: a picture file cannot be read any more")
+    spaces = {
+        "colour histogram": colours,
+        "notebook": evaluation_set.model_vectors,
+        "snapshot": evaluation_set.snapshot_vectors,
+    }
+    metrics = {
+        method: _evaluate_space(evaluation_set, vectors)
+        for method, vectors in spaces.items()
+        if vectors is not None
+    }
     held_out: dict[str, RetrievalMetrics] = {}
-    if options.held_out and subject.raw is not None and len(judged["snapshot"]):
-        held_out = judge_held_out(subject, subject.raw, colours, options.seed)
-    found, transform = judged["snapshot"], snapshot.transform.name
-    categories_of = "held out" if transform in held_out else "snapshot"
-    shown = held_out.get(transform, found)
+    if options.held_out and evaluation_set.model_vectors is not None and len(metrics["snapshot"]):
+        held_out = evaluate_held_out(evaluation_set, evaluation_set.model_vectors, colours, options.seed)
+    transform = snapshot.transform.name
+    # By category, the held-out figures are preferred where the snapshot's transform has some.
+    by_category = held_out.get(transform, metrics["snapshot"])
     instances = {}
     if options.instances:
-        instances = find_instances(subject, pictures, options.instances, progress)
+        instances = evaluate_instances(evaluation_set, pictures, options.instances, progress)
     return Evaluation(
-        snapshot.name,
-        len(subject.rows),
-        len(found),
-        {name: each.summary() for name, each in judged.items() if len(each)},
-        {name: each.summary() for name, each in held_out.items()},
-        categories_of,
-        _by_category(subject, shown),
-        _confusion(subject, shown),
-        instances,
-        missing,
+        snapshot=snapshot.name,
+        products=len(evaluation_set.rows),
+        evaluated=len(metrics["snapshot"]),
+        methods={name: result.summary() for name, result in metrics.items() if len(result)},
+        held_out={name: result.summary() for name, result in held_out.items()},
+        categories_of="held out" if transform in held_out else "snapshot",
+        categories=_category_figures(evaluation_set, by_category),
+        confusion=_confusions(evaluation_set, by_category),
+        instances=instances,
+        missing=missing,
     )
 
 
-def _what_is_missing(subject: Subject, options: EvaluateOptions) -> list[str]:
+def _missing_figures(evaluation_set: EvaluationSet, options: EvaluateOptions) -> list[str]:
+    """Return a sentence about each figure that cannot be measured."""
     missing = []
-    transform = subject.snapshot.transform
+    transform = evaluation_set.snapshot.transform
     if transform.adaptation is not None and not options.held_out:
         missing.append(
-            "fair figures of the snapshot's way, which learnt from these very products: --held-out"
+            "unbiased figures of the snapshot: its transform was fitted on the same products; use --held-out"
         )
-    if not (subject.labels >= 0).any():
-        missing.append("categories: no product has one, so nothing says which neighbours are right")
-    elif len(set(subject.labels[subject.labels >= 0].tolist())) == 1:
-        missing.append("a second category: with one, every neighbour is right")
-    if subject.raw is None:
-        missing.append("the notebook's way and held-out figures: the cache has lost vectors of the model")
-    if subject.sampled:
-        missing.append(f"products past {len(subject.rows)}: a random choice of them was judged")
+    categories = np.unique(evaluation_set.labels[evaluation_set.labels >= 0])
+    if not len(categories):
+        missing.append("categories: no product has one, so neighbours cannot be evaluated")
+    elif len(categories) == 1:
+        missing.append("a second category: with only one, every neighbour is right")
+    if evaluation_set.model_vectors is None:
+        missing.append("the notebook and held-out figures: the cache has lost vectors of the model")
+    if evaluation_set.is_sampled:
+        missing.append(f"products beyond {len(evaluation_set.rows)}: a random sample was evaluated")
     return missing
 
 
-def _judge(subject: Subject, vectors: FloatMatrix) -> RetrievalMetrics:
-    labelled = subject.labelled(vectors)
-    step = max(1, -(-len(subject.rows) // QUERIES_MAX))
-    return evaluate_retrieval(labelled.take(np.arange(0, len(subject.rows), step)), labelled)
+def _evaluate_space(evaluation_set: EvaluationSet, vectors: FloatMatrix) -> RetrievalMetrics:
+    """Return the metrics of all products in a space, with at most about QUERIES_MAX of them as queries."""
+    gallery = evaluation_set.with_vectors(vectors)
+    step = max(1, -(-len(evaluation_set.rows) // QUERIES_MAX))
+    return evaluate_retrieval(gallery.take(np.arange(0, len(evaluation_set.rows), step)), gallery)
 
 
-def judge_held_out(
-    subject: Subject, raw: FloatMatrix, colours: FloatMatrix | None, seed: int
+def evaluate_held_out(
+    evaluation_set: EvaluationSet, model_vectors: FloatMatrix, colours: FloatMatrix | None, seed: int
 ) -> dict[str, RetrievalMetrics]:
-    """Fit on one half of each category, judge on the other, and the other way round."""
-    side = stratified_folds(subject.labels, subject.items, 2, seed)
+    """Return metrics by method of transforms fitted on one half of each category and evaluated on the other.
+
+    Each half is evaluated once. A transform that a half is unsuited for is left out.
+    """
+    half_of_row = stratified_folds(evaluation_set.labels, evaluation_set.items, 2, seed)
     parts: dict[str, list[RetrievalMetrics]] = {}
     for half in (0, 1):
-        fitted, judged = np.flatnonzero(side != half), np.flatnonzero(side == half)
-        spaces = {"notebook": raw[judged]}
+        training_rows = np.flatnonzero(half_of_row != half)
+        test_rows = np.flatnonzero(half_of_row == half)
+        spaces = {"notebook": model_vectors[test_rows]}
         if colours is not None:
-            spaces["colour histogram"] = colours[judged]
+            spaces["colour histogram"] = colours[test_rows]
+        training_set = _training_set(evaluation_set, model_vectors, training_rows)
         for name in ("centre", "adapt"):
-            transform = choose_transform(name, _catalogue(subject, raw, fitted))
+            transform = choose_transform(name, training_set)
             if transform.name == name:
-                spaces[name] = transform.apply(raw[judged])
-        for name, space in spaces.items():
-            labelled = subject.labelled(raw).take(judged).with_vectors(space)
-            parts.setdefault(name, []).append(evaluate_retrieval(labelled, labelled))
+                spaces[name] = transform.apply(model_vectors[test_rows])
+        labels = evaluation_set.with_vectors(model_vectors).take(test_rows)
+        for name, vectors in spaces.items():
+            gallery = labels.with_vectors(vectors)
+            parts.setdefault(name, []).append(evaluate_retrieval(gallery, gallery))
     return {name: concatenate_metrics(halves) for name, halves in parts.items() if len(halves) == 2}
 
 
-def _catalogue(subject: Subject, raw: FloatMatrix, rows: np.ndarray[Any, Any]) -> TrainingSet:
-    """Return some rows to learn from; code C is for products without a category."""
-    codes = np.where(subject.labels < 0, len(subject.names), subject.labels)[rows].astype(np.int32)
-    return TrainingSet(lambda chosen: raw[rows[chosen]], [*subject.names, ""], codes, subject.items[rows])
+def _training_set(evaluation_set: EvaluationSet, model_vectors: FloatMatrix, rows: Rows) -> TrainingSet:
+    """Return the given rows as a training set; code C stands for no category."""
+    labels = evaluation_set.labels[rows]
+    codes = np.where(labels < 0, len(evaluation_set.categories), labels).astype(np.int32)
+    return TrainingSet(
+        lambda chosen: model_vectors[rows[chosen]],
+        [*evaluation_set.categories, ""],
+        codes,
+        evaluation_set.items[rows],
+    )
 
 
-def _by_category(subject: Subject, found: RetrievalMetrics) -> list[dict[str, Any]]:
-    """Return figures of each category, the weakest first, each with its 95 % bootstrap interval."""
+def _category_figures(evaluation_set: EvaluationSet, metrics: RetrievalMetrics) -> list[dict[str, Any]]:
+    """Return the figures of each category with 95 % bootstrap intervals, the lowest mAP first."""
     rng = np.random.default_rng(0)
-    products = np.bincount(subject.labels[subject.labels >= 0], minlength=len(subject.names))
+    known = evaluation_set.labels[evaluation_set.labels >= 0]
+    products = np.bincount(known, minlength=len(evaluation_set.categories))
     rows = []
-    for label in np.unique(found.labels).tolist():
-        of_it = found.labels == label
+    for label in np.unique(metrics.labels).tolist():
+        in_category = metrics.labels == label
         measures = {
-            "precision_at_1": found.precision_at(1)[of_it],
-            "precision_at_5": found.precision_at(5)[of_it],
-            "map": found.average_precision[of_it],
+            "precision_at_1": metrics.precision_at(1)[in_category],
+            "precision_at_5": metrics.precision_at(5)[in_category],
+            "map": metrics.average_precision[in_category],
         }
-        row = {"category": subject.names[label], "products": int(products[label]), "judged": int(of_it.sum())}
+        row = {
+            "category": evaluation_set.categories[label],
+            "products": int(products[label]),
+            "judged": int(in_category.sum()),
+        }
         for name, values in measures.items():
-            low, high = interval(values, rng)
+            low, high = bootstrap_interval(values, rng)
             row |= {name: round(float(values.mean()), 4), f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     return sorted(rows, key=lambda row: (row["map"], row["category"]))
 
 
-def interval(values: np.ndarray[Any, Any], rng: np.random.Generator) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean."""
+def bootstrap_interval(values: np.ndarray[Any, Any], rng: np.random.Generator) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of the mean of (n,) values: (low, high)."""
     means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return round(float(low), 4), round(float(high), 4)
 
 
-def _confusion(subject: Subject, found: RetrievalMetrics) -> list[dict[str, Any]]:
-    """Return the pairs of categories that nearest neighbours mix up most, with the share of the first's."""
-    wrong = (found.nearest_labels >= 0) & (found.nearest_labels != found.labels)
-    pairs = np.stack([found.labels[wrong], found.nearest_labels[wrong]])
+def _confusions(evaluation_set: EvaluationSet, metrics: RetrievalMetrics) -> list[dict[str, Any]]:
+    """Return the CONFUSIONS_MAX most frequent pairs of a category and a different nearest neighbour's.
+
+    share: of the queries of the first category.
+    """
+    is_wrong = (metrics.nearest_labels >= 0) & (metrics.nearest_labels != metrics.labels)
+    pairs = np.stack([metrics.labels[is_wrong], metrics.nearest_labels[is_wrong]])
     distinct, counts = np.unique(pairs, axis=1, return_counts=True)
-    totals = np.bincount(found.labels, minlength=len(subject.names))
-    order = np.argsort(-counts, kind="stable")[:CONFUSIONS]
+    totals = np.bincount(metrics.labels, minlength=len(evaluation_set.categories))
+    order = np.argsort(-counts, kind="stable")[:CONFUSIONS_MAX]
     return [
         {
-            "category": subject.names[distinct[0, place]],
-            "neighbour": subject.names[distinct[1, place]],
-            "count": int(counts[place]),
-            "share": round(float(counts[place] / totals[distinct[0, place]]), 4),
+            "category": evaluation_set.categories[label],
+            "neighbour": evaluation_set.categories[neighbour],
+            "count": count,
+            "share": round(float(count / totals[label]), 4),
         }
-        for place in order.tolist()
+        for (label, neighbour), count in zip(distinct.T[order].tolist(), counts[order].tolist(), strict=True)
     ]

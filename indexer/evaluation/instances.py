@@ -1,13 +1,15 @@
-"""Does a product come back when it is photographed again? Asked with real pictures and the real network."""
+"""Instance retrieval: search for products by simulated photos of them, with real pictures and the network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from vitrine.indexer.arrays import FloatMatrix
+from vitrine.indexer.arrays import FloatMatrix, Rows
 from vitrine.indexer.errors import PictureError
-from vitrine.indexer.evaluation.photographs import KINDS, photograph_again
-from vitrine.indexer.evaluation.subject import Pictures, Subject
+from vitrine.indexer.evaluation.evaluation_set import EvaluationSet, PictureReader
+from vitrine.indexer.evaluation.photographs import PHOTO_CHANGES, simulate_photo
 from vitrine.indexer.models import load_recorded
 from vitrine.indexer.pictures.preprocessing import Preprocessing
 from vitrine.indexer.progress import Progress
@@ -17,57 +19,63 @@ SEED = 11
 _BATCH = 32
 
 
-def find_instances(
-    subject: Subject, pictures: Pictures, count: int, progress: Progress
+def evaluate_instances(
+    evaluation_set: EvaluationSet, pictures: PictureReader, count: int, progress: Progress
 ) -> dict[str, dict[str, float]]:
-    """Photograph `count` products again in each of KINDS and search for them among all.
+    """Simulate photos of `count` products with each of PHOTO_CHANGES and search for them among all products.
 
-    Returns, for the snapshot's way and (where the cache has it) the notebook's, the share found first by
-    kind, and `all` and `mrr` over all kinds. Raises ModelError.
+    Returns figures by method, "snapshot" and (if the cache has the model's vectors) "notebook": the share
+    found first by change, and over all changes that share ("all") and the mean reciprocal rank ("mrr").
+    Raises ModelError.
     """
     rng = np.random.default_rng(SEED)
-    places = np.sort(rng.choice(len(subject.rows), min(count, len(subject.rows)), replace=False))
-    photos, targets = _embed_photos(subject, pictures, places, progress)
-    spaces = {"snapshot": (subject.served, subject.snapshot.transform.apply)}
-    if subject.raw is not None:
-        spaces["notebook"] = (subject.raw, lambda vectors: vectors)
-    found: dict[str, dict[str, float]] = {}
-    for way, (gallery, apply) in spaces.items():
-        ranks = {kind: target_ranks(apply(each) @ gallery.T, targets) for kind, each in photos.items()}
-        every = np.concatenate(list(ranks.values()))
-        found[way] = {kind: round(float((each == 0).mean()), 4) for kind, each in ranks.items()}
-        found[way] |= {"all": round(float((every == 0).mean()), 4)}
-        found[way] |= {"mrr": round(float((1 / (1 + every)).mean()), 4)}
-    return found
+    total = len(evaluation_set.rows)
+    chosen = np.sort(rng.choice(total, min(count, total), replace=False))
+    photos, targets = _embed_photos(evaluation_set, pictures, chosen, progress)
+    galleries: dict[str, tuple[FloatMatrix, Callable[[FloatMatrix], FloatMatrix]]] = {
+        "snapshot": (evaluation_set.snapshot_vectors, evaluation_set.snapshot.transform.apply)
+    }
+    if evaluation_set.model_vectors is not None:
+        galleries["notebook"] = (evaluation_set.model_vectors, lambda vectors: vectors)
+    figures: dict[str, dict[str, float]] = {}
+    for method, (gallery, transform) in galleries.items():
+        ranks = {
+            change: target_ranks(transform(vectors) @ gallery.T, targets)
+            for change, vectors in photos.items()
+        }
+        all_ranks = np.concatenate(list(ranks.values()))
+        figures[method] = {
+            change: round(float((change_ranks == 0).mean()), 4) for change, change_ranks in ranks.items()
+        }
+        figures[method]["all"] = round(float((all_ranks == 0).mean()), 4)
+        figures[method]["mrr"] = round(float((1 / (1 + all_ranks)).mean()), 4)
+    return figures
 
 
 def _embed_photos(
-    subject: Subject,
-    pictures: Pictures,
-    places: np.ndarray[tuple[int], np.dtype[np.int64]],
-    progress: Progress,
-) -> tuple[dict[str, FloatMatrix], np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return raw vectors (n, D) by kind, and the places (n,) of their products, unreadable ones left out."""
-    record = subject.snapshot.manifest.model
+    evaluation_set: EvaluationSet, pictures: PictureReader, indices: Rows, progress: Progress
+) -> tuple[dict[str, FloatMatrix], Rows]:
+    """Return model vectors (n, D) by change, and the (n,) indices of the products with a readable picture."""
+    record = evaluation_set.snapshot.manifest.model
     model = load_recorded(
         {"name": record.name, "handle": record.handle, "digest": record.digest,
          "preprocessing": record.preprocessing}
     )  # fmt: skip
     spec = Preprocessing.parse(record.preprocessing)
-    data: dict[int, bytes] = {}
-    for place in places.tolist():
+    pictures_by_index: dict[int, bytes] = {}
+    for index in indices.tolist():
         try:
-            data[place] = pictures.read(int(subject.rows[place]))
+            pictures_by_index[index] = pictures.read(int(evaluation_set.rows[index]))
         except PictureError:
             continue
-    progress.start(len(data) * len(KINDS), "photos taken again")
+    progress.start(len(pictures_by_index) * len(PHOTO_CHANGES), "simulated photos")
     photos = {}
-    for kind in KINDS:
+    for change in PHOTO_CHANGES:
         rng = np.random.default_rng(SEED)
-        pixels = [spec.pixels(photograph_again(each, kind, rng))[0] for each in data.values()]
+        pixels = [spec.pixels(simulate_photo(data, change, rng))[0] for data in pictures_by_index.values()]
         blocks = [np.stack(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)]
-        photos[kind] = np.concatenate([model.embed(block) for block in blocks])
+        photos[change] = np.concatenate([model.embed(block) for block in blocks])
         progress.advance(len(pixels))
     progress.done()
     model.close()
-    return photos, np.array(list(data), np.int64)
+    return photos, np.array(list(pictures_by_index), np.int64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vitrine.indexer.quality.findings import Finding
-from vitrine.indexer.quality.subject import NEIGHBOURS, Subject
+from vitrine.indexer.quality.quality_input import NEIGHBOURS, QualityInput
 
 # A hub is in so many times as many top 10s as a product is on average, and in more than chance among few.
 HUB_TIMES = 8.0
@@ -23,47 +23,47 @@ _MAD_TO_SIGMA = 1.4826
 _SHOWN = 4
 
 
-def crowding(subject: Subject) -> Iterator[Finding]:
+def crowding(data: QualityInput) -> Iterator[Finding]:
     """Yield hubs, orphans and outliers."""
-    places = subject.served.places
-    counts = np.bincount(places[places >= 0], minlength=len(subject))
-    yield from _hubs(subject, counts)
-    distances = _strangeness(subject)
+    places = data.served.places
+    counts = np.bincount(places[places >= 0], minlength=len(data))
+    yield from _hubs(data, counts)
+    distances = _strangeness(data)
     for place in np.flatnonzero(distances >= OUTLIER_FROM).tolist():
         reason = {
-            "nearest": round(float(subject.alike.scores[place, 0]), 4),
+            "nearest": round(float(data.alike.scores[place, 0]), 4),
             "sigmas": round(float(distances[place]), 1),
         }
         strength = float(1 - OUTLIER_FROM / (2 * distances[place]))
-        yield Finding("outlier", (subject.ids[place],), strength, _nearest(subject, place), reason)
-    if len(subject) <= NEIGHBOURS:
+        yield Finding("outlier", (data.ids[place],), strength, _nearest(data, place), reason)
+    if len(data) <= NEIGHBOURS:
         return  # everybody is in every list
     for place in np.flatnonzero(counts == 0).tolist():
         strength = float(np.clip(0.25 + 0.1 * distances[place], 0, 1))
-        reason = {"nearest": round(float(subject.served.scores[place, 0]), 4)}
-        yield Finding("orphan", (subject.ids[place],), strength, _nearest(subject, place), reason)
+        reason = {"nearest": round(float(data.served.scores[place, 0]), 4)}
+        yield Finding("orphan", (data.ids[place],), strength, _nearest(data, place), reason)
 
 
-def _hubs(subject: Subject, counts: Any) -> Iterator[Finding]:
+def _hubs(data: QualityInput, counts: Any) -> Iterator[Finding]:
     least = max(_HUB_LEAST, HUB_TIMES * NEIGHBOURS)
     for place in np.flatnonzero(counts >= least).tolist():
-        among = np.flatnonzero((subject.served.places == place).any(axis=1))
+        among = np.flatnonzero((data.served.places == place).any(axis=1))
         strength = float(1 - least / (2 * counts[place]))
-        shown = tuple(subject.ids[other] for other in among[:: max(len(among) // _SHOWN, 1)][:_SHOWN])
-        reason = {"lists": int(counts[place]), "share": round(float(counts[place]) / len(subject), 4)}
-        yield Finding("hub", (subject.ids[place],), strength, shown, reason)
+        shown = tuple(data.ids[other] for other in among[:: max(len(among) // _SHOWN, 1)][:_SHOWN])
+        reason = {"lists": int(counts[place]), "share": round(float(counts[place]) / len(data), 4)}
+        yield Finding("hub", (data.ids[place],), strength, shown, reason)
 
 
-def _strangeness(subject: Subject) -> Any:
+def _strangeness(data: QualityInput) -> Any:
     """Return (N,) how many robust standard deviations each is farther from its nearest than is usual."""
-    if len(subject) < _OUTLIERS_AMONG:
-        return np.zeros(len(subject))
-    nearness = subject.alike.scores[:, :3].mean(axis=1)
+    if len(data) < _OUTLIERS_AMONG:
+        return np.zeros(len(data))
+    nearness = data.alike.scores[:, :3].mean(axis=1)
     middle = float(np.median(nearness))
     spread = _MAD_TO_SIGMA * float(np.median(np.abs(nearness - middle)))
     return np.asarray((middle - nearness) / max(spread, 1e-3))
 
 
-def _nearest(subject: Subject, place: int) -> tuple[str, ...]:
-    near = subject.alike.places[place]
-    return tuple(subject.ids[other] for other in near[near >= 0][:_SHOWN])
+def _nearest(data: QualityInput, place: int) -> tuple[str, ...]:
+    near = data.alike.places[place]
+    return tuple(data.ids[other] for other in near[near >= 0][:_SHOWN])

@@ -16,7 +16,7 @@ from scipy.special import softmax
 
 from vitrine.indexer.arrays import DoubleArray, FloatMatrix, Mask
 from vitrine.indexer.quality.findings import Finding
-from vitrine.indexer.quality.subject import Subject
+from vitrine.indexer.quality.quality_input import QualityInput
 from vitrine.indexer.transform.discriminant import fit_discriminants, fit_moments
 from vitrine.indexer.transform.transform import signed_sqrt
 
@@ -110,33 +110,33 @@ def _fit(likelihoods: DoubleArray, kinds: Any) -> tuple[float, float]:
     return float(np.exp(best.x[0])), float(1 / (1 + np.exp(-best.x[1])))
 
 
-def wrong_categories(subject: Subject, usable: Mask) -> Iterator[Finding]:
+def wrong_categories(data: QualityInput, usable: Mask) -> Iterator[Finding]:
     """Yield products whose category is doubted by DOUBT_FROM or more, with the one they look like."""
-    verdicts = estimate_label_errors(subject.raw, subject.codes, usable, len(subject.categories))
+    verdicts = estimate_label_errors(data.raw, data.codes, usable, len(data.categories))
     if verdicts is None:
         return
     for place in np.flatnonzero(verdicts.doubts >= DOUBT_FROM).tolist():
         vote = int(verdicts.votes[place])
-        near = subject.alike.places[place]
+        near = data.alike.places[place]
         near = near[near >= 0]
-        speaking = near[subject.codes[near] == vote]
+        speaking = near[data.codes[near] == vote]
         if not len(speaking):
-            speaking = np.flatnonzero(subject.codes == vote)
-            speaking = speaking[np.argsort(-(subject.raw[speaking] @ subject.raw[place]))]
+            speaking = np.flatnonzero(data.codes == vote)
+            speaking = speaking[np.argsort(-(data.raw[speaking] @ data.raw[place]))]
         reason = {
-            "category": subject.categories[subject.codes[place]],
-            "vote": subject.categories[vote],
-            "neighbours": int((subject.codes[near] == vote).sum()),
+            "category": data.categories[data.codes[place]],
+            "vote": data.categories[vote],
+            "neighbours": int((data.codes[near] == vote).sum()),
             "of": len(near),
         }
-        shown = tuple(subject.ids[other] for other in speaking[:_SHOWN])
-        yield Finding("wrong-category", (subject.ids[place],), float(verdicts.doubts[place]), shown, reason)
+        shown = tuple(data.ids[other] for other in speaking[:_SHOWN])
+        yield Finding("wrong-category", (data.ids[place],), float(verdicts.doubts[place]), shown, reason)
 
 
-def small_categories(subject: Subject) -> Iterator[Finding]:
+def small_categories(data: QualityInput) -> Iterator[Finding]:
     """Yield categories of fewer than FEW live products."""
-    sizes = np.bincount(subject.codes[subject.codes >= 0], minlength=len(subject.categories))
+    sizes = np.bincount(data.codes[data.codes >= 0], minlength=len(data.categories))
     for code in np.flatnonzero((sizes > 0) & (sizes < FEW)).tolist():
-        ids = tuple(subject.ids[place] for place in np.flatnonzero(subject.codes == code).tolist())
-        reason = {"category": subject.categories[code], "products": len(ids)}
+        ids = tuple(data.ids[place] for place in np.flatnonzero(data.codes == code).tolist())
+        reason = {"category": data.categories[code], "products": len(ids)}
         yield Finding("small-category", ids, 1 - len(ids) / FEW, (), reason)

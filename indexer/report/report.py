@@ -21,7 +21,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import Rows, unit
 from vitrine.indexer.errors import InputError, PictureError
-from vitrine.indexer.evaluation.subject import Pictures
+from vitrine.indexer.evaluation.evaluation_set import PictureReader
 from vitrine.indexer.files import whole_file
 from vitrine.indexer.pictures.preprocessing import thumbnail
 from vitrine.indexer.progress import Progress
@@ -163,7 +163,7 @@ def products_of(
             products[name] = [product.name, product.category]
             rows.append((name, row))
     pictures, room = {}, PICTURES_MAX_BYTES
-    source = Pictures(folder, standing.snapshot)
+    source = PictureReader(folder, standing.snapshot)
 
     def small(row: int) -> bytes:
         try:

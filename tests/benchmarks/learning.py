@@ -18,7 +18,7 @@ from tests.benchmarks.pictures_in import WAYS, Embedder
 from tests.benchmarks.report import Row, Section
 from tests.paths import DEMO
 from vitrine.indexer.arrays import DoubleArray, FloatMatrix, Labels, Rows, unit
-from vitrine.indexer.evaluation.photographs import KINDS, photograph_again
+from vitrine.indexer.evaluation.photographs import PHOTO_CHANGES, simulate_photo
 from vitrine.indexer.snapshot.confidence import calibrate, kolmogorov_smirnov
 from vitrine.indexer.source.source import Source, open_source
 from vitrine.indexer.transform.choice import choose_transform
@@ -90,7 +90,7 @@ def run(quick: bool) -> Section:
         "products of each category are dealt into halves by a fixed seed; learnt on one half, its parameters "
         "chosen by cross-validation inside it; every product of the other half searches that half; then the "
         f"halves change places. {len(shop.photographed)} products were photographed again in "
-        f"{len(KINDS)} ways ({', '.join(KINDS)}) and searched for in the half that was not learnt from."
+        f"{len(PHOTO_CHANGES)} ways ({', '.join(PHOTO_CHANGES)}) and searched for in the half that was not learnt from."
     )
     return Section("Learning", about, rows, _notes())
 
@@ -105,7 +105,7 @@ def _shop(step: int, photographed: int) -> Shop:
     labels = np.array([number[name] for name in names], np.int32)
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(len(pictures), min(photographed, len(pictures)), replace=False))
-    again = {kind: [photograph_again(pictures[place], kind, rng) for place in chosen] for kind in KINDS}
+    again = {kind: [simulate_photo(pictures[place], kind, rng) for place in chosen] for kind in PHOTO_CHANGES}
     return Shop(pictures, categories, labels, chosen.astype(np.int64), again)
 
 
@@ -185,7 +185,7 @@ def _instance_rows(measured: Mapping[int, Mapping[str, Figures]]) -> list[Row]:
     margin = 1.96 * float(gains.std()) / np.sqrt(len(plain[0].firsts))
     kinds = [
         (kind, *(np.mean([each.found[kind] for each in every]) for every in (plain, adapted)))
-        for kind in KINDS
+        for kind in PHOTO_CHANGES
     ]
     by_kind = ", ".join(f"{kind} {one:.3f} / {other:.3f}" for kind, one, other in kinds)
     return [

@@ -1,4 +1,4 @@
-"""What is evaluated: the live products of a snapshot, in every space they can be compared in.
+"""Evaluation set: the live products of a snapshot with their labels, vectors and pictures.
 
 Shape letters: N products, D dimension.
 """
@@ -29,64 +29,78 @@ _BLOCK_ROWS = 1000
 
 
 @dataclass(frozen=True)
-class Subject:
-    """rows: (N,) of the snapshot's table. names: of the categories that `labels` (N,) number; -1 for none.
+class EvaluationSet:
+    """Products to evaluate, at most PRODUCTS_MAX.
 
-    items: (N,) equal for pictures of one thing. served: (N, D) as searched. raw: (N, D) as the model said,
-    None where the cache has lost some. sampled: True when the catalogue is larger.
+    rows: (N,) row numbers of the snapshot's table. categories: names. labels: (N,) category of each product,
+    -1 for none. items: (N,) numbers that are equal for pictures of one item. snapshot_vectors: (N, D) of the
+    snapshot's space. model_vectors: (N, D) of the model's space, None if the cache lacks some. is_sampled:
+    True if the catalogue has more products.
     """
 
     snapshot: Snapshot
     rows: Rows
-    names: tuple[str, ...]
+    categories: tuple[str, ...]
     labels: Labels
     items: Labels
-    served: FloatMatrix
-    raw: FloatMatrix | None
-    sampled: bool
+    snapshot_vectors: FloatMatrix
+    model_vectors: FloatMatrix | None
+    is_sampled: bool
 
-    def labelled(self, vectors: FloatMatrix) -> LabelledVectors:
-        """Return the products in one of the spaces."""
+    def with_vectors(self, vectors: FloatMatrix) -> LabelledVectors:
+        """Return labels and items with the given vectors, (N, any dimension)."""
         return LabelledVectors(vectors, self.labels, self.items)
 
 
-def load_subject(folder: IndexFolder, snapshot: Snapshot, labels: Mapping[str, str] | None) -> Subject:
-    """Read the live products, at most PRODUCTS_MAX of them. labels: categories by id, instead of the table's.
+def read_evaluation_set(
+    folder: IndexFolder, snapshot: Snapshot, labels: Mapping[str, str] | None
+) -> EvaluationSet:
+    """Read the live products, or a fixed random sample of PRODUCTS_MAX.
 
-    Raises InputError when not one id of `labels` is in the snapshot.
+    labels: category by product id, instead of the table's categories. Raises InputError if `labels` contains
+    no id of a live product.
     """
     table = snapshot.table
     rows = np.flatnonzero(~table.deleted).astype(np.int64)
-    sampled = len(rows) > PRODUCTS_MAX
-    if sampled:
+    is_sampled = len(rows) > PRODUCTS_MAX
+    if is_sampled:
         rows = np.sort(np.random.default_rng(SEED).choice(rows, PRODUCTS_MAX, replace=False))
-    names, codes = _labels(table, rows, labels)
-    served = np.asarray(snapshot.vectors[rows], np.float32)
-    raw = read_raw(folder, snapshot, rows)
-    return Subject(snapshot, rows, names, codes, items_of(table, rows), served, raw, sampled)
+    categories, codes = _categories_and_labels(table, rows, labels)
+    return EvaluationSet(
+        snapshot,
+        rows,
+        categories,
+        codes,
+        item_numbers(table, rows),
+        snapshot_vectors=np.asarray(snapshot.vectors[rows], np.float32),
+        model_vectors=read_model_vectors(folder, snapshot, rows),
+        is_sampled=is_sampled,
+    )
 
 
-def _labels(table: Table, rows: Rows, given: Mapping[str, str] | None) -> tuple[tuple[str, ...], Labels]:
-    if given is None:
+def _categories_and_labels(
+    table: Table, rows: Rows, category_by_id: Mapping[str, str] | None
+) -> tuple[tuple[str, ...], Labels]:
+    if category_by_id is None:
         return table.categories, category_labels(table.categories, table.category_codes[rows])
-    names = tuple(sorted(set(given.values())))
-    number = {name: code for code, name in enumerate(names)}
-    codes = np.array([number.get(given.get(product, ""), -1) for product in table.ids(rows)], np.int32)
-    if not (codes >= 0).any():
+    categories = tuple(sorted(set(category_by_id.values())))
+    code_by_category = {name: code for code, name in enumerate(categories)}
+    labels = [code_by_category.get(category_by_id.get(id_, ""), -1) for id_ in table.ids(rows)]
+    if max(labels, default=-1) < 0:
         raise InputError("--labels: none of its ids is a live product of the snapshot")
-    return names, codes
+    return categories, np.array(labels, np.int32)
 
 
-def items_of(table: Table, rows: Rows) -> Labels:
-    """Return (n,) numbers that are equal for rows of one group, or with the very same picture."""
+def item_numbers(table: Table, rows: Rows) -> Labels:
+    """Return (n,) numbers that are equal for rows of one group or with the same picture file."""
     groups = table.group_codes[rows]
     digests = table.column("sha256")
     _, pictures = np.unique([digests[row] for row in rows.tolist()], return_inverse=True)
     return np.where(groups >= 0, groups, pictures + len(table.groups)).astype(np.int32)
 
 
-def read_raw(folder: IndexFolder, snapshot: Snapshot, rows: Rows) -> FloatMatrix | None:
-    """Return what the model said of rows, (n, D), from the cache; None where that is not all there."""
+def read_model_vectors(folder: IndexFolder, snapshot: Snapshot, rows: Rows) -> FloatMatrix | None:
+    """Return the model's vectors of rows, (n, D), from the cache; None if any is missing or damaged."""
     if snapshot.transform.is_identity:
         return np.asarray(snapshot.vectors[rows], np.float32)
     if not folder.layout.cache.is_dir():
@@ -97,27 +111,27 @@ def read_raw(folder: IndexFolder, snapshot: Snapshot, rows: Rows) -> FloatMatrix
     with EmbeddingCache.open(folder.layout.cache) as cache:
         if len(cache.known(model.key, digests)) < len(set(digests)):
             return None
-        raw = np.empty((len(rows), model.dimension), np.float32)
+        vectors = np.empty((len(rows), model.dimension), np.float32)
         try:
             for start in range(0, len(rows), _BLOCK_ROWS):
-                part = digests[start : start + _BLOCK_ROWS]
-                raw[start : start + len(part)] = cache.vectors(model.key, part)
+                block = digests[start : start + _BLOCK_ROWS]
+                vectors[start : start + len(block)] = cache.vectors(model.key, block)
         except SnapshotCorrupt:
             return None
-    return raw
+    return vectors
 
 
-class Pictures:
-    """The picture files of a snapshot's products."""
+class PictureReader:
+    """Reader of the pictures of a snapshot's products, from files and URLs."""
 
     def __init__(self, folder: IndexFolder, snapshot: Snapshot) -> None:
-        """Read nothing yet."""
+        """Prepare the reader; nothing is read yet."""
         self._root = folder.root
         self._images = snapshot.table.column("image")
         self._urls = UrlReader()
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of a product's picture. Raises PictureError."""
+        """Return the picture of a table row as encoded bytes. Raises PictureError."""
         image = self._images[row]
         try:
             if is_url(image):
@@ -127,23 +141,23 @@ class Pictures:
             raise PictureError(f"{image} cannot be read any more", kind="missing") from error
 
 
-def colours_of(pictures: Pictures, rows: Rows, progress: Progress) -> FloatMatrix | None:
-    """Return (n, DIMENSION) colour histograms; None when a picture is gone."""
-    found = np.empty((len(rows), DIMENSION), np.float32)
-    progress.start(len(rows), "colours of pictures")
-    for place, row in enumerate(rows.tolist()):
+def read_colour_histograms(pictures: PictureReader, rows: Rows, progress: Progress) -> FloatMatrix | None:
+    """Return (n, DIMENSION) colour histograms of rows; None if a picture cannot be read."""
+    histograms = np.empty((len(rows), DIMENSION), np.float32)
+    progress.start(len(rows), "colour histograms")
+    for index, row in enumerate(rows.tolist()):
         try:
-            found[place] = colour_histogram(pictures.read(row))
+            histograms[index] = colour_histogram(pictures.read(row))
         except PictureError:
             progress.done()
             return None
         progress.advance(1)
     progress.done()
-    return found
+    return histograms
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """Return category by id from a CSV with these two columns. Raises InputError."""
+    """Return categories by product id from a CSV with the columns id and category. Raises InputError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))

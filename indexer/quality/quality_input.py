@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vitrine.indexer.arrays import Codes, FloatMatrix, RowMatrix, Rows
-from vitrine.indexer.evaluation.subject import Pictures, read_raw
+from vitrine.indexer.evaluation.evaluation_set import PictureReader, read_model_vectors
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.quality.pictures import MeasureCache, Measures
 from vitrine.indexer.snapshot.snapshot import IndexFolder
@@ -32,7 +32,7 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True)
-class Subject:
+class QualityInput:
     """N products in order of id. categories: names by code; codes: (N,), -1 for none. groups: (N,), -1 none.
 
     raw: (N, D) as the model said, or as searched where `is_raw` is False. served and alike: neighbours as
@@ -56,17 +56,17 @@ class Subject:
         return len(self.ids)
 
 
-def read_subject(folder: IndexFolder, standing: CatalogueState, progress: Progress) -> Subject:
+def read_quality_input(folder: IndexFolder, standing: CatalogueState, progress: Progress) -> QualityInput:
     """Read the live products of the snapshot; uploads wait for the next build."""
     snapshot, table = standing.snapshot, standing.snapshot.table
     rows = standing.live_rows[standing.live_rows < len(table)]
     served = np.asarray(snapshot.vectors[rows], np.float32)
-    read = read_raw(folder, snapshot, rows)
+    read = read_model_vectors(folder, snapshot, rows)
     raw = served if read is None else read
     near = nearest_neighbours(served)
     digests, widths, heights = table.columns(("sha256", "width", "height"), rows)
     cache = MeasureCache(folder.layout.cache)
-    return Subject(
+    return QualityInput(
         ids=table.ids(rows),
         categories=standing.categories,
         codes=category_labels(standing.categories, standing.category_codes[rows]),
@@ -77,7 +77,7 @@ def read_subject(folder: IndexFolder, standing: CatalogueState, progress: Progre
         is_raw=read is not None,
         served=near,
         alike=near if read is None or snapshot.transform.is_identity else nearest_neighbours(raw),
-        pictures=cache.measures(Pictures(folder, snapshot), rows, digests, progress),
+        pictures=cache.measures(PictureReader(folder, snapshot), rows, digests, progress),
     )
 
 
