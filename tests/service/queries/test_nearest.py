@@ -56,7 +56,7 @@ def calibration() -> Confidence:
 CONFIDENCE = calibration()
 
 
-def view(base: int = N) -> View:
+def make_view(base: int = N) -> View:
     return view_of(PRODUCTS, VECTORS, LIVE, base, confidence=CONFIDENCE)
 
 
@@ -68,44 +68,44 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.clip(a.astype(np.float64) @ b.astype(np.float64), -1, 1))
 
 
-def filtered_rows(reference: Reference, asked: SearchOptions) -> list[int]:
+def filtered_rows(reference: Reference, requested: SearchOptions) -> list[int]:
     """The live rows that the conditions of a search admit."""
     rows = [row for row in range(N) if LIVE[row] and row not in reference.rows]
-    if asked.same_category:
+    if requested.same_category:
         rows = [row for row in rows if PRODUCTS[row].category in reference.categories]
-    if asked.category:
-        rows = [row for row in rows if PRODUCTS[row].category in asked.category]
-    if asked.where:
-        rows = [row for row in rows if PRODUCTS[row].attributes["price"] < asked.where["price"]["lt"]]
-    return [row for row in rows if PRODUCTS[row].id not in asked.exclude]
+    if requested.category:
+        rows = [row for row in rows if PRODUCTS[row].category in requested.category]
+    if requested.where:
+        rows = [row for row in rows if PRODUCTS[row].attributes["price"] < requested.where["price"]["lt"]]
+    return [row for row in rows if PRODUCTS[row].id not in requested.exclude]
 
 
-def plain_answer(reference: Reference, asked: SearchOptions) -> list[int]:
+def plain_answer(reference: Reference, requested: SearchOptions) -> list[int]:
     """The specification as loops over Python lists."""
     scores = np.clip(np.vecdot(VECTORS, reference.vector), -1, 1)
-    rows = filtered_rows(reference, asked)
+    rows = filtered_rows(reference, requested)
     rows.sort(key=lambda row: (-scores[row], PRODUCTS[row].id))
-    if asked.min_score is not None:
-        rows = [row for row in rows if float(scores[row]) >= asked.min_score]
-    if asked.min_confidence is not None:
-        rows = [row for row in rows if confidence_of(scores[row], reference) >= asked.min_confidence]
-    rows = plain_drops(rows, asked)
-    if asked.diversity:
-        rows = plain_mmr(rows, scores, asked.diversity)
-    return rows[asked.offset : asked.offset + asked.limit]
+    if requested.min_score is not None:
+        rows = [row for row in rows if float(scores[row]) >= requested.min_score]
+    if requested.min_confidence is not None:
+        rows = [row for row in rows if confidence_of(scores[row], reference) >= requested.min_confidence]
+    rows = plain_drops(rows, requested)
+    if requested.diversity:
+        rows = plain_mmr(rows, scores, requested.diversity)
+    return rows[requested.offset : requested.offset + requested.limit]
 
 
-def plain_drops(rows: list[int], asked: SearchOptions) -> list[int]:
-    if asked.one_per_group:
+def plain_drops(rows: list[int], requested: SearchOptions) -> list[int]:
+    if requested.one_per_group:
         best: dict[str, int] = {}
         for row in rows:
             best.setdefault(PRODUCTS[row].group or f"alone {row}", row)
         rows = list(best.values())
-    if asked.collapse_duplicates is not None:
+    if requested.collapse_duplicates is not None:
         kept: list[int] = []
         for row in rows:
             alike = [float(score_rows(VECTORS[other : other + 1], VECTORS[row])[0]) for other in kept]
-            if not any(score >= asked.collapse_duplicates - 1e-6 for score in alike):
+            if not any(score >= requested.collapse_duplicates - 1e-6 for score in alike):
                 kept.append(row)
         rows = kept
     return rows
@@ -149,14 +149,16 @@ OPTIONS = st.fixed_dictionaries(
 
 
 @settings(max_examples=120, deadline=None)
-@given(asked=OPTIONS, row=st.sampled_from(np.flatnonzero(LIVE).tolist()), base=st.sampled_from([N, N - 30]))
-def test_any_combination_of_options_equals_the_oracle(asked: dict[str, Any], row: int, base: int) -> None:
-    here = view(base)
-    reference = product_reference(here, row)
-    answer = recommend(here, reference, options(**asked))
-    assert answer.rows.tolist() == plain_answer(reference, options(**asked))
+@given(
+    requested=OPTIONS, row=st.sampled_from(np.flatnonzero(LIVE).tolist()), base=st.sampled_from([N, N - 30])
+)
+def test_any_combination_of_options_equals_the_oracle(requested: dict[str, Any], row: int, base: int) -> None:
+    view = make_view(base)
+    reference = product_reference(view, row)
+    answer = recommend(view, reference, options(**requested))
+    assert answer.rows.tolist() == plain_answer(reference, options(**requested))
     assert answer.returned == len(answer.hits) == len(answer.rows)
-    assert (answer.reason is None) == (answer.returned == answer.requested == asked["limit"])
+    assert (answer.reason is None) == (answer.returned == answer.requested == requested["limit"])
     assert answer.trace[-1] == ("page", answer.returned)
     counts = [count for _, count in answer.trace]
     assert counts[0] == N
@@ -168,21 +170,25 @@ def test_any_combination_of_options_equals_the_oracle(asked: dict[str, Any], row
 
 
 @settings(max_examples=60, deadline=None)
-@given(asked=OPTIONS, longer=st.integers(1, 150), row=st.sampled_from(np.flatnonzero(LIVE).tolist()))
-def test_a_shorter_answer_begins_a_longer_one(asked: dict[str, Any], longer: int, row: int) -> None:
-    here = view()
-    reference = product_reference(here, row)
-    short = recommend(here, reference, options(**asked)).rows.tolist()
-    long = recommend(here, reference, options(**asked | {"limit": asked["limit"] + longer})).rows.tolist()
+@given(requested=OPTIONS, longer=st.integers(1, 150), row=st.sampled_from(np.flatnonzero(LIVE).tolist()))
+def test_a_shorter_answer_begins_a_longer_one(requested: dict[str, Any], longer: int, row: int) -> None:
+    view = make_view()
+    reference = product_reference(view, row)
+    short = recommend(view, reference, options(**requested)).rows.tolist()
+    long = recommend(
+        view, reference, options(**requested | {"limit": requested["limit"] + longer})
+    ).rows.tolist()
     assert long[: len(short)] == short
-    offset = asked.get("offset", 0)
-    whole = recommend(here, reference, options(**asked | {"offset": 0, "limit": offset + asked["limit"]}))
+    offset = requested.get("offset", 0)
+    whole = recommend(
+        view, reference, options(**requested | {"offset": 0, "limit": offset + requested["limit"]})
+    )
     assert whole.rows.tolist()[offset:] == short
 
 
 def test_the_default_is_the_five_most_similar_other_live_products() -> None:
-    here = view()
-    answer = recommend(here, product_reference(here, 0), SearchOptions())
+    view = make_view()
+    answer = recommend(view, product_reference(view, 0), SearchOptions())
     assert len(answer.rows) == 5
     assert 0 not in answer.rows
     assert LIVE[answer.rows].all()
@@ -190,30 +196,30 @@ def test_the_default_is_the_five_most_similar_other_live_products() -> None:
 
 
 def test_liked_products_are_averaged_and_unliked_ones_subtracted() -> None:
-    here = view()
+    view = make_view()
     like, unlike = [3, 7], [9]
-    reference = products_reference(here, like, unlike)
+    reference = products_reference(view, like, unlike)
     expected = VECTORS[like].mean(axis=0) - 0.5 * VECTORS[9]
     np.testing.assert_allclose(reference.vector, expected / np.linalg.norm(expected), atol=1e-6)
     assert reference.rows == (3, 7, 9)
     assert set(reference.categories) == {"shoes", "bags"}
-    answer = recommend(here, reference, options(limit=50))
+    answer = recommend(view, reference, options(limit=50))
     assert not {3, 7, 9} & set(answer.rows.tolist())
 
 
 def test_a_reference_by_vector_is_normalised_and_has_no_category() -> None:
-    here = view()
-    one = recommend(here, vector_reference(here, (VECTORS[5] * 8).tolist()), options(limit=3))
+    view = make_view()
+    one = recommend(view, vector_reference(view, (VECTORS[5] * 8).tolist()), options(limit=3))
     assert one.rows[0] == 5 or np.isclose(one.scores[0], 1)
-    huge = vector_reference(here, (VECTORS[5].astype(np.float64) * 1e300).tolist())
+    huge = vector_reference(view, (VECTORS[5].astype(np.float64) * 1e300).tolist())
     np.testing.assert_allclose(huge.vector, VECTORS[5], atol=1e-6)
     with pytest.raises(QueryError, match="same_category") as caught:
-        recommend(here, vector_reference(here, VECTORS[5]), options(same_category=True))
+        recommend(view, vector_reference(view, VECTORS[5]), options(same_category=True))
     assert (caught.value.field, caught.value.malformed) == ("same_category", False)
 
 
 @pytest.mark.parametrize(
-    ("values", "says", "malformed"),
+    ("values", "expected_text", "malformed"),
     [
         ([1.0] * (D + 1), "12 numbers here, not 13", False),
         ([], "12 numbers here, not 0", False),
@@ -227,25 +233,27 @@ def test_a_reference_by_vector_is_normalised_and_has_no_category() -> None:
         (None, "12 numbers", False),
     ],
 )
-def test_a_vector_that_cannot_be_compared_is_refused(values: Any, says: str, malformed: bool) -> None:
-    with pytest.raises(QueryError, match=says) as caught:
-        vector_reference(view(), values)
+def test_a_vector_that_cannot_be_compared_is_refused(
+    values: Any, expected_text: str, malformed: bool
+) -> None:
+    with pytest.raises(QueryError, match=expected_text) as caught:
+        vector_reference(make_view(), values)
     assert (caught.value.field, caught.value.malformed) == ("vector", malformed)
 
 
 def test_contradictory_or_missing_examples_are_refused() -> None:
-    here = view_of([product("a"), product("b"), product("c")], np.array([[1, 0], [1, 0], [0, 1]]))
+    view = view_of([product("a"), product("b"), product("c")], np.array([[1, 0], [1, 0], [0, 1]]))
     with pytest.raises(QueryError, match="at least one product"):
-        products_reference(here, [])
+        products_reference(view, [])
     with pytest.raises(QueryError, match="'b' is both liked and unliked"):
-        products_reference(here, [0, 1], [1])
+        products_reference(view, [0, 1], [1])
     opposite = view_of([product("a"), product("b")], np.array([[1, 0], [-1, 0]]))
     with pytest.raises(QueryError, match="cancel out"):
         products_reference(opposite, [0, 1])
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("requested", "expected_text"),
     [
         ({"category": "nothing"}, "0 in the categories asked for"),
         ({"same_category": True, "limit": 100}, "in the same category"),
@@ -257,29 +265,29 @@ def test_contradictory_or_missing_examples_are_refused() -> None:
         ({"exclude": [p.id for p in PRODUCTS]}, "0 are not excluded"),
     ],
 )
-def test_an_answer_with_fewer_hits_has_a_reason(asked: dict[str, Any], says: str) -> None:
-    here = view()
-    answer = recommend(here, product_reference(here, 0), options(**asked))
+def test_an_answer_with_fewer_hits_has_a_reason(requested: dict[str, Any], expected_text: str) -> None:
+    view = make_view()
+    answer = recommend(view, product_reference(view, 0), options(**requested))
     assert answer.returned < answer.requested
     assert answer.reason is not None
-    assert says in answer.reason
+    assert expected_text in answer.reason
 
 
 def test_the_reason_of_an_exhausted_catalogue() -> None:
-    here = view_of([product("only")], np.eye(1, 2))
-    answer = recommend(here, product_reference(here, 0), SearchOptions())
+    view = view_of([product("only")], np.eye(1, 2))
+    answer = recommend(view, product_reference(view, 0), SearchOptions())
     assert (answer.hits, answer.returned) == ([], 0)
     assert answer.reason == "only 0 products besides the reference"
-    answer = recommend(here, vector_reference(here, [1.0, 0.0]), SearchOptions())
+    answer = recommend(view, vector_reference(view, [1.0, 0.0]), SearchOptions())
     assert answer.reason == "the catalogue has no more products"
 
 
 def test_k_grows_when_stages_drop_many_hits_and_then_stops() -> None:
     products = [product(f"p{i:03d}", group="one" if i < 300 else f"g{i}") for i in range(310)]
-    here = view_of(products, clustered(310, 8, seed=4))
-    answer = recommend(here, vector_reference(here, np.ones(8)), options(one_per_group=True, limit=11))
+    view = view_of(products, clustered(310, 8, seed=4))
+    answer = recommend(view, vector_reference(view, np.ones(8)), options(one_per_group=True, limit=11))
     assert answer.returned == 11
-    searches = searches_of(here)
+    searches = searches_of(view)
     assert searches <= 5
-    recommend(here, vector_reference(here, np.ones(8)), options(min_score=0.999, limit=20))
-    assert searches_of(here) == searches + 1
+    recommend(view, vector_reference(view, np.ones(8)), options(min_score=0.999, limit=20))
+    assert searches_of(view) == searches + 1

@@ -19,7 +19,7 @@ N, D = 400, 48
 VECTORS = clustered(N, D, seed=6)
 
 
-def view(vectors: np.ndarray = VECTORS, **options: object) -> View:
+def make_view(vectors: np.ndarray = VECTORS, **options: object) -> View:
     products = [product(f"p{row:04d}", category=f"c{row % 3}") for row in range(len(vectors))]
     return view_of(products, vectors, **options)  # type: ignore[arg-type]
 
@@ -31,7 +31,7 @@ def assert_same_up_to_signs(points: np.ndarray, truth: np.ndarray) -> None:
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_points_and_variances_equal_those_of_scikit_learn(dimensions: int) -> None:
-    found = project(view(), dimensions)
+    found = project(make_view(), dimensions)
     ratios, points = pca_of(VECTORS, dimensions)
     np.testing.assert_allclose(found.ratios, ratios, atol=1e-4)
     assert found.rows.tolist() == list(range(N))
@@ -40,18 +40,18 @@ def test_points_and_variances_equal_those_of_scikit_learn(dimensions: int) -> No
 
 
 def test_a_selection_uses_the_axes_of_all_products_or_its_own() -> None:
-    here = view()
+    view = make_view()
     rows = np.arange(N)[np.arange(N) % 3 == 1]
-    own = project(here, 2, categories=["c1"], fit="selection")
+    own = project(view, 2, categories=["c1"], fit="selection")
     np.testing.assert_allclose(own.ratios, pca_of(VECTORS[rows], 2)[0], atol=1e-4)
     assert_same_up_to_signs(own.points, pca_of(VECTORS[rows], 2)[1])
-    shared = project(here, 2, categories=["c1"])
+    shared = project(view, 2, categories=["c1"])
     assert own.rows.tolist() == shared.rows.tolist() == rows.tolist()
-    np.testing.assert_array_equal(shared.points, project(here, 2).points[rows])
+    np.testing.assert_array_equal(shared.points, project(view, 2).points[rows])
 
 
 def test_the_projection_is_deterministic() -> None:
-    one, two = project(view(), 3), project(view(), 3)
+    one, two = project(make_view(), 3), project(make_view(), 3)
     np.testing.assert_array_equal(one.points, two.points)
     assert one.ratios == two.ratios
 
@@ -63,11 +63,11 @@ def test_deleting_few_products_keeps_the_axes_and_updates_the_variances(
     """Both with the axes kept, as in a large catalogue, and with them found anew."""
     monkeypatch.setattr(projections, "_KEEP_FROM", keep_from)
     monkeypatch.setattr(projections, "_KEEP_SHARE", 0.02)
-    here = view(base=N - 2)
-    before = project(here, 3)
+    view = make_view(base=N - 2)
+    before = project(view, 3)
     live = np.ones(N, bool)
     live[[3, 77, 200, N - 1]] = False
-    after = project(later(here, live), 3)
+    after = project(later(view, live), 3)
     assert after.rows.tolist() == np.flatnonzero(live).tolist()
     np.testing.assert_allclose(after.points, before.points[live], atol=0.05)
     ratios, _ = pca_of(VECTORS[live], 3)
@@ -76,9 +76,9 @@ def test_deleting_few_products_keeps_the_axes_and_updates_the_variances(
 
 
 def test_many_changes_give_new_axes() -> None:
-    here = view(base=N - 100, born_dead=range(50))
+    view = make_view(base=N - 100, born_dead=range(50))
     live = np.arange(N) % 4 != 1
-    found = project(later(here, live), 3)
+    found = project(later(view, live), 3)
     ratios, points = pca_of(VECTORS[live], 3)
     np.testing.assert_allclose(found.ratios, ratios, atol=1e-4)
     assert_same_up_to_signs(found.points, points)
@@ -88,7 +88,7 @@ def test_many_changes_give_new_axes() -> None:
     "vectors", [np.eye(1, 6), np.eye(2, 6), np.eye(3, 6), np.ones((5, 6)) / 6**0.5, np.eye(2)]
 )
 def test_too_few_or_equal_products_lie_at_zero_where_nothing_varies(vectors: np.ndarray) -> None:
-    found = project(view(vectors.astype(np.float32)), 3)
+    found = project(make_view(vectors.astype(np.float32)), 3)
     assert found.points.shape == (len(vectors), 3)
     assert np.isfinite(found.points).all()
     rank = np.linalg.matrix_rank(vectors - vectors.mean(axis=0), tol=1e-4)
@@ -98,10 +98,10 @@ def test_too_few_or_equal_products_lie_at_zero_where_nothing_varies(vectors: np.
 
 
 def test_no_live_products_give_no_points() -> None:
-    found = project(view(live=[False] * N), 2)
+    found = project(make_view(live=[False] * N), 2)
     assert found.points.shape == (0, 2)
     assert found.ratios == (0.0, 0.0)
-    dead = later(view(), np.arange(N) % 3 != 2)
+    dead = later(make_view(), np.arange(N) % 3 != 2)
     assert project(dead, 2, categories=["c2"], fit="selection").points.shape == (0, 2)
 
 
@@ -113,7 +113,7 @@ def test_wrong_parameters_are_refused_with_their_field() -> None:
         ({"categories": ["c0", "zz"]}, "category"),
     ):
         with pytest.raises(QueryError) as caught:
-            project(view(), **options)
+            project(make_view(), **options)
         assert caught.value.field == field
 
 
@@ -142,7 +142,7 @@ def test_a_sample_is_complete_proportional_and_stable(sizes: list[int], limit: i
 
 
 def test_a_sampled_projection_is_marked_as_sampled() -> None:
-    found = project(view(), 2, limit=50)
+    found = project(make_view(), 2, limit=50)
     assert found.sampled
     assert len(found.rows) == 50
-    np.testing.assert_array_equal(found.points, project(view(), 2).points[found.rows])
+    np.testing.assert_array_equal(found.points, project(make_view(), 2).points[found.rows])

@@ -22,7 +22,7 @@ from tests.service.queries.test_nearest import (
     plain_drops,
     plain_mmr,
 )
-from tests.service.queries.test_nearest import view as view_without_rules
+from tests.service.queries.test_nearest import make_view as view_without_rules
 from vitrine.indexer.state.rules import Apart, Ban, Pin, Rules, Selector
 from vitrine.indexer.vectors.scoring import score_rows
 from vitrine.service.queries.nearest import (
@@ -77,8 +77,8 @@ def in_force(when: Selector | None, reference: Reference) -> bool:
     return when is None or any(chosen(when, row) for row in reference.liked)
 
 
-def admitted(rules: Rules, reference: Reference, asked: SearchOptions) -> list[int]:
-    rows = filtered_rows(reference, asked)
+def admitted(rules: Rules, reference: Reference, requested: SearchOptions) -> list[int]:
+    rows = filtered_rows(reference, requested)
     for ban in rules.bans:
         if in_force(ban.when, reference):
             rows = [row for row in rows if not chosen(ban.hide, row)]
@@ -91,31 +91,33 @@ def admitted(rules: Rules, reference: Reference, asked: SearchOptions) -> list[i
     return rows
 
 
-def plain_answer(rules: Rules, reference: Reference, asked: SearchOptions) -> list[tuple[int, str | None]]:
+def plain_answer(
+    rules: Rules, reference: Reference, requested: SearchOptions
+) -> list[tuple[int, str | None]]:
     """The specification as loops over Python lists: (row, rule)."""
     scores = np.clip(np.vecdot(VECTORS, reference.vector), -1, 1)
-    rows = admitted(rules, reference, asked)
+    rows = admitted(rules, reference, requested)
     rows.sort(key=lambda row: (-scores[row], PRODUCTS[row].id))
-    if asked.min_score is not None:
-        rows = [row for row in rows if float(scores[row]) >= asked.min_score]
-    if asked.min_confidence is not None:
-        rows = [row for row in rows if confidence_of(scores[row], reference) >= asked.min_confidence]
+    if requested.min_score is not None:
+        rows = [row for row in rows if float(scores[row]) >= requested.min_score]
+    if requested.min_confidence is not None:
+        rows = [row for row in rows if confidence_of(scores[row], reference) >= requested.min_confidence]
     pins: dict[int, Pin] = {}
     for pin in rules.pins:
         if in_force(pin.when, reference):
             free = [row for row in rows if chosen(pin.show, row) and row not in pins]
             pins |= dict.fromkeys(free[: pin.limit], pin)
-    kept = plain_drops([*pins, *(row for row in rows if row not in pins)], asked)
+    kept = plain_drops([*pins, *(row for row in rows if row not in pins)], requested)
     kept = plain_apart(kept, rules)
     others = [row for row in kept if row not in pins]
-    if asked.diversity:
-        others = plain_mmr(others, scores, asked.diversity)
+    if requested.diversity:
+        others = plain_mmr(others, scores, requested.diversity)
     due = sorted((row for row in kept if row in pins), key=lambda row: pins[row].place)
     out: list[int] = []
     while due or others:
         is_due = due and (not others or pins[due[0]].place <= len(out) + 1)
         out.append((due if is_due else others).pop(0))
-    page = out[asked.offset : asked.offset + asked.limit]
+    page = out[requested.offset : requested.offset + requested.limit]
     return [(row, pins[row].name if row in pins else None) for row in page]
 
 
@@ -138,28 +140,28 @@ LIVE_ROWS = st.sampled_from(np.flatnonzero(LIVE).tolist())
 
 
 @settings(max_examples=150, deadline=None)
-@given(rules=RULES, asked=OPTIONS, row=LIVE_ROWS, base=st.sampled_from([N, N - 30]))
+@given(rules=RULES, requested=OPTIONS, row=LIVE_ROWS, base=st.sampled_from([N, N - 30]))
 def test_any_rules_and_options_equal_the_oracle(
-    rules: Rules, asked: dict[str, Any], row: int, base: int
+    rules: Rules, requested: dict[str, Any], row: int, base: int
 ) -> None:
-    here = view_with(rules, base)
-    reference = product_reference(here, row)
-    answer = recommend(here, reference, options(**asked))
+    view = view_with(rules, base)
+    reference = product_reference(view, row)
+    answer = recommend(view, reference, options(**requested))
     found = list(zip(answer.rows.tolist(), answer.rules, strict=True))
-    assert found == plain_answer(rules, reference, options(**asked))
+    assert found == plain_answer(rules, reference, options(**requested))
     np.testing.assert_array_equal(answer.scores, score_rows(VECTORS[answer.rows], reference.vector))
     assert (answer.reason is None) == (answer.returned == answer.requested)
 
 
 @settings(max_examples=60, deadline=None)
-@given(rules=RULES, asked=OPTIONS, longer=st.integers(1, 150), row=LIVE_ROWS)
+@given(rules=RULES, requested=OPTIONS, longer=st.integers(1, 150), row=LIVE_ROWS)
 def test_a_shorter_answer_begins_a_longer_one_under_any_rules(
-    rules: Rules, asked: dict[str, Any], longer: int, row: int
+    rules: Rules, requested: dict[str, Any], longer: int, row: int
 ) -> None:
-    here = view_with(rules)
-    reference = product_reference(here, row)
-    short = recommend(here, reference, options(**asked))
-    long = recommend(here, reference, options(**asked | {"limit": asked["limit"] + longer}))
+    view = view_with(rules)
+    reference = product_reference(view, row)
+    short = recommend(view, reference, options(**requested))
+    long = recommend(view, reference, options(**requested | {"limit": requested["limit"] + longer}))
     assert long.rows.tolist()[: len(short.rows)] == short.rows.tolist()
     assert long.rules[: len(short.rows)] == short.rules
 
@@ -167,18 +169,18 @@ def test_a_shorter_answer_begins_a_longer_one_under_any_rules(
 def test_deleted_products_and_the_reference_itself_are_never_pinned() -> None:
     dead = int(np.flatnonzero(~LIVE)[0])
     pin = Pin("p", Selector(ids=(PRODUCTS[dead].id, PRODUCTS[0].id)))
-    here = view_with(Rules(pins=(pin,)))
-    answer = recommend(here, product_reference(here, 0), SearchOptions())
+    view = view_with(Rules(pins=(pin,)))
+    answer = recommend(view, product_reference(view, 0), SearchOptions())
     assert set(answer.rules) == {None}
     assert not {dead, 0} & set(answer.rows.tolist())
 
 
 def test_a_rule_for_a_product_applies_neither_to_a_photo_nor_to_an_unliked_product() -> None:
     rules = Rules(pins=(Pin("p", Selector(ids=(PRODUCTS[50].id,)), Selector(ids=(PRODUCTS[40].id,))),))
-    here = view_with(rules)
-    assert recommend(here, products_reference(here, [40, 41]), options()).rules[0] == "p"
-    assert recommend(here, products_reference(here, [41], [40]), options()).rules[0] is None
-    assert recommend(here, by_vector(here, VECTORS[40]), options()).rules[0] is None
+    view = view_with(rules)
+    assert recommend(view, products_reference(view, [40, 41]), options()).rules[0] == "p"
+    assert recommend(view, products_reference(view, [41], [40]), options()).rules[0] is None
+    assert recommend(view, by_vector(view, VECTORS[40]), options()).rules[0] is None
 
 
 def test_the_trace_and_the_reason_contain_the_effects_of_rules() -> None:
@@ -187,8 +189,8 @@ def test_the_trace_and_the_reason_contain_the_effects_of_rules() -> None:
         bans=(Ban("b", Selector(categories=("bags",))),),
         apart=(Apart("n", Selector(categories=("shoes",)), Selector(categories=("watches",))),),
     )
-    here = view_with(rules)
-    answer = recommend(here, by_vector(here, VECTORS[0]), options(limit=1000))
+    view = view_with(rules)
+    answer = recommend(view, by_vector(view, VECTORS[0]), options(limit=1000))
     stages = [stage for stage, _ in answer.trace]
     assert stages == ["catalogue", "live", "bans", "search", "pins", "never_together", "page"]
     assert answer.reason is not None
@@ -200,19 +202,19 @@ def test_a_pin_replaces_its_group_and_its_copies() -> None:
     products = [product("ref"), product("near", group="g"), product("far", group="g"), product("twin")]
     vectors = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0.2], [0, 1, 0.2]], np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    here = view_of(products, vectors, rules=Rules(pins=(Pin("p", Selector(ids=("far",))),)))
+    view = view_of(products, vectors, rules=Rules(pins=(Pin("p", Selector(ids=("far",))),)))
     answer = recommend(
-        here, product_reference(here, 0), options(one_per_group=True, collapse_duplicates=0.99)
+        view, product_reference(view, 0), options(one_per_group=True, collapse_duplicates=0.99)
     )
-    assert here.state.ids(answer.rows) == ["far"]
+    assert view.state.ids(answer.rows) == ["far"]
 
 
-@pytest.mark.parametrize("asked", [{"min_score": 0.9}, {"category": ["shoes"]}, {"exclude": ["id001"]}])
-def test_a_pin_shows_only_products_that_the_query_allows(asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize("requested", [{"min_score": 0.9}, {"category": ["shoes"]}, {"exclude": ["id001"]}])
+def test_a_pin_shows_only_products_that_the_query_allows(requested: dict[str, Any]) -> None:
     row = next(at for at in range(N) if PRODUCTS[at].id == "id001")
     assert LIVE[row]
     assert PRODUCTS[row].category != "shoes"
-    here = view_with(Rules(pins=(Pin("p", Selector(ids=("id001",))),)))
-    reference = product_reference(here, 0)
-    assert recommend(here, reference, options()).rules[0] == "p"
-    assert "p" not in recommend(here, reference, options(**asked)).rules
+    view = view_with(Rules(pins=(Pin("p", Selector(ids=("id001",))),)))
+    reference = product_reference(view, 0)
+    assert recommend(view, reference, options()).rules[0] == "p"
+    assert "p" not in recommend(view, reference, options(**requested)).rules

@@ -158,19 +158,19 @@ LETTERS = st.text("abcAÇãé", min_size=1, max_size=4)
 @settings(max_examples=60, deadline=None)
 @given(
     names=st.lists(st.lists(LETTERS, min_size=1, max_size=3).map(" ".join), min_size=1, max_size=12),
-    asked=st.lists(LETTERS, min_size=1, max_size=2),
+    requested=st.lists(LETTERS, min_size=1, max_size=2),
 )
 def test_matches_are_exactly_the_products_with_a_word_for_each_prefix(
-    names: list[str], asked: list[str]
+    names: list[str], requested: list[str]
 ) -> None:
     view = view_of([product(f"{i}", name, "0") for i, name in enumerate(names)], np.eye(len(names), 16))
-    wanted = words_of(" ".join(asked))
+    wanted = words_of(" ".join(requested))
     begun = [
         row
         for row, name in enumerate(names)
         if all(any(word.startswith(part) for word in words_of(name)) for part in wanted)
     ]
-    found = find_products(view, " ".join(asked), limit=50).rows.tolist()
+    found = find_products(view, " ".join(requested), limit=50).rows.tolist()
     reachable = all(any(w.startswith(part) for name in names for w in words_of(name)) for part in wanted)
     assert set(found) == set(begun) if reachable or not any(allowed_typos(part) for part in wanted) else True
 

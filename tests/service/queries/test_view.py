@@ -13,19 +13,19 @@ from vitrine.service.queries.view import RECENT_VALUES, View
 BAN = Rules(bans=(Ban("no b", Selector(ids=("b",))),), digest="d1")
 
 
-def view() -> View:
+def make_view() -> View:
     return view_of([product("a"), product("b"), product("c")], np.eye(3, 4), live=[True, True, False])
 
 
 def test_a_search_finds_live_rows_by_default() -> None:
-    neighbours = view().search(np.eye(1, 4, dtype=np.float32), 10)
+    neighbours = make_view().search(np.eye(1, 4, dtype=np.float32), 10)
     assert neighbours.rows.tolist() == [[0, 1]]
     allowed = np.array([False, False, True])
-    assert view().search(np.eye(1, 4, dtype=np.float32), 10, allowed=allowed).rows.tolist() == [[2]]
+    assert make_view().search(np.eye(1, 4, dtype=np.float32), 10, allowed=allowed).rows.tolist() == [[2]]
 
 
 def test_values_of_a_view_are_not_those_of_a_later_view() -> None:
-    first = view()
+    first = make_view()
     second = later(first, [True, False, False])
     assert first.cached("live", lambda: int(first.state.live.sum())) == 2
     assert second.cached("live", lambda: int(second.state.live.sum())) == 1
@@ -34,17 +34,17 @@ def test_values_of_a_view_are_not_those_of_a_later_view() -> None:
 
 
 def test_recent_values_are_bounded() -> None:
-    here, computed = view(), []
+    view, computed = make_view(), []
     for key in [*range(RECENT_VALUES + 1), 0]:
-        here.cached_recently(key, lambda key=key: computed.append(key))  # type: ignore[misc]
+        view.cached_recently(key, lambda key=key: computed.append(key))  # type: ignore[misc]
     assert computed.count(0) == 2
     assert computed.count(1) == 1
 
 
 def test_rules_are_compiled_for_the_rows_of_the_state() -> None:
-    here = view()
-    assert here.compiled_rules.banned([]) is None
-    banned = here.with_rules(BAN).compiled_rules.banned([])
+    view = make_view()
+    assert view.compiled_rules.banned([]) is None
+    banned = view.with_rules(BAN).compiled_rules.banned([])
     assert banned is not None
     assert banned.tolist() == [False, True, False]
 
@@ -52,9 +52,9 @@ def test_rules_are_compiled_for_the_rows_of_the_state() -> None:
 def test_rules_that_do_not_fit_the_catalogue_are_refused() -> None:
     rules = Rules(bans=(Ban("no reds", Selector(where={"colour": "red"})),), digest="d2")
     with pytest.raises(RulesError, match="no reds"):
-        view().with_rules(rules)
+        make_view().with_rules(rules)
 
 
 def test_no_changes_give_the_same_view() -> None:
-    here = view()
-    assert here.after([]) is here
+    view = make_view()
+    assert view.after([]) is view
