@@ -20,7 +20,7 @@ from vitrine.indexer.evaluation.evaluation_set import (
 )
 from vitrine.indexer.evaluation.instances import evaluate_instances
 from vitrine.indexer.progress import Progress
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.transform.choice import choose_transform
 from vitrine.indexer.transform.sample import TrainingSet, stratified_folds
 from vitrine.indexer.vectors.metrics import RetrievalMetrics, concatenate_metrics, evaluate_retrieval

@@ -19,7 +19,8 @@ from vitrine.indexer.evaluation.colours import DIMENSION, colour_histogram
 from vitrine.indexer.pictures.preprocessing import MAX_BYTES
 from vitrine.indexer.products.table import Table
 from vitrine.indexer.progress import Progress
-from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.source.readers import UrlReader, is_url, local_path, read_local
 from vitrine.indexer.vectors.metrics import LabelledVectors, category_labels
 
@@ -138,7 +139,7 @@ class PictureReader:
                 return self._urls.read(image, MAX_BYTES)
             return read_local(str(self._root / local_path(image)), MAX_BYTES)
         except (OSError, ValueError) as error:
-            raise PictureError(f"{image} cannot be read any more", kind="missing") from error
+            raise PictureError(f"{image} cannot be read any more", code="missing") from error
 
 
 def read_colour_histograms(pictures: PictureReader, rows: Rows, progress: Progress) -> FloatMatrix | None:

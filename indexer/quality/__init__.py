@@ -1,4 +1,4 @@
-"""A catalogue's own mistakes, found with the vectors it has anyway: what may be wrong, and what shows it.
+"""Quality analysis: findings about likely mistakes in a catalogue, from its vectors and pictures.
 
-`findings` and `kept` are light to import; `analysis`, which looks for them, brings SciPy.
+`findings` and `store` are light to import; `analysis` imports SciPy.
 """

@@ -1,4 +1,4 @@
-"""What a finding is. Finds nothing itself."""
+"""Findings: likely mistakes in a catalogue, with their types and stored form."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# The kinds, those to look at first in front.
-KINDS = (
+# The types of findings, the most urgent first.
+FINDING_TYPES = (
     "exact-duplicate",
     "near-duplicate",
     "placeholder",
@@ -25,13 +25,13 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that may be wrong with products.
+    """A likely mistake in one or several products.
 
-    ids: whom it is about, the one to act on first. strength: 0..1, how sure. evidence: ids to look at beside.
-    reason: what was measured, by name; numbers and texts only.
+    type: one of FINDING_TYPES. ids: the products concerned, the one to act on first. strength: confidence in
+    0..1. evidence: ids of products to compare with. reason: measurements by name, numbers and texts only.
     """
 
-    kind: str
+    type: str
     ids: tuple[str, ...]
     strength: float
     evidence: tuple[str, ...] = ()
@@ -39,24 +39,25 @@ class Finding:
 
     @property
     def key(self) -> str:
-        """What names the finding from build to build: its kind, and whom it is about and beside whom.
+        """Identifier that stays the same from build to build: a hash of the type and the products.
 
-        Of duplicates the pair counts, of a category its name; the numbers may change.
+        A duplicate is identified by its pair, a small category by its name, a wrong category by its names
+        too. Measurements may change.
         """
-        about = [self.kind, *self.ids[:1]]
-        if self.kind.endswith("duplicate"):
-            about = [self.kind, *sorted((*self.ids, *self.evidence))]
-        elif self.kind == "small-category":
-            about = [self.kind, str(self.reason.get("category"))]
-        elif self.kind == "wrong-category":
-            about += [str(self.reason.get("category")), str(self.reason.get("vote"))]
-        return hashlib.sha256("\0".join(about).encode()).hexdigest()[:16]
+        parts = [self.type, *self.ids[:1]]
+        if self.type.endswith("duplicate"):
+            parts = [self.type, *sorted((*self.ids, *self.evidence))]
+        elif self.type == "small-category":
+            parts = [self.type, str(self.reason.get("category"))]
+        elif self.type == "wrong-category":
+            parts += [str(self.reason.get("category")), str(self.reason.get("vote"))]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as `report --json` and the API write it."""
+        """Return the fields as `report --json` and the API write them."""
         return {
             "key": self.key,
-            "kind": self.kind,
+            "kind": self.type,
             "ids": list(self.ids),
             "strength": round(self.strength, 4),
             "evidence": list(self.evidence),
@@ -64,8 +65,12 @@ class Finding:
         }
 
     @classmethod
-    def of_json(cls, said: Mapping[str, Any]) -> Finding:
-        """Return what `as_json` wrote."""
+    def from_json(cls, fields: Mapping[str, Any]) -> Finding:
+        """Return the finding that `as_json` wrote. Raises KeyError or TypeError for anything else."""
         return cls(
-            said["kind"], tuple(said["ids"]), said["strength"], tuple(said["evidence"]), said["reason"]
+            fields["kind"],
+            tuple(fields["ids"]),
+            fields["strength"],
+            tuple(fields["evidence"]),
+            fields["reason"],
         )

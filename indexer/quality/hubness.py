@@ -1,4 +1,4 @@
-"""Products that stand oddly among the others: in very many recommendations, in none, or near nothing.
+"""Hubness: products in very many recommendations (hubs) or none (orphans), and outliers.
 
 Shape letters: N products, K neighbours.
 """
@@ -10,60 +10,68 @@ from typing import Any
 
 import numpy as np
 
+from vitrine.indexer.arrays import DoubleArray
 from vitrine.indexer.quality.findings import Finding
 from vitrine.indexer.quality.quality_input import NEIGHBOURS, QualityInput
 
-# A hub is in so many times as many top 10s as a product is on average, and in more than chance among few.
-HUB_TIMES = 8.0
-_HUB_LEAST = 30
-# Robust standard deviations below the usual nearness of the nearest.
-OUTLIER_FROM = 4.0
-_OUTLIERS_AMONG = 30
+# A hub is in this many times as many neighbour lists as the average product, and at least in _HUB_LISTS_MIN,
+# which excludes chance in small catalogues.
+HUB_FACTOR = 8.0
+_HUB_LISTS_MIN = 30
+# Robust standard deviations below the usual score of the nearest neighbours.
+OUTLIER_SIGMAS = 4.0
+_OUTLIER_PRODUCTS_MIN = 30
+# Standard deviation of a normal distribution over its median absolute deviation (MAD).
 _MAD_TO_SIGMA = 1.4826
-_SHOWN = 4
+_EVIDENCE_MAX = 4
 
 
-def crowding(data: QualityInput) -> Iterator[Finding]:
-    """Yield hubs, orphans and outliers."""
-    places = data.served.places
-    counts = np.bincount(places[places >= 0], minlength=len(data))
-    yield from _hubs(data, counts)
-    distances = _strangeness(data)
-    for place in np.flatnonzero(distances >= OUTLIER_FROM).tolist():
+def find_hubness(data: QualityInput) -> Iterator[Finding]:
+    """Yield hubs, outliers and orphans."""
+    neighbours = data.search_neighbours.indices
+    list_counts = np.bincount(neighbours[neighbours >= 0], minlength=len(data))
+    yield from _hubs(data, list_counts)
+    sigmas = _outlier_sigmas(data)
+    for index in np.flatnonzero(sigmas >= OUTLIER_SIGMAS).tolist():
         reason = {
-            "nearest": round(float(data.alike.scores[place, 0]), 4),
-            "sigmas": round(float(distances[place]), 1),
+            "nearest": round(float(data.model_neighbours.scores[index, 0]), 4),
+            "sigmas": round(float(sigmas[index]), 1),
         }
-        strength = float(1 - OUTLIER_FROM / (2 * distances[place]))
-        yield Finding("outlier", (data.ids[place],), strength, _nearest(data, place), reason)
+        strength = float(1 - OUTLIER_SIGMAS / (2 * sigmas[index]))
+        yield Finding("outlier", (data.ids[index],), strength, _nearest_ids(data, index), reason)
     if len(data) <= NEIGHBOURS:
-        return  # everybody is in every list
-    for place in np.flatnonzero(counts == 0).tolist():
-        strength = float(np.clip(0.25 + 0.1 * distances[place], 0, 1))
-        reason = {"nearest": round(float(data.served.scores[place, 0]), 4)}
-        yield Finding("orphan", (data.ids[place],), strength, _nearest(data, place), reason)
+        return  # every product is in every list
+    for index in np.flatnonzero(list_counts == 0).tolist():
+        strength = float(np.clip(0.25 + 0.1 * sigmas[index], 0, 1))
+        reason = {"nearest": round(float(data.search_neighbours.scores[index, 0]), 4)}
+        yield Finding("orphan", (data.ids[index],), strength, _nearest_ids(data, index), reason)
 
 
-def _hubs(data: QualityInput, counts: Any) -> Iterator[Finding]:
-    least = max(_HUB_LEAST, HUB_TIMES * NEIGHBOURS)
-    for place in np.flatnonzero(counts >= least).tolist():
-        among = np.flatnonzero((data.served.places == place).any(axis=1))
-        strength = float(1 - least / (2 * counts[place]))
-        shown = tuple(data.ids[other] for other in among[:: max(len(among) // _SHOWN, 1)][:_SHOWN])
-        reason = {"lists": int(counts[place]), "share": round(float(counts[place]) / len(data), 4)}
-        yield Finding("hub", (data.ids[place],), strength, shown, reason)
+def _hubs(data: QualityInput, list_counts: np.ndarray[Any, Any]) -> Iterator[Finding]:
+    """Yield hubs. list_counts: (N,) the number of neighbour lists that contain each product."""
+    threshold = max(_HUB_LISTS_MIN, HUB_FACTOR * NEIGHBOURS)
+    for index in np.flatnonzero(list_counts >= threshold).tolist():
+        owners = np.flatnonzero((data.search_neighbours.indices == index).any(axis=1))
+        strength = float(1 - threshold / (2 * list_counts[index]))
+        sample = owners[:: max(len(owners) // _EVIDENCE_MAX, 1)][:_EVIDENCE_MAX]
+        evidence = tuple(data.ids[owner] for owner in sample)
+        reason = {
+            "lists": int(list_counts[index]),
+            "share": round(float(list_counts[index]) / len(data), 4),
+        }
+        yield Finding("hub", (data.ids[index],), strength, evidence, reason)
 
 
-def _strangeness(data: QualityInput) -> Any:
-    """Return (N,) how many robust standard deviations each is farther from its nearest than is usual."""
-    if len(data) < _OUTLIERS_AMONG:
+def _outlier_sigmas(data: QualityInput) -> DoubleArray:
+    """Return (N,) how far the mean of the three best scores is below the median, in robust sigmas."""
+    if len(data) < _OUTLIER_PRODUCTS_MIN:
         return np.zeros(len(data))
-    nearness = data.alike.scores[:, :3].mean(axis=1)
-    middle = float(np.median(nearness))
-    spread = _MAD_TO_SIGMA * float(np.median(np.abs(nearness - middle)))
-    return np.asarray((middle - nearness) / max(spread, 1e-3))
+    nearness = data.model_neighbours.scores[:, :3].mean(axis=1)
+    median = float(np.median(nearness))
+    spread = _MAD_TO_SIGMA * float(np.median(np.abs(nearness - median)))
+    return np.asarray((median - nearness) / max(spread, 1e-3))
 
 
-def _nearest(data: QualityInput, place: int) -> tuple[str, ...]:
-    near = data.alike.places[place]
-    return tuple(data.ids[other] for other in near[near >= 0][:_SHOWN])
+def _nearest_ids(data: QualityInput, index: int) -> tuple[str, ...]:
+    neighbours = data.model_neighbours.indices[index]
+    return tuple(data.ids[other] for other in neighbours[neighbours >= 0][:_EVIDENCE_MAX])

@@ -1,4 +1,4 @@
-"""Pictures that show too little: of nothing, out of focus, or a few pixels. Shape letters: N products."""
+"""Picture faults: blank, blurred and tiny pictures. Shape letters: N products."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from vitrine.indexer.arrays import Mask
 from vitrine.indexer.quality.findings import Finding
 from vitrine.indexer.quality.quality_input import QualityInput
 
-BLANK_SPAN = 14.0
+BLANK_RANGE_MAX = 14.0
 # Of 1,651 photos of clothes the least sharp has 0.13; blurred by 1/45 of their side they have 0.03 to 0.06.
-BLURRED_BELOW = 0.08
-TINY_PX = 100
+SHARPNESS_MIN = 0.08
+SIDE_MIN_PX = 100
 
 
 def is_blank(data: QualityInput) -> Mask:
-    """Return (N,) whether a picture is of one colour, or nearly."""
-    blank: Mask = data.pictures.known & (data.pictures.span <= BLANK_SPAN)
+    """Return (N,) True for pictures of one colour, or nearly."""
+    blank: Mask = data.pictures.known & (data.pictures.intensity_range <= BLANK_RANGE_MAX)
     return blank
 
 
-def picture_faults(data: QualityInput) -> Iterator[Finding]:
-    """Yield blank, blurred and tiny pictures; one that is blank is not called blurred as well."""
+def find_picture_faults(data: QualityInput) -> Iterator[Finding]:
+    """Yield blank, blurred and tiny pictures; blank and tiny ones are not reported as blurred."""
     pictures, blank = data.pictures, is_blank(data)
-    for place in np.flatnonzero(blank).tolist():
-        span = float(pictures.span[place])
-        reason = {"span": round(span, 1)}
-        yield Finding("blank", (data.ids[place],), 1 - span / (2 * BLANK_SPAN), (), reason)
-    shorter = data.sizes_px.min(axis=1)
-    tiny = shorter < TINY_PX
-    for place in np.flatnonzero(
-        pictures.known & ~blank & ~tiny & (pictures.sharpness < BLURRED_BELOW)
-    ).tolist():
-        sharpness = float(pictures.sharpness[place])
+    for index in np.flatnonzero(blank).tolist():
+        intensity_range = float(pictures.intensity_range[index])
+        reason = {"span": round(intensity_range, 1)}
+        strength = 1 - intensity_range / (2 * BLANK_RANGE_MAX)
+        yield Finding("blank", (data.ids[index],), strength, (), reason)
+    shorter_sides = data.sizes_px.min(axis=1)
+    tiny = shorter_sides < SIDE_MIN_PX
+    blurred = pictures.known & ~blank & ~tiny & (pictures.sharpness < SHARPNESS_MIN)
+    for index in np.flatnonzero(blurred).tolist():
+        sharpness = float(pictures.sharpness[index])
         reason = {"sharpness": round(sharpness, 4)}
-        yield Finding("blurred", (data.ids[place],), 1 - sharpness / (2 * BLURRED_BELOW), (), reason)
-    for place in np.flatnonzero(tiny).tolist():
-        width, height = data.sizes_px[place].tolist()
-        strength = 1 - float(shorter[place]) / (2 * TINY_PX)
-        yield Finding("tiny", (data.ids[place],), strength, (), {"width": width, "height": height})
+        yield Finding("blurred", (data.ids[index],), 1 - sharpness / (2 * SHARPNESS_MIN), (), reason)
+    for index in np.flatnonzero(tiny).tolist():
+        width, height = data.sizes_px[index].tolist()
+        strength = 1 - float(shorter_sides[index]) / (2 * SIDE_MIN_PX)
+        yield Finding("tiny", (data.ids[index],), strength, (), {"width": width, "height": height})

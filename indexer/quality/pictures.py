@@ -1,6 +1,6 @@
-"""What is measured of a picture: a small copy, its contrast and its sharpness; kept by content.
+"""Picture measures: thumbnail, intensity range and sharpness, cached by content.
 
-Shape letters: n pictures, T side of the small copy in pixels.
+Shape letters: n pictures, T side of the thumbnail in pixels.
 """
 
 from __future__ import annotations
@@ -10,133 +10,157 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from vitrine.indexer.arrays import Pixels, Rows
+from vitrine.indexer.arrays import FloatVector, Mask, Pixels, Rows
 from vitrine.indexer.errors import PictureError, SnapshotError
-from vitrine.indexer.files import storage_errors, whole_file
+from vitrine.indexer.files import atomic_write, storage_errors
 from vitrine.indexer.pictures.preprocessing import open_picture
 from vitrine.indexer.progress import Progress
 
-SIDE = 32
-# Sharpness is compared at one size, so that a large picture is not taken for a blurred one.
-_SHARPNESS_SIDE = 256
+THUMBNAIL_SIDE_PX = 32
+# Sharpness is measured at one size, so that large pictures do not count as blurred.
+_SHARPNESS_SIDE_PX = 256
 _THREADS = 4
 
 
-class PictureFiles(Protocol):
-    """Where the pictures of products are read."""
+class PictureSource(Protocol):
+    """Reader of product pictures."""
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of a product's picture. Raises PictureError."""
+        """Return the picture of a table row as encoded bytes. Raises PictureError."""
 
 
 @dataclass(frozen=True)
-class Measures:
-    """known: (n,) False where a picture could not be read; the rest is 0 there.
+class PictureMeasures:
+    """Measures of n pictures.
 
-    small: (n, T, T, 3) uint8. span: (n,) of the darkest to the lightest of it, of the channel with most, in
-    0..255. sharpness: (n,) standard deviation of the Laplacian over that of the picture, at 256 px.
+    known: (n,) False for an unreadable picture, whose measures are 0. thumbnails: (n, T, T, 3) uint8.
+    intensity_range: (n,) difference of the 99th and the 1st percentile of the thumbnail, in 0..255, of the
+    channel with the greatest. sharpness: (n,) standard deviation of the Laplacian over that of the picture,
+    at 256 px.
     """
 
-    known: np.ndarray[Any, np.dtype[np.bool_]]
-    small: Pixels
-    span: np.ndarray[Any, np.dtype[np.float32]]
-    sharpness: np.ndarray[Any, np.dtype[np.float32]]
+    known: Mask
+    thumbnails: Pixels
+    intensity_range: FloatVector
+    sharpness: FloatVector
 
 
-def measure(data: bytes) -> tuple[Pixels, float, float]:
-    """Return (T, T, 3), span and sharpness of one picture. Raises PictureError."""
-    image = open_picture(data, near_px=(_SHARPNESS_SIDE, _SHARPNESS_SIDE))
-    small = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX), np.uint8)
-    low, high = np.percentile(small.reshape(-1, 3), (1, 99), axis=0)
-    return small, float((high - low).max()), _sharpness(image)
+def measure_picture(data: bytes) -> tuple[Pixels, float, float]:
+    """Return the thumbnail (T, T, 3), the intensity range and the sharpness. Raises PictureError."""
+    image = open_picture(data, near_px=(_SHARPNESS_SIDE_PX, _SHARPNESS_SIDE_PX))
+    size = THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX
+    thumbnail = np.asarray(image.resize(size, Image.Resampling.BOX), np.uint8)
+    low, high = np.percentile(thumbnail.reshape(-1, 3), (1, 99), axis=0)
+    return thumbnail, float((high - low).max()), _sharpness(image)
 
 
 def _sharpness(image: Image.Image) -> float:
     grey = image.convert("L")
-    grey.thumbnail((_SHARPNESS_SIDE, _SHARPNESS_SIDE), Image.Resampling.BOX)
+    grey.thumbnail((_SHARPNESS_SIDE_PX, _SHARPNESS_SIDE_PX), Image.Resampling.BOX)
     values = np.asarray(grey, np.float32)
     if min(values.shape) < 3:
         return 0.0
-    middle = values[1:-1, 1:-1]
-    around = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
-    return float((around - 4 * middle).std() / max(float(values.std()), 1.0))
+    centre = values[1:-1, 1:-1]
+    neighbours = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:]
+    return float((neighbours - 4 * centre).std() / max(float(values.std()), 1.0))
 
 
 class MeasureCache:
-    """Measures by content, in one file of the index folder's cache. Never a reason to fail."""
+    """Cache of picture measures by content digest, in one file of the index folder's cache.
+
+    It never raises: what cannot be read or written is measured again.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Read what is there; a file that cannot be read counts as none."""
+        """Read the cache file of a folder; an unreadable file counts as empty."""
         self._path = folder / "pictures.npz"
-        self._digests: dict[str, int] = {}
-        self._small = np.zeros((0, SIDE, SIDE, 3), np.uint8)
+        self._index_by_digest: dict[str, int] = {}
+        self._thumbnails = np.zeros((0, THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX, 3), np.uint8)
+        # Intensity range and sharpness in two columns.
         self._figures = np.zeros((0, 2), np.float32)
         try:
             with np.load(self._path, allow_pickle=False) as stored:
-                small, figures, digests = stored["small"], stored["figures"], stored["digests"].tolist()
-            if small.shape == (len(digests), SIDE, SIDE, 3) and figures.shape == (len(digests), 2):
-                self._small, self._figures = small, figures
-                self._digests = {digest: place for place, digest in enumerate(digests)}
+                thumbnails, figures = stored["small"], stored["figures"]
+                digests = stored["digests"].tolist()
+            shapes = (len(digests), *self._thumbnails.shape[1:]), (len(digests), 2)
+            if (thumbnails.shape, figures.shape) == shapes:
+                self._thumbnails, self._figures = thumbnails, figures
+                self._index_by_digest = {digest: index for index, digest in enumerate(digests)}
         except (OSError, ValueError, KeyError, EOFError):
             pass
 
     def measures(
-        self, files: PictureFiles, rows: Rows, digests: Sequence[str], progress: Progress
-    ) -> Measures:
-        """Return the measures of rows whose contents have these digests (hex), measuring what is not kept."""
-        new = {digest: row for row, digest in zip(rows.tolist(), digests, strict=True)}
-        new = {digest: row for digest, row in new.items() if digest not in self._digests}
-        if new:
-            self._add(files, new, progress)
-        places = np.array([self._digests.get(digest, -1) for digest in digests], np.int64)
-        known = places >= 0
-        small = np.zeros((len(places), SIDE, SIDE, 3), np.uint8)
-        figures = np.zeros((len(places), 2), np.float32)
-        small[known], figures[known] = self._small[places[known]], self._figures[places[known]]
-        return Measures(known, small, figures[:, 0], figures[:, 1])
+        self, pictures: PictureSource, rows: Rows, digests: Sequence[str], progress: Progress
+    ) -> PictureMeasures:
+        """Return the measures of rows, measuring those pictures that are not in the cache.
 
-    def _add(self, files: PictureFiles, new: dict[str, int], progress: Progress) -> None:
-        progress.start(len(new), "pictures measured")
+        digests: SHA-256 of the rows' pictures, hex.
+        """
+        row_by_digest = {
+            digest: row
+            for row, digest in zip(rows.tolist(), digests, strict=True)
+            if digest not in self._index_by_digest
+        }
+        if row_by_digest:
+            self._add(pictures, row_by_digest, progress)
+        indices = np.array([self._index_by_digest.get(digest, -1) for digest in digests], np.int64)
+        known = indices >= 0
+        thumbnails = np.zeros((len(indices), *self._thumbnails.shape[1:]), np.uint8)
+        figures = np.zeros((len(indices), 2), np.float32)
+        thumbnails[known] = self._thumbnails[indices[known]]
+        figures[known] = self._figures[indices[known]]
+        return PictureMeasures(known, thumbnails, figures[:, 0], figures[:, 1])
 
-        def measured(row: int) -> tuple[Pixels, float, float] | None:
+    def _add(self, pictures: PictureSource, row_by_digest: dict[str, int], progress: Progress) -> None:
+        progress.start(len(row_by_digest), "pictures measured")
+
+        def measure(row: int) -> tuple[Pixels, float, float] | None:
             try:
-                return measure(files.read(row))
+                return measure_picture(pictures.read(row))
             except PictureError:
                 return None
             finally:
                 progress.advance(1)
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = dict(zip(new, pool.map(measured, new.values()), strict=True))
+            results = list(pool.map(measure, row_by_digest.values()))
         progress.done()
-        good = {digest: each for digest, each in found.items() if each is not None}
-        if not good:
+        added = [
+            (digest, result)
+            for digest, result in zip(row_by_digest, results, strict=True)
+            if result is not None
+        ]
+        if not added:
             return
-        self._digests |= {digest: len(self._digests) + place for place, digest in enumerate(good)}
-        self._small = np.concatenate([self._small, np.stack([small for small, _, _ in good.values()])])
-        figures = np.array([figures for _, *figures in good.values()], np.float32)
+        for digest, _ in added:
+            self._index_by_digest[digest] = len(self._index_by_digest)
+        thumbnails = np.stack([thumbnail for _, (thumbnail, _, _) in added])
+        figures = np.array([figures for _, (_, *figures) in added], np.float32)
+        self._thumbnails = np.concatenate([self._thumbnails, thumbnails])
         self._figures = np.concatenate([self._figures, figures])
         self._save()
 
-    def forget(self, digests: Sequence[str]) -> None:
-        """Remove what is kept of these contents."""
-        gone = {self._digests.pop(digest) for digest in digests if digest in self._digests}
-        if not gone:
+    def remove(self, digests: Sequence[str]) -> None:
+        """Remove the measures of pictures with these digests."""
+        known = [digest for digest in digests if digest in self._index_by_digest]
+        for digest in known:
+            self._index_by_digest.pop(digest, None)
+        if not known:
             return
-        kept = list(self._digests.values())
-        self._small, self._figures = self._small[kept], self._figures[kept]
-        self._digests = {digest: place for place, digest in enumerate(self._digests)}
+        left = list(self._index_by_digest.values())
+        self._thumbnails, self._figures = self._thumbnails[left], self._figures[left]
+        self._index_by_digest = {digest: index for index, digest in enumerate(self._index_by_digest)}
         self._save()
 
     def _save(self) -> None:
-        digests = np.array(list(self._digests), dtype=np.str_)
-        with contextlib.suppress(SnapshotError):  # it is measured again where nothing can be kept
+        digests = np.array(list(self._index_by_digest), dtype=np.str_)
+        with contextlib.suppress(SnapshotError):  # a read-only folder: measured again next time
             with storage_errors(self._path):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(self._path) as file:
-                np.savez(file, digests=digests, small=self._small, figures=self._figures)
+            with atomic_write(self._path) as file:
+                np.savez(file, digests=digests, small=self._thumbnails, figures=self._figures)

@@ -1,4 +1,4 @@
-"""The findings of a state, kept beside the cache for the snapshot they were made of. Finds none itself."""
+"""Stored analyses: one JSON file for each snapshot, in the index folder's cache."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitrine.indexer.files import storage_errors, whole_file
-from vitrine.indexer.quality.findings import KINDS, Finding
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.files import atomic_write, storage_errors
+from vitrine.indexer.quality.findings import FINDING_TYPES, Finding
+from vitrine.indexer.snapshot.folder import IndexFolder
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was found in a state (NAME@SEQUENCE), the surest of each kind first.
+    """Findings of a state.
 
-    missing: what could not be looked for and why, as names of reasons.
+    state: its tag, SNAPSHOT@SEQUENCE. products: the number of products analysed. findings: by type, the
+    strongest first. missing: names of the reasons why checks were not made.
     """
 
     state: str
@@ -29,52 +30,52 @@ class Analysis:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many findings of each kind there are, of every kind."""
-        found = Counter(each.kind for each in self.findings)
-        return {kind: found[kind] for kind in KINDS}
+        """Number of findings of each of FINDING_TYPES."""
+        counts = Counter(finding.type for finding in self.findings)
+        return {finding_type: counts[finding_type] for finding_type in FINDING_TYPES}
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is kept."""
+        """Return the fields as they are stored."""
         return {
             "version": VERSION,
             "state": self.state,
             "products": self.products,
             "missing": list(self.missing),
-            "findings": [each.as_json() for each in self.findings],
+            "findings": [finding.as_json() for finding in self.findings],
         }
 
 
-def kept_path(folder: IndexFolder, snapshot: str) -> Path:
-    """Return where the analysis of a snapshot is kept."""
+def analysis_path(folder: IndexFolder, snapshot: str) -> Path:
+    """Return the path of a snapshot's analysis."""
     return folder.layout.cache / "quality" / f"{snapshot}.json"
 
 
-def keep_analysis(folder: IndexFolder, analysis: Analysis) -> None:
-    """Write an analysis for others to read; those of snapshots that are gone are removed."""
-    path = kept_path(folder, analysis.state.split("@")[0])
+def save_analysis(folder: IndexFolder, analysis: Analysis) -> None:
+    """Store an analysis; delete those of snapshots that are gone. Raises SnapshotError if it cannot."""
+    path = analysis_path(folder, analysis.state.split("@")[0])
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(json.dumps(analysis.as_json(), ensure_ascii=False).encode())
-    names = set(folder.names())
+    names = set(folder.snapshot_names())
     for old in path.parent.glob("*.json"):
         if old.stem not in names:
             old.unlink(missing_ok=True)
 
 
-def read_analysis(folder: IndexFolder, snapshot: str) -> Analysis | None:
-    """Return the analysis that was kept of a snapshot; None where there is none that can be read."""
+def load_analysis(folder: IndexFolder, snapshot: str) -> Analysis | None:
+    """Return the stored analysis of a snapshot; None if there is none or it is unreadable."""
     try:
-        said = json.loads(kept_path(folder, snapshot).read_text(encoding="utf-8"))
-        if said["version"] != VERSION:
+        fields = json.loads(analysis_path(folder, snapshot).read_text(encoding="utf-8"))
+        if fields["version"] != VERSION:
             return None
-        findings = tuple(Finding.of_json(each) for each in said["findings"])
-        return Analysis(said["state"], said["products"], findings, tuple(said["missing"]))
+        findings = tuple(Finding.from_json(finding) for finding in fields["findings"])
+        return Analysis(fields["state"], fields["products"], findings, tuple(fields["missing"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def forget_analyses(folder: IndexFolder) -> None:
-    """Remove what was kept of every snapshot."""
-    for path in kept_path(folder, "").parent.glob("*.json"):
+def delete_analyses(folder: IndexFolder) -> None:
+    """Delete the stored analyses of all snapshots."""
+    for path in analysis_path(folder, "").parent.glob("*.json"):
         path.unlink(missing_ok=True)

@@ -22,15 +22,15 @@ import numpy as np
 from vitrine.indexer.arrays import Rows, unit
 from vitrine.indexer.errors import InputError, PictureError
 from vitrine.indexer.evaluation.evaluation_set import PictureReader
-from vitrine.indexer.files import whole_file
+from vitrine.indexer.files import atomic_write
 from vitrine.indexer.pictures.preprocessing import thumbnail
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.quality.analysis import analyse
-from vitrine.indexer.quality.findings import KINDS, Finding
-from vitrine.indexer.quality.revalidate import current_analysis
-from vitrine.indexer.quality.store import Analysis, keep_analysis
+from vitrine.indexer.quality.findings import FINDING_TYPES, Finding
+from vitrine.indexer.quality.revalidate import revalidate_analysis
+from vitrine.indexer.quality.store import Analysis, save_analysis
 from vitrine.indexer.report.texts import TEXTS
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import (IndexFolder)
 from vitrine.indexer.state.catalogue_state import CatalogueState, read_state
 
 THUMBNAIL_PX = 160
@@ -46,7 +46,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class ReportAnswer:
+class ReportSummary:
     """What was written, and what it says. findings: counts by kind."""
 
     output: str
@@ -61,18 +61,18 @@ class ReportAnswer:
         return dataclasses.asdict(self)
 
 
-def write_report(folder: IndexFolder, output: Path, progress: Progress) -> ReportAnswer:
+def write_report(folder: IndexFolder, output: Path, progress: Progress) -> ReportSummary:
     """Look for mistakes and write the report. The findings are kept for the service too.
 
     Raises InputError for an output that cannot be, SnapshotError, StorageFull.
     """
     check_html(output)
-    standing = read_state(folder)
-    published = analyse(folder, CatalogueState.of(standing.snapshot), progress)
-    keep_analysis(folder, published)
-    analysis = current_analysis(published, standing)
-    size = write_page(output, _data(folder, standing, analysis, progress))
-    return ReportAnswer(
+    state = read_state(folder)
+    published = analyse(folder, CatalogueState.of(state.snapshot), progress)
+    save_analysis(folder, published)
+    analysis = revalidate_analysis(published, state)
+    size = write_page(output, _data(folder, state, analysis, progress))
+    return ReportSummary(
         str(output), analysis.state, analysis.products, analysis.counts, list(analysis.missing), size
     )
 
@@ -95,7 +95,7 @@ def write_page(output: Path, data: Json) -> int:
         before, after = page.split(name)
         page = before + part + after
     body = page.encode()
-    with whole_file(output) as file:
+    with atomic_write(output) as file:
         file.write(body)
     return len(body)
 
@@ -105,21 +105,21 @@ def _script_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _data(folder: IndexFolder, standing: CatalogueState, analysis: Analysis, progress: Progress) -> Json:
+def _data(folder: IndexFolder, state: CatalogueState, analysis: Analysis, progress: Progress) -> Json:
     shown = _of_each_kind(analysis.findings)
-    rows = _sampled(standing.live_rows[standing.live_rows < len(standing.snapshot.table)])
-    points = _points(standing, rows)
+    rows = _sampled(state.live_rows[state.live_rows < len(state.snapshot.table)])
+    points = _points(state, rows)
     wanted = list(dict.fromkeys([name for each in shown for name in shown_ids(each)] + points["ids"]))
     return {
         "report": "quality",
         "missing": list(analysis.missing),
-        "kinds": list(KINDS),
+        "kinds": list(FINDING_TYPES),
         "counts": analysis.counts,
         "findings": [each.as_json() for each in shown],
-        "matrix": _matrix(standing, rows),
+        "matrix": _matrix(state, rows),
         "points": points,
-        **about(standing),
-        **products_of(folder, standing, wanted, progress),
+        **about(state),
+        **products_of(folder, state, wanted, progress),
     }
 
 
@@ -127,8 +127,8 @@ def _of_each_kind(findings: Iterable[Finding]) -> list[Finding]:
     seen: Counter[str] = Counter()
     kept = []
     for each in findings:
-        seen[each.kind] += 1
-        if seen[each.kind] <= FINDINGS_OF_A_KIND:
+        seen[each.type] += 1
+        if seen[each.type] <= FINDINGS_OF_A_KIND:
             kept.append(each)
     return kept
 
@@ -138,32 +138,32 @@ def shown_ids(finding: Finding) -> tuple[str, ...]:
     return (*finding.ids[:6], *finding.evidence[:4])
 
 
-def about(standing: CatalogueState) -> Json:
+def about(state: CatalogueState) -> Json:
     """Return what every report says of the state it was made of."""
     return {
-        "state": standing.tag,
+        "state": state.tag,
         "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "productCount": len(standing.live_rows),
+        "productCount": len(state.live_rows),
         "categoryCount": sum(
-            bool(standing.categories[code]) for code in np.unique(standing.category_codes[standing.live_rows])
+            bool(state.categories[code]) for code in np.unique(state.category_codes[state.live_rows])
         ),
     }
 
 
 def products_of(
-    folder: IndexFolder, standing: CatalogueState, ids: Sequence[str], progress: Progress
+    folder: IndexFolder, state: CatalogueState, ids: Sequence[str], progress: Progress
 ) -> Json:
     """Return name and category of products by id, and thumbnails, base64, as many as there is room for."""
-    table, products = standing.snapshot.table, {}
+    table, products = state.snapshot.table, {}
     rows = []
     for name in ids:
         row = table.row_of(name)
         if row is not None:
-            product = standing.product(row)
+            product = state.product(row)
             products[name] = [product.name, product.category]
             rows.append((name, row))
     pictures, room = {}, PICTURES_MAX_BYTES
-    source = PictureReader(folder, standing.snapshot)
+    source = PictureReader(folder, state.snapshot)
 
     def small(row: int) -> bytes:
         try:
@@ -189,9 +189,9 @@ def _sampled(rows: Rows) -> Rows:
     return np.sort(np.random.default_rng(_SEED).choice(rows, _SAMPLED_ROWS, replace=False))
 
 
-def _matrix(standing: CatalogueState, rows: Rows) -> Json:
+def _matrix(state: CatalogueState, rows: Rows) -> Json:
     """Return the cosines of the centroids of the largest categories, in order of name."""
-    names, centroids, counts = centroids_of(standing, rows)
+    names, centroids, counts = centroids_of(state, rows)
     largest = np.sort(np.argsort(-counts, kind="stable")[:CATEGORIES_SHOWN])
     values = np.round(centroids[largest] @ centroids[largest].T, 4)
     return {
@@ -201,29 +201,29 @@ def _matrix(standing: CatalogueState, rows: Rows) -> Json:
     }
 
 
-def centroids_of(standing: CatalogueState, rows: Rows) -> tuple[list[str], Any, Any]:
+def centroids_of(state: CatalogueState, rows: Rows) -> tuple[list[str], Any, Any]:
     """Return the names, the unit centroids (C, D) and the counts (C,) of the categories of some rows."""
-    codes, places = np.unique(standing.category_codes[rows], return_inverse=True)
-    sums = np.zeros((len(codes), standing.segments.dimension), np.float32)
-    np.add.at(sums, places, standing.segments.vectors(rows))
+    codes, places = np.unique(state.category_codes[rows], return_inverse=True)
+    sums = np.zeros((len(codes), state.segments.dimension), np.float32)
+    np.add.at(sums, places, state.segments.vectors(rows))
     return (
-        [standing.categories[code] for code in codes],
+        [state.categories[code] for code in codes],
         unit(sums),
         np.bincount(places, minlength=len(codes)),
     )
 
 
-def _points(standing: CatalogueState, rows: Rows) -> Json:
+def _points(state: CatalogueState, rows: Rows) -> Json:
     """Return products as points along the first two principal components."""
     if len(rows) < 2:
         return {"ids": [], "x": [], "y": [], "explained": 0.0}
-    vectors = standing.segments.vectors(rows)
+    vectors = state.segments.vectors(rows)
     centred = vectors - vectors.mean(axis=0)
     values, directions = np.linalg.eigh(centred.T @ centred / len(centred))
     shown = np.random.default_rng(_SEED).permutation(len(rows))[:MAP_POINTS]
     places = centred[shown] @ directions[:, :-3:-1]
     return {
-        "ids": standing.ids(rows[shown]),
+        "ids": state.ids(rows[shown]),
         "x": np.round(places[:, 0].astype(float), 4).tolist(),
         "y": np.round(places[:, 1].astype(float), 4).tolist(),
         "explained": round(float(values[-2:].sum() / max(float(values.sum()), 1e-12)), 4),

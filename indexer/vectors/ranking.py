@@ -60,9 +60,9 @@ def _no_hits() -> Hits:
 class RuleEffects:
     """Effects of the shop's rules on one list of hits; none by default.
 
-    pins: (p,) hits to show at given ranks, whatever their scores. pin_ranks: the rank of each pinned row,
-    counted from 1. never_together: pairs of (n,) masks by row; a hit of one mask and a hit of the other are
-    not shown together.
+    pins: (p,) hits to show at given ranks, regardless of their scores. pin_ranks: the rank of each pinned
+    row, counted from 1. never_together: pairs of (n,) masks by row; a hit of one mask and a hit of the other
+    are not shown together.
     """
 
     pins: Hits = field(default_factory=_no_hits)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from vitrine.indexer.errors import SnapshotError
-from vitrine.indexer.progress import Silent
-from vitrine.indexer.quality.findings import KINDS, Finding
-from vitrine.indexer.quality.revalidate import current_analysis
-from vitrine.indexer.quality.store import Analysis, keep_analysis, read_analysis
+from vitrine.indexer.progress import SilentProgress
+from vitrine.indexer.quality.findings import FINDING_TYPES, Finding
+from vitrine.indexer.quality.revalidate import revalidate_analysis
+from vitrine.indexer.quality.store import Analysis, save_analysis, load_analysis
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.catalogue.request_models import QualityQuery
@@ -35,15 +35,15 @@ def findings_page(follower: SnapshotFollower, view: View, query: QualityQuery, i
         findings = [
             finding for finding in analysis.findings if (finding.key in dismissed_keys) == query.dismissed
         ]
-    counts = Counter(finding.kind for finding in findings)
-    matching = [finding for finding in findings if not query.kind or finding.kind in query.kind]
+    counts = Counter(finding.type for finding in findings)
+    matching = [finding for finding in findings if not query.kind or finding.type in query.kind]
     page = matching if query.format == "csv" else matching[query.offset : query.offset + query.limit]
     return {
         "snapshot": view.state.snapshot.name,
         "total": len(matching),
         "limit": query.limit,
         "offset": query.offset,
-        "counts": {kind: counts[kind] for kind in KINDS},
+        "counts": {kind: counts[kind] for kind in FINDING_TYPES},
         "missing": list(analysis.missing),
         "findings": [_finding_json(view, finding, image_url, dismissed=query.dismissed) for finding in page],
     }
@@ -60,12 +60,12 @@ def findings_by_key(follower: SnapshotFollower, view: View, keys: Sequence[str])
 
 def _current_analysis(follower: SnapshotFollower, view: View) -> Analysis:
     published = view.cached_for_snapshot("quality", lambda: _published_analysis(follower, view))
-    return view.cached("quality", lambda: current_analysis(published, view.state))
+    return view.cached("quality", lambda: revalidate_analysis(published, view.state))
 
 
 def _published_analysis(follower: SnapshotFollower, view: View) -> Analysis:
     """Return the stored analysis of the snapshot, else analyse it and store the result if possible."""
-    stored = read_analysis(follower.folder, view.state.snapshot.name)
+    stored = load_analysis(follower.folder, view.state.snapshot.name)
     if stored is not None:
         return stored
     if int(np.count_nonzero(view.state.live)) > MAX_ANALYSED_PRODUCTS:
@@ -76,9 +76,9 @@ def _published_analysis(follower: SnapshotFollower, view: View) -> Analysis:
     from vitrine.indexer.quality.analysis import analyse
 
     # As published: products deleted since are left out of every answer, and may be restored.
-    analysis = analyse(follower.folder, CatalogueState.of(view.state.snapshot), Silent())
+    analysis = analyse(follower.folder, CatalogueState.of(view.state.snapshot), SilentProgress())
     with contextlib.suppress(SnapshotError):  # the folder of a replica may be read-only
-        keep_analysis(follower.folder, analysis)
+        save_analysis(follower.folder, analysis)
     return analysis
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.quality.findings import KINDS
+from vitrine.indexer.quality.findings import FINDING_TYPES
 from vitrine.service.queries.options import MAX_OFFSET, Names, SearchOptions, parse_json_text
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -151,7 +151,7 @@ class ProjectionQuery(Request):
 class QualityQuery(Request):
     """Quality findings: filters and one page."""
 
-    kind: tuple[Literal[KINDS], ...] = Field((), description="only findings of these kinds")  # type: ignore[valid-type]
+    kind: tuple[Literal[FINDING_TYPES], ...] = Field((), description="only findings of these kinds")  # type: ignore[valid-type]
     dismissed: bool = Field(False, description="those that were dismissed instead of those that wait")
     limit: int = Field(50, ge=1, le=MAX_PAGE, description="how many findings to return")
     offset: int = Field(0, ge=0, le=MAX_OFFSET, description="how many to pass over first")

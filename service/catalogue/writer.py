@@ -154,7 +154,7 @@ class Writer:
 
         def write(_: View, journal: Journal) -> Json:
             ids = [finding.ids[0] for finding in findings]
-            details = [{"finding": finding.key, "of": finding.kind} for finding in findings]
+            details = [{"finding": finding.key, "of": finding.type} for finding in findings]
             changes = journal.append("dismiss", ids, actor=by.actor, request=by.request, details=details)
             return to_json(changes)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import render_template, request
 
-from vitrine.indexer.quality.findings import KINDS
+from vitrine.indexer.quality.findings import FINDING_TYPES
 from vitrine.service.catalogue.serialisation import Json
 from vitrine.service.errors import QualityNotAnalysed
 from vitrine.service.gallery.languages import gettext as _
@@ -25,7 +25,7 @@ def quality_queue(visit: Visit) -> str:
     except QualityNotAnalysed as error:
         return render_template("vitrine/quality.html", page="quality", problem=str(error), names=_names())
     chosen = request.args.get("kind")
-    kind = chosen if chosen in KINDS else next((each for each in KINDS if counts[each]), KINDS[0])
+    kind = chosen if chosen in FINDING_TYPES else next((each for each in FINDING_TYPES if counts[each]), FINDING_TYPES[0])
     offset = max(0, request.args.get("offset", 0, int))
     found = visit.catalogue.quality(kind=[kind], limit=PAGE_SIZE, offset=offset)
     end = offset + len(found["findings"])

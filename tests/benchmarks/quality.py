@@ -10,12 +10,12 @@ from pathlib import Path
 
 from tests.benchmarks.faults import SHARE, Planted, make_hubs, plant
 from tests.benchmarks.report import Row, Section
-from vitrine.indexer.build.build import BuildOptions, build
+from vitrine.indexer.build.build import BuildOptions, build_snapshot
 from vitrine.indexer.models import resolve
-from vitrine.indexer.progress import Silent
+from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.quality.analysis import analyse
 from vitrine.indexer.quality.store import Analysis
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import (IndexFolder)
 from vitrine.indexer.state.catalogue_state import read_state
 
 PHOTOS = Path("/work/shared/photos/clothing")
@@ -71,7 +71,7 @@ def run(quick: bool) -> Section:
             plain = analysed(Path(folder), planted, "none")
         seconds, products = seconds + took, products + analysis.products
         judge(planted, analysis, tallies)
-        hubs = {each.ids[0] for each in plain.findings if each.kind == "hub"}
+        hubs = {each.ids[0] for each in plain.findings if each.type == "hub"}
         tallies.setdefault("hub", Tally()).add(set(hubs), set(planted.hubs))
     rows = [
         tallies["duplicates"].row("duplicates, exact and near (pairs)", DUPLICATE_AIM),
@@ -103,7 +103,7 @@ def found_in(root: Path, seed: int, limit: int | None) -> tuple[Planted, Analysi
     photos, folder = root / "photos", IndexFolder(root / "index")
     photos.mkdir()
     planted = plant(PHOTOS, photos, seed, limit)
-    build(str(planted.manifest), folder, BuildOptions(model=MODEL, transform="none"), Silent())
+    build_snapshot(str(planted.manifest), folder, BuildOptions(model=MODEL, transform="none"), SilentProgress())
     make_hubs(planted, folder, resolve(MODEL))
     (folder.root / "current").unlink()
     started = time.perf_counter()
@@ -115,8 +115,8 @@ def analysed(root: Path, planted: Planted, transform: str) -> Analysis:
     """Build anew with a transform, and look for mistakes."""
     folder = IndexFolder(root / "index")
     options = BuildOptions(model=MODEL, transform=transform, force=True)
-    build(str(planted.manifest), folder, options, Silent())
-    return analyse(folder, read_state(folder), Silent())
+    build_snapshot(str(planted.manifest), folder, options, SilentProgress())
+    return analyse(folder, read_state(folder), SilentProgress())
 
 
 def judge(planted: Planted, analysis: Analysis, tallies: dict[str, Tally]) -> None:
@@ -125,7 +125,7 @@ def judge(planted: Planted, analysis: Analysis, tallies: dict[str, Tally]) -> No
     def tally(name: str, found: Iterable[object], true: Iterable[object]) -> None:
         tallies.setdefault(name, Tally()).add(set(found), set(true))
 
-    by_kind = {kind: [each for each in analysis.findings if each.kind == kind] for kind in analysis.counts}
+    by_kind = {kind: [each for each in analysis.findings if each.type == kind] for kind in analysis.counts}
     copies = {
         frozenset((*each.ids, *each.evidence))
         for kind in ("exact-duplicate", "near-duplicate")

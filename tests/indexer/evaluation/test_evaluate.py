@@ -22,8 +22,8 @@ from vitrine.indexer.evaluation.evaluate import (
     evaluate_snapshot,
 )
 from vitrine.indexer.evaluation.evaluation_set import EvaluationSet, read_labels
-from vitrine.indexer.progress import Silent
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.progress import SilentProgress
+from vitrine.indexer.snapshot.folder import (IndexFolder)
 from vitrine.indexer.transform.sample import TrainingSet
 from vitrine.indexer.transform.transform import Transform
 
@@ -41,7 +41,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> IndexFolder:
 
 
 def test_a_snapshot_is_evaluated_by_every_method(index: IndexFolder) -> None:
-    evaluation = evaluate_snapshot(index, EvaluateOptions(held_out=True, instances=3), Silent())
+    evaluation = evaluate_snapshot(index, EvaluateOptions(held_out=True, instances=3), SilentProgress())
     assert evaluation.products == evaluation.evaluated == 24
     assert list(evaluation.methods) == ["colour histogram", "notebook", "snapshot"]
     assert {"notebook", "colour histogram", "centre"} <= set(evaluation.held_out)
@@ -92,12 +92,12 @@ def test_labels_from_a_file_replace_the_categories(index: IndexFolder, tmp_path:
     path = tmp_path / "labels.csv"
     path.write_text("id,category\nc0:p0,a\nc0:p1,a\nc1:p0,b\nc1:p1,b\nc2:p0,\n")
     options = EvaluateOptions(labels=read_labels(path), colours=False)
-    evaluation = evaluate_snapshot(index, options, Silent())
+    evaluation = evaluate_snapshot(index, options, SilentProgress())
     assert evaluation.evaluated == 4
     assert {row["category"] for row in evaluation.categories} == {"a", "b"}
     assert "colour histogram" not in evaluation.methods
     with pytest.raises(InputError, match="none of its ids"):
-        evaluate_snapshot(index, EvaluateOptions(labels={"unknown": "a"}), Silent())
+        evaluate_snapshot(index, EvaluateOptions(labels={"unknown": "a"}), SilentProgress())
     path.write_text("name\nx\n")
     with pytest.raises(InputError, match="columns id and category"):
         read_labels(path)
@@ -110,7 +110,7 @@ def test_a_catalogue_without_categories_has_no_figures(tmp_path: Path) -> None:
     rows = [f"p{n},,{path}" for n, path in enumerate(sorted(photos.rglob("*.jpg")))]
     (tmp_path / "shop.csv").write_text("id,category,image\n" + "\n".join(rows))
     build_folder(tmp_path / "shop.csv", tmp_path / "index")
-    evaluation = evaluate_snapshot(IndexFolder(tmp_path / "index"), EvaluateOptions(), Silent())
+    evaluation = evaluate_snapshot(IndexFolder(tmp_path / "index"), EvaluateOptions(), SilentProgress())
     assert evaluation.evaluated == 0
     assert evaluation.methods == {}
     assert any("categories" in line for line in evaluation.missing)
@@ -121,7 +121,7 @@ def test_unreadable_pictures_and_lost_vectors_are_reported(tmp_path: Path) -> No
     build_folder(photos, tmp_path / "index", transform="centre")
     next(photos.rglob("*.jpg")).unlink()
     (tmp_path / "index" / "cache" / "embeddings.sqlite").unlink()
-    evaluation = evaluate_snapshot(IndexFolder(tmp_path / "index"), EvaluateOptions(), Silent())
+    evaluation = evaluate_snapshot(IndexFolder(tmp_path / "index"), EvaluateOptions(), SilentProgress())
     assert list(evaluation.methods) == ["snapshot"]
     missing = " ".join(evaluation.missing)
     assert "second category" in missing
@@ -132,8 +132,8 @@ def test_unreadable_pictures_and_lost_vectors_are_reported(tmp_path: Path) -> No
 def test_figures_of_an_adapted_snapshot_are_reported_as_biased(tmp_path: Path) -> None:
     build_folder(write_folder(tmp_path / "photos", 2, 8), tmp_path / "index", transform="adapt")
     index = IndexFolder(tmp_path / "index")
-    assert any("--held-out" in line for line in evaluate_snapshot(index, EvaluateOptions(), Silent()).missing)
-    held_out = evaluate_snapshot(index, EvaluateOptions(held_out=True), Silent())
+    assert any("--held-out" in line for line in evaluate_snapshot(index, EvaluateOptions(), SilentProgress()).missing)
+    held_out = evaluate_snapshot(index, EvaluateOptions(held_out=True), SilentProgress())
     assert (held_out.categories_of, held_out.missing) == ("held out", [])
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.http_client import Client, assert_problem, client_of
-from tests.indexer.quality.test_analysis import catalogue_of, saved, scene
+from tests.indexer.quality.catalogues import encode_jpeg, publish_catalogue, random_image
 from tests.indexes import GridEmbedder
-from vitrine.indexer.progress import Silent
-from vitrine.indexer.quality.findings import KINDS
+from vitrine.indexer.progress import SilentProgress
+from vitrine.indexer.quality.findings import FINDING_TYPES
 from vitrine.indexer.report import write_report
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.api.schemas import QualityShape
@@ -27,10 +27,10 @@ API = "/api/v1/quality"
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Catalogue]:
     """A catalogue of twelve faultless products, a copy in another category, and a tiny picture."""
-    pictures = {f"p{seed:02}": (f"c{seed % 2}", saved(scene(seed))) for seed in range(12)}
+    pictures = {f"p{seed:02}": (f"c{seed % 2}", encode_jpeg(random_image(seed))) for seed in range(12)}
     pictures["q-same"] = ("c0", pictures["p03"][1])
-    pictures["=1+1"] = ("c0", saved(scene(90).resize((40, 40))))
-    folder = catalogue_of(tmp_path, pictures)
+    pictures["=1+1"] = ("c0", encode_jpeg(random_image(90).resize((40, 40))))
+    folder = publish_catalogue(tmp_path, pictures)
     with Catalogue.open(folder.root, embedder=GridEmbedder()) as catalogue:
         yield catalogue
 
@@ -54,7 +54,7 @@ def test_findings_are_listed_with_their_products_and_counts(web: Client) -> None
     assert [product["id"] for product in copy["products"]] == ["q-same", "p03"]
     assert tiny["ids"] == ["=1+1"]
     whole = web.get(API).json
-    assert list(whole["counts"]) == list(KINDS)
+    assert list(whole["counts"]) == list(FINDING_TYPES)
     assert whole["counts"]["tiny"] == 1
     assert whole["missing"] == ["too-few-of-a-category"]
     assert listed(web, "?kind=exact-duplicate&kind=tiny&limit=1&offset=1") == [tiny]
@@ -81,7 +81,7 @@ def test_findings_follow_moves_since_the_snapshot(web: Client, shop: Catalogue) 
         assert page.status_code == 200
         assert "q-same" in page.text
     assert small() == {}
-    report = write_report(shop.follower.folder, shop.follower.folder.root / "report.html", Silent())
+    report = write_report(shop.follower.folder, shop.follower.folder.root / "report.html", SilentProgress())
     assert report.missing == ["too-few-of-a-category", "changed-since"]
     shop.undo()
     assert listed(web, "?kind=exact-duplicate")[0]["reason"]["same_category"] is False
@@ -106,12 +106,12 @@ def test_a_dismissed_finding_is_not_listed_until_undo(web: Client, shop: Catalog
 
 
 def test_a_dismissal_outlives_the_snapshot(shop: Catalogue, web: Client) -> None:
-    from vitrine.indexer.operations.compact import compact
+    from vitrine.indexer.operations.compact import compact_snapshot
 
     (key,) = [each["key"] for each in listed(web, "?kind=tiny")]
     shop.dismiss([key])
     shop.delete("p00")
-    compact(shop.follower.folder, keep=2)
+    compact_snapshot(shop.follower.folder, keep=2)
     shop.reload()
     assert listed(web, "?kind=tiny") == []
     assert [each["key"] for each in listed(web, "?kind=tiny&dismissed=true")] == [key]
@@ -140,5 +140,5 @@ def test_a_large_catalogue_is_not_analysed_during_a_request(
     assert_problem(web.get(API), 503, "not-looked-through")
     with pytest.raises(QualityNotAnalysed, match="vitrine-indexer report"):
         shop.quality()
-    write_report(shop.follower.folder, shop.follower.folder.root / "report.html", Silent())
+    write_report(shop.follower.folder, shop.follower.folder.root / "report.html", SilentProgress())
     assert len(listed(web)) == 2
