@@ -226,9 +226,8 @@ def has_logic(path: Path) -> bool:
 
 @pytest.mark.parametrize("module", [module for module, path in PATHS.items() if has_logic(path)])
 def test_every_module_has_a_test_file_or_is_named_in_one_of_its_room(module: str) -> None:
-    package, *rooms, name = module.split(".")
-    folder = ROOT / "tests" / package / "/".join(rooms)
-    if (folder / f"test_{name}.py").exists() or PATHS[module].stem == "__init__":
+    folder, name = (ROOT / "tests").joinpath(*module.split(".")[:-1]), module.split(".")[-1]
+    if PATHS[module].stem == "__init__" or (folder / f"test_{name}.py").exists():
         return
     docstrings = [ast.get_docstring(ast.parse(path.read_text())) or "" for path in folder.glob("test_*.py")]
     assert any(re.search(rf"\b{name}\b", text) for text in docstrings)

@@ -31,7 +31,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(["tar", "-cf", folder / "source.tar", *packed], cwd=ROOT, check=True)
     (folder / "source").mkdir()
     subprocess.run(["tar", "-xf", folder / "source.tar", "-C", folder / "source"], check=True)
-    wheel = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder / "wheels", "."]
+    wheel = [
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder / "wheels"),
+        ".",
+    ]
     subprocess.run([sys.executable, "-m", "pip", *wheel], cwd=folder / "source", check=True)
     [made] = (folder / "wheels").glob("*.whl")
     zipfile.ZipFile(made).extractall(folder / "site")
