@@ -28,6 +28,8 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Pixels = NDArray[np.uint8]
 Strings = np.ndarray[Any, np.dtype[np.object_]]
 
+# Rows of vectors that are read or written at a time.
+BLOCK_ROWS = 4096
 _TINY = 1e-12
 
 

@@ -1,4 +1,4 @@
-"""Vectors like features: clustered, of low intrinsic dimension, unit length."""
+"""Clustered unit vectors of low intrinsic dimension, like features, and a test of uniformity."""
 
 import numpy as np
 
@@ -22,3 +22,10 @@ def clustered(
         block[:, 0] += 1e-3
         block /= np.linalg.norm(block, axis=1, keepdims=True)
     return features
+
+
+def kolmogorov_smirnov(values: np.ndarray) -> float:
+    """Return the greatest distance between the distribution of (n,) values and the uniform one on [0, 1]."""
+    ranked = np.sort(np.asarray(values, np.float64))
+    steps = np.arange(len(ranked) + 1) / len(ranked)
+    return float(max((steps[1:] - ranked).max(), (ranked - steps[:-1]).max()))

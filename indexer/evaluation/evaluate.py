@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import FloatMatrix, Rows
+from vitrine.indexer.arrays import DoubleVector, FloatMatrix, Rows
 from vitrine.indexer.evaluation.evaluation_set import (
     EvaluationSet,
     PictureReader,
@@ -220,7 +220,7 @@ def _category_figures(evaluation_set: EvaluationSet, metrics: RetrievalMetrics) 
     return sorted(rows, key=lambda row: (row["map"], row["category"]))
 
 
-def bootstrap_interval(values: np.ndarray[Any, Any], rng: np.random.Generator) -> tuple[float, float]:
+def bootstrap_interval(values: DoubleVector, rng: np.random.Generator) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of the mean of (n,) values: (low, high)."""
     means = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import Mask, Rows
+from vitrine.indexer.arrays import BLOCK_ROWS, Mask, Rows
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.compiled_rules import Rowed, Rulings
 from vitrine.indexer.state.rules import NO_RULES, Pin, Rules
-from vitrine.indexer.vectors.knn import BLOCK_ROWS, KnnQuery, knn_join
+from vitrine.indexer.vectors.knn import KnnQuery, knn_join
 from vitrine.indexer.vectors.ranking import Hits, RuleEffects, Stages
 
 _WIDER = 4
@@ -35,43 +35,43 @@ class Filters:
     stages: Stages = field(default_factory=Stages)
     rules: Rules = NO_RULES
 
-    def findable(self, standing: CatalogueState) -> Rows:
+    def findable(self, state: CatalogueState) -> Rows:
         """Return the live rows that may be hits, in order of id. Raises QueryError for a bad condition."""
-        allowed = standing.live.copy()
+        allowed = state.live.copy()
         if self.category:
-            allowed &= rows_of_categories(self.category, standing.categories, standing.category_codes)
+            allowed &= rows_of_categories(self.category, state.categories, state.category_codes)
         if self.where:
-            allowed &= matching_rows(standing.segments.tables, self.where)
-        excluded = [standing.segments.row_of(product_id) for product_id in self.exclude]
+            allowed &= matching_rows(state.segments.tables, self.where)
+        excluded = [state.segments.row_of(product_id) for product_id in self.exclude]
         allowed[[row for row in excluded if row is not None]] = False
-        rows: Rows = standing.live_rows[allowed[standing.live_rows]]
+        rows: Rows = state.live_rows[allowed[state.live_rows]]
         return rows
 
 
 def product_lists(
-    standing: CatalogueState, filters: Filters, top: int, *, block_rows: int = BLOCK_ROWS
+    state: CatalogueState, filters: Filters, top: int, *, block_rows: int = BLOCK_ROWS
 ) -> Iterator[tuple[int, Hits]]:
     """Yield every live row with its best hits, at most `top`, scores descending, then id; never itself.
 
     In order of category with `same_category`; those that the same rules of the shop hold for together, and
     those that may be found before the others. Raises QueryError, RulesError.
     """
-    rowed = Rowed(standing.segments.tables, standing.categories, standing.category_codes)
+    rowed = Rowed(state.segments.tables, state.categories, state.category_codes)
     rulings = Rulings.of(filters.rules, rowed)
-    for asking, findable in _parts(standing, filters):
+    for asking, findable in _parts(state, filters):
         for rows in rulings.alike(asking):
-            yield from _lists(standing, filters.stages, top, _Part.of(rulings, rows, findable), block_rows)
+            yield from _lists(state, filters.stages, top, _Part.of(rulings, rows, findable), block_rows)
 
 
-def _parts(standing: CatalogueState, filters: Filters) -> Iterator[tuple[Rows, Rows]]:
+def _parts(state: CatalogueState, filters: Filters) -> Iterator[tuple[Rows, Rows]]:
     """Yield the rows that ask with the rows that they may find."""
-    findable = filters.findable(standing)
+    findable = filters.findable(state)
     if not filters.same_category:
-        yield standing.live_rows, findable
+        yield state.live_rows, findable
         return
-    codes = standing.category_codes
-    for code in np.unique(codes[standing.live_rows]).tolist():
-        asking = standing.live_rows[codes[standing.live_rows] == code]
+    codes = state.category_codes
+    for code in np.unique(codes[state.live_rows]).tolist():
+        asking = state.live_rows[codes[state.live_rows] == code]
         yield asking, findable[codes[findable] == code]
 
 
@@ -98,14 +98,14 @@ class _Part:
         return sum(pin.limit for pin, _, _ in self.pins)
 
     def ruled(
-        self, standing: CatalogueState, stages: Stages, block_rows: int
+        self, state: CatalogueState, stages: Stages, block_rows: int
     ) -> Callable[[int], RuleEffects]:
         """Return what says, of the list of an asking row, what the rules do."""
         found: list[tuple[Pin, dict[int, Hits]]] = []
         for pin, rows, k in self.pins:
             may = self.findable[rows[self.findable]]
-            question = KnnQuery(self.asking, may, k, standing.id_rank, stages.min_score)
-            near = knn_join(standing.segments.vectors, question, block_rows=block_rows)
+            question = KnnQuery(self.asking, may, k, state.id_rank, stages.min_score)
+            near = knn_join(state.segments.vectors, question, block_rows=block_rows)
             found.append(
                 (
                     pin,
@@ -116,16 +116,16 @@ class _Part:
 
 
 def _lists(
-    standing: CatalogueState, stages: Stages, top: int, part: _Part, block_rows: int
+    state: CatalogueState, stages: Stages, top: int, part: _Part, block_rows: int
 ) -> Iterator[tuple[int, Hits]]:
     """Search for all; for those that the stages leave too few hits, wider and wider."""
-    segments, findable = standing.segments, part.findable
-    ruled_of = part.ruled(standing, stages, block_rows)
+    segments, findable = state.segments, part.findable
+    ruled_of = part.ruled(state, stages, block_rows)
     drop_some = stages.can_drop_hits or bool(part.rulings.apart)
     k = min(stages.hits_needed(top) + part.most_pins, len(findable))
 
     def answers(rows: Rows, k: int) -> Iterator[tuple[int, Hits, bool]]:
-        question = KnnQuery(rows, findable, max(k, 1), standing.id_rank, stages.min_score)
+        question = KnnQuery(rows, findable, max(k, 1), state.id_rank, stages.min_score)
         for row, found in knn_join(segments.vectors, question, block_rows=block_rows):
             ruled = ruled_of(row)
             wanted = stages.hits_needed(top) + len(ruled.pins)

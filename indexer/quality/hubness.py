@@ -6,11 +6,10 @@ Shape letters: N products, K neighbours.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import DoubleArray
+from vitrine.indexer.arrays import DoubleArray, Rows
 from vitrine.indexer.quality.findings import Finding
 from vitrine.indexer.quality.quality_input import NEIGHBOURS, QualityInput
 
@@ -47,7 +46,7 @@ def find_hubness(data: QualityInput) -> Iterator[Finding]:
         yield Finding("orphan", (data.ids[index],), strength, _nearest_ids(data, index), reason)
 
 
-def _hubs(data: QualityInput, list_counts: np.ndarray[Any, Any]) -> Iterator[Finding]:
+def _hubs(data: QualityInput, list_counts: Rows) -> Iterator[Finding]:
     """Yield hubs. list_counts: (N,) the number of neighbour lists that contain each product."""
     threshold = max(_HUB_LISTS_MIN, HUB_FACTOR * NEIGHBOURS)
     for index in np.flatnonzero(list_counts >= threshold).tolist():

@@ -6,13 +6,13 @@ The metrics of a transform go into the manifest, under the names used here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import FloatMatrix
+from vitrine.indexer.arrays import BLOCK_ROWS, FloatMatrix
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.transform.discriminant import (
     add_classes,
@@ -26,20 +26,26 @@ from vitrine.indexer.transform.tuning import CrossValidation, TunedParameters
 from vitrine.indexer.vectors.metrics import RetrievalMetrics
 
 TUNING_S = 30.0
-# A transform is fitted again when the products of all categories have changed by more than this share.
+# Category counts have drifted when they differ by more than this share of the products.
 COUNT_DRIFT_MAX = 0.02
 # Held-out gain of mAP that an adaptation must reach at least.
 GAIN_MIN = 0.01
-_BLOCK_ROWS = 4096
+
+
+def have_counts_drifted(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+    """Return True if category counts differ so much that a fit to them is outdated.
+
+    before, after: products by category. A product that moves between two categories counts twice.
+    """
+    changed = sum(abs(after.get(name, 0) - before.get(name, 0)) for name in {*before, *after})
+    return changed > COUNT_DRIFT_MAX * sum(before.values())
 
 
 def still_fits(transform: Transform, requested: str, training_set: TrainingSet) -> bool:
-    """True when a transform asked for by the same name was fitted on nearly the same counts."""
+    """Return True if a transform was requested by the same name and fitted on nearly the same counts."""
     if transform.requested != requested or not transform.counts:
         return False
-    now = training_set.counts
-    moved = sum(abs(now.get(name, 0) - transform.counts.get(name, 0)) for name in {*now, *transform.counts})
-    return moved <= COUNT_DRIFT_MAX * sum(transform.counts.values())
+    return not have_counts_drifted(transform.counts, training_set.counts)
 
 
 def choose_transform(
@@ -78,8 +84,8 @@ class _Attempt:
 
 
 def _blocks(training_set: TrainingSet) -> Iterator[FloatMatrix]:
-    for start in range(0, len(training_set), _BLOCK_ROWS):
-        yield training_set.read_vectors(np.arange(start, min(start + _BLOCK_ROWS, len(training_set))))
+    for start in range(0, len(training_set), BLOCK_ROWS):
+        yield training_set.read_vectors(np.arange(start, min(start + BLOCK_ROWS, len(training_set))))
 
 
 def _try_adaptation(requested: str, training_set: TrainingSet) -> _Attempt:

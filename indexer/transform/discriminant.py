@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import linalg
 
-from vitrine.indexer.arrays import FloatMatrix, FloatVector, Labels
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Labels, Rows
 from vitrine.indexer.transform.transform import Adaptation
 
 _BLOCK_ROWS = 2048
@@ -51,7 +50,7 @@ def fit_moments(vectors: FloatMatrix, classes: Labels, class_count: int) -> Clas
     return ClassMoments(means, within / np.float32(len(known)))
 
 
-def _blocks(rows: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+def _blocks(rows: Rows) -> Iterator[Rows]:
     """Yield the rows in blocks, so that no copy of all vectors is made."""
     for start in range(0, len(rows), _BLOCK_ROWS):
         yield rows[start : start + _BLOCK_ROWS]

@@ -7,11 +7,10 @@ n products, C classes, D dimension.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import FloatMatrix, FloatVector, Labels
+from vitrine.indexer.arrays import FloatMatrix, FloatVector, Labels, Rows
 from vitrine.indexer.transform.discriminant import fit_discriminants, fit_moments
 from vitrine.indexer.transform.sample import Sample, stratified_folds
 
@@ -59,7 +58,7 @@ class HeldOutDiscriminants:
         self._fits = [fit_discriminants(moments, best[1]) for moments in self._moments]
         return best
 
-    def logits(self, rooted: FloatMatrix, rows: np.ndarray[Any, Any]) -> FloatMatrix:
+    def logits(self, rooted: FloatMatrix, rows: Rows) -> FloatMatrix:
         """Return (n, C) log-likelihoods, up to a constant, from the fits that exclude `rows`.
 
         rooted: (n, D) vectors after `signed_sqrt`, of pictures of those sample rows.
@@ -71,8 +70,8 @@ class HeldOutDiscriminants:
         return logits
 
 
-def _log_losses(logits: FloatMatrix, classes: Labels) -> np.ndarray[Any, Any]:
+def _log_losses(logits: FloatMatrix, classes: Labels) -> FloatVector:
     top = logits.max(axis=1, keepdims=True)
     log_sums = np.log(np.exp(logits - top).sum(axis=1)) + top[:, 0]
-    losses: np.ndarray[Any, Any] = log_sums - logits[np.arange(len(classes)), classes]
+    losses: FloatVector = log_sums - logits[np.arange(len(classes)), classes]
     return losses

@@ -5,15 +5,15 @@ Shape letters: N products, n sampled products, D dimension, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import FloatMatrix, Labels
+from vitrine.indexer.arrays import Labels, Rows
 from vitrine.indexer.transform.transform import signed_sqrt
 from vitrine.indexer.vectors.metrics import LabelledVectors, category_labels
+from vitrine.indexer.vectors.ranking import VectorReader
 
 # A category with fewer items is no class: a mean must rest on at least two, half of them.
 CLASS_ITEMS_MIN = 4
@@ -31,7 +31,7 @@ class TrainingSet:
     (N,) the category of each product. items: (N,) numbers that are equal for pictures of one item.
     """
 
-    read_vectors: Callable[[np.ndarray[Any, Any]], FloatMatrix]
+    read_vectors: VectorReader
     categories: Sequence[str]
     codes: Labels
     items: Labels
@@ -68,7 +68,7 @@ class Sample:
         """D."""
         return int(self.raw.vectors.shape[1])
 
-    def take(self, rows: np.ndarray[Any, Any]) -> Sample:
+    def take(self, rows: Rows) -> Sample:
         """Return the given rows."""
         return Sample(self.raw.take(rows), self.rooted.take(rows), self.class_count)
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import FloatMatrix, unit
+from vitrine.indexer.arrays import FloatMatrix, Rows, unit
 from vitrine.indexer.transform.discriminant import (
     WHITENED_DIMENSION_MAX,
     Spectrum,
@@ -74,7 +73,7 @@ class SimulatedPhotos:
     """
 
     vectors: FloatMatrix
-    targets: np.ndarray[Any, Any]
+    targets: Rows
     logits: FloatMatrix
     residual_recall: float
 
@@ -174,7 +173,7 @@ class CrossValidation:
         logits = discriminants.logits(signed_sqrt(vectors), self._gallery_rows[targets])
         return SimulatedPhotos(vectors, targets, logits, recall)
 
-    def _queries_without_duplicates(self, residual: Adaptation) -> np.ndarray[Any, Any]:
+    def _queries_without_duplicates(self, residual: Adaptation) -> Rows:
         """Return the queries without a near-duplicate in the gallery; all queries if there is none.
 
         A photo of a product with a near-duplicate has two right answers.
@@ -191,9 +190,7 @@ def _residual_shrinkages(spectrum: Spectrum) -> tuple[float, ...]:
     return (1.0,) if len(spectrum.mean) > WHITENED_DIMENSION_MAX else RESIDUAL_SHRINKAGES
 
 
-def simulate_photos(
-    gallery: FloatMatrix, targets: np.ndarray[Any, Any], residual: Adaptation
-) -> tuple[FloatMatrix, float]:
+def simulate_photos(gallery: FloatMatrix, targets: Rows, residual: Adaptation) -> tuple[FloatMatrix, float]:
     """Simulate other photos of the target products, as distorted as a recall@1 of RESIDUAL_RECALL permits.
 
     Multiplies each feature by log-normal noise and mixes in a random other product. The strength is found by
@@ -218,7 +215,7 @@ def simulate_photos(
     return distort(low)
 
 
-def recall_at_1(scores: FloatMatrix, targets: np.ndarray[Any, Any]) -> float:
+def recall_at_1(scores: FloatMatrix, targets: Rows) -> float:
     """Return the share of queries whose target row is ranked first. scores: (Q, N). targets: (Q,)."""
     return float((target_ranks(scores, targets) == 0).mean())
 

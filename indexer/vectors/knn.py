@@ -15,11 +15,10 @@ from functools import cached_property
 
 import numpy as np
 
-from vitrine.indexer.arrays import FloatArray, FloatMatrix, FloatVector, Mask, Rows
+from vitrine.indexer.arrays import BLOCK_ROWS, FloatArray, FloatMatrix, FloatVector, Mask, Rows
 from vitrine.indexer.vectors.ranking import Hits, VectorReader
 from vitrine.indexer.vectors.scoring import ROUNDING, score_rows, top_k
 
-BLOCK_ROWS = 4096
 # Past so many pool entries, those of all blocks are not held at once and every product is computed twice.
 POOL_ENTRIES_MAX = 2**26
 # A pool holds few more than K entries of a query. More than this surplus means that many tie within

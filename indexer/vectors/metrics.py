@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from vitrine.indexer.arrays import DoubleMatrix, DoubleVector, FloatMatrix, Labels
+from vitrine.indexer.arrays import DoubleMatrix, DoubleVector, FloatMatrix, Labels, Rows
 from vitrine.indexer.vectors.scoring import ROUNDING
 
 KS = (1, 5, 10)
@@ -35,11 +34,11 @@ class LabelledVectors:
     labels: Labels
     items: Labels
 
-    def take(self, rows: np.ndarray[Any, Any]) -> LabelledVectors:
+    def take(self, rows: Rows) -> LabelledVectors:
         """Return the given rows."""
         return LabelledVectors(self.vectors[rows], self.labels[rows], self.items[rows])
 
-    def take_labels(self, rows: np.ndarray[Any, Any]) -> LabelledVectors:
+    def take_labels(self, rows: Rows) -> LabelledVectors:
         """Return the given rows without their vectors."""
         return LabelledVectors(self.vectors[:0], self.labels[rows], self.items[rows])
 
@@ -156,7 +155,7 @@ def _evaluate_block(
     )
 
 
-def target_ranks(scores: FloatMatrix, targets: np.ndarray[Any, Any]) -> Labels:
+def target_ranks(scores: FloatMatrix, targets: Rows) -> Labels:
     """Return (Q,) the number of rows with a higher score than each query's target row; 0 is first.
 
     scores: (Q, N). targets: (Q,). A row that is ahead by no more than ROUNDING, such as a copy of the

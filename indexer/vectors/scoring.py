@@ -12,7 +12,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -171,9 +170,9 @@ class _CandidatePool:
         self._k = k
         self._min_product = -2.0
         self._rows: list[Rows] = []
-        self._products: list[np.ndarray[Any, Any]] = []
+        self._products: list[FloatVector] = []
 
-    def add(self, start: int, products: np.ndarray[Any, Any]) -> None:
+    def add(self, start: int, products: FloatVector) -> None:
         """Add the rows of a block that reach the k-th best product of any block, less ROUNDING.
 
         start: the first row of the block.
@@ -190,5 +189,5 @@ class _CandidatePool:
         return rows[products >= _kth_best(products, self._k) - ROUNDING]
 
 
-def _kth_best(products: np.ndarray[Any, Any], k: int) -> float:
+def _kth_best(products: FloatVector, k: int) -> float:
     return float(np.partition(products, len(products) - k)[len(products) - k])
