@@ -4,10 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tests.pictures import jpeg
-from vitrine.indexer.build.build import BuildOptions, BuildReport, build
-from vitrine.indexer.progress import Silent
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.build.build import BuildOptions, BuildReport, build_snapshot
+from vitrine.indexer.journal.journal import Upload
+from vitrine.indexer.progress import SilentProgress
+from vitrine.indexer.snapshot.folder import IndexFolder
 
 MODEL = "efficientnet-lite2"
 
@@ -26,4 +29,22 @@ def write_folder(root: Path, categories: int = 3, each: int = 4, first_seed: int
 def build_folder(source: Path | str, index: Path, **options: Any) -> BuildReport:
     """Build with the packaged network, two-picture batches, and the given options."""
     chosen = dataclasses.replace(BuildOptions(model=MODEL), **options)
-    return build(str(source), IndexFolder(index), chosen, Silent())
+    return build_snapshot(str(source), IndexFolder(index), chosen, SilentProgress())
+
+
+def add_upload(index: Path, product_id: str, picture: bytes) -> Upload:
+    """Write an uploaded picture into an index folder; return its record for the journal."""
+    (index / "uploads").mkdir(exist_ok=True)
+    (index / "uploads" / f"{product_id}.jpg").write_bytes(picture)
+    product = {
+        "id": product_id,
+        "name": "Nova",
+        "category": "c0",
+        "group": None,
+        "image": f"uploads/{product_id}.jpg",
+        "sha256": "",
+        "width_px": 64,
+        "height_px": 48,
+        "attributes": {"price": 9.5},
+    }
+    return Upload(product, "", np.zeros(1280, np.float32))

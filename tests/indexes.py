@@ -15,22 +15,14 @@ import numpy as np
 from PIL import Image
 
 from tests.pictures import jpeg
-from vitrine.indexer.build.calibration import calibrate_rows
+from vitrine.indexer.build.calibration import calibrate_confidence
 from vitrine.indexer.pictures.preprocessing import open_picture
 from vitrine.indexer.products.table import Product, Table, write_failures
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.recipes import RecipeRequest, VectorIndex, build_index
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.snapshot.manifest import Manifest, ModelRecord
-from vitrine.indexer.snapshot.snapshot import (
-    CONFIDENCE,
-    FAILURES,
-    INDEX,
-    TABLE,
-    TEXT,
-    TRANSFORM,
-    VECTORS,
-    IndexFolder,
-)
+from vitrine.indexer.snapshot.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, TRANSFORM, VECTORS
 from vitrine.indexer.transform.transform import Transform
 from vitrine.service.pictures.embedding import EmbeddedPhoto
 
@@ -107,7 +99,7 @@ def publish(
     vectors: Any,
     source: Path,
     *,
-    live: bool = True,
+    set_current: bool = True,
     recipe: str = "flat",
     **manifest: Any,
 ) -> str:
@@ -124,9 +116,9 @@ def publish(
         stored = np.load(staged / VECTORS, mmap_mode="r")
         report = build_index(stored, RecipeRequest(recipe), staged / INDEX)
         opened_index = VectorIndex.open(staged / INDEX, stored, report.parameters)
-        calibrate_rows(stored, table, opened_index).save(staged / CONFIDENCE)
-        record = _manifest(folder.name_of(staged), table, matrix, source, dataclasses.asdict(report))
-        return folder.publish(staged, dataclasses.replace(record, **manifest), live=live).name
+        calibrate_confidence(stored, table, opened_index).save(staged / CONFIDENCE)
+        record = _manifest(folder.staged_name(staged), table, matrix, source, dataclasses.asdict(report))
+        return folder.publish(staged, dataclasses.replace(record, **manifest), set_current=set_current).name
 
 
 def publish_made(index: Path, made: Sequence[Made], source: Path, **manifest: Any) -> str:

@@ -14,7 +14,8 @@ import numpy as np
 from vitrine.indexer.products.table import Product, Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.snapshot.confidence import Confidence
-from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.rules import NO_RULES, Rules
 from vitrine.indexer.state.segments import Segments, Uploads

@@ -19,10 +19,10 @@ from tests.queries_view import view_of
 from tests.vectors import clustered
 from vitrine.indexer.journal.journal import Upload
 from vitrine.indexer.milvus.address import StoreAddress
-from vitrine.indexer.milvus.publish import publish_store
+from vitrine.indexer.milvus.publish import publish_to_store
 from vitrine.indexer.products.table import Product
-from vitrine.indexer.progress import Silent
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.progress import SilentProgress
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.stores import Store
 from vitrine.service.stores.embedded import EmbeddedStore
@@ -82,7 +82,7 @@ class Stored:
     def send(self) -> Any:
         if self.uri == "faiss":
             return None
-        return publish_store(self.folder, StoreAddress.parse(self.uri), Silent())
+        return publish_to_store(self.folder, StoreAddress.parse(self.uri), SilentProgress())
 
     def store(self, scan_rows: int = 0) -> Store:
         if self.uri == "faiss":

@@ -11,7 +11,7 @@ import pytest
 
 from tests.catalogues import build_folder, write_folder
 from tests.disks import fill_up
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 
 KIB = 1024
 
@@ -32,20 +32,20 @@ def assert_refused(run: subprocess.CompletedProcess[str], index: Path, live: str
     assert "space" in line
     assert run.stdout == ""
     folder = IndexFolder(index)
-    assert folder.current() == live
+    assert folder.current_name() == live
     assert folder.open(full_check=True).name == live
     assert [path.name for path in folder.layout.snapshots.iterdir() if path.name.startswith(".")] == []
 
 
 def refused_until_there_is_space(arguments: list[str], index: Path, steps: list[int]) -> int:
     """Run a command with more and more KiB free; return how often it was refused before it went through."""
-    live, filler = IndexFolder(index).current(), index.parent / "filler"
+    live, filler = IndexFolder(index).current_name(), index.parent / "filler"
     for refusals, free in enumerate(steps):
         fill_up(filler, free * KIB)
         run = run_indexer(*arguments)
         filler.unlink()
         if run.returncode == 0:
-            assert json.loads(run.stdout)["snapshot"] == IndexFolder(index).current() != live
+            assert json.loads(run.stdout)["snapshot"] == IndexFolder(index).current_name() != live
             return refusals
         assert_refused(run, index, live)
     return len(steps)
@@ -84,7 +84,7 @@ def test_a_first_build_on_a_full_disk_publishes_nothing(small_disk: Path, tmp_pa
     fill_up(small_disk / "filler")
     run = run_indexer(*build_arguments(photos, index))
     assert (run.returncode, len(run.stderr.splitlines())) == (3, 1), run.stderr
-    assert IndexFolder(index).current_or_none() is None
+    assert IndexFolder(index).current_name_or_none() is None
     (small_disk / "filler").unlink()
     assert run_indexer(*build_arguments(photos, index)).returncode == 0
     assert len(IndexFolder(index).open().table) == 2
@@ -101,4 +101,4 @@ def test_a_compaction_on_a_full_disk_is_refused_and_loses_no_change(small_disk: 
     assert 1 <= refusals < len(steps)
     assert set(IndexFolder(index).open(full_check=True).table.tombstones()) == {"c0:p0"}
     with IndexFolder(index).journal() as journal:
-        assert [change.kind for change in journal.since(0)] == ["delete", "delete", "restore"]
+        assert [change.kind for change in journal.changes_since(0)] == ["delete", "delete", "restore"]

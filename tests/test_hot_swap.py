@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from tests.catalogues import build_folder, write_folder
-from vitrine.indexer.snapshot.snapshot import IndexFolder, roll_back
+from vitrine.indexer.snapshot.folder import IndexFolder, roll_back
 from vitrine.service import Catalogue
 
 READERS = 8

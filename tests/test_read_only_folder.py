@@ -16,7 +16,7 @@ from tests.pictures import jpeg
 from tests.service.test_cli import get, running
 from vitrine.indexer.errors import StoreUnavailable
 from vitrine.indexer.journal.reader import JournalReader
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue, ServiceConfig, create_app
 
 API = "/api/v1"

@@ -25,14 +25,14 @@ from hypothesis.stateful import (
 )
 
 from tests.catalogues import MODEL
-from vitrine.indexer.build.build import BuildOptions, build
+from vitrine.indexer.build.build import BuildOptions, build_snapshot
 from vitrine.indexer.config import Layout
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
 from vitrine.indexer.models import resolve
-from vitrine.indexer.operations.compact import compact
-from vitrine.indexer.progress import Silent
+from vitrine.indexer.operations.compact import compact_snapshot
+from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.recipes import RecipeRequest
-from vitrine.indexer.snapshot.snapshot import IndexFolder, roll_back
+from vitrine.indexer.snapshot.folder import IndexFolder, roll_back
 from vitrine.service import Catalogue
 from vitrine.service.errors import DeletedProduct, NothingToUndo, UnknownProduct
 
@@ -109,7 +109,7 @@ class Life(RuleBasedStateMachine):
                 self.live[product_id].category = category
         if hasattr(self, "catalogue"):
             self.catalogue.reload()
-        self.published = {each: self.published[each] for each in self.folder.names()}
+        self.published = {each: self.published[each] for each in self.folder.snapshot_names()}
 
     def write_source(self) -> Path:
         photos = self.root / "photos"
@@ -127,7 +127,7 @@ class Life(RuleBasedStateMachine):
         options = BuildOptions(
             model=MODEL, transform="none", recipe=RecipeRequest(self.recipe, 0.9), force=True, keep=4
         )
-        report = build(str(self.write_source()), self.folder, options, Silent())
+        report = build_snapshot(str(self.write_source()), self.folder, options, SilentProgress())
         assert (report.embedded, report.products) == (0, len(self.source))
         items = {name: dataclasses.replace(item) for name, item in self.source.items()}
         for name, (before, now) in self.moved.items():
@@ -216,12 +216,14 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        before = self.folder.current()
-        report = compact(self.folder, keep=4)
+        before = self.folder.current_name()
+        report = compact_snapshot(self.folder, keep=4)
         self.published[report.snapshot] = self.published[before]
         self.sync(report.snapshot)
 
-    @precondition(lambda self: any(name < self.folder.current() for name in self.folder.names()))
+    @precondition(
+        lambda self: any(name < self.folder.current_name() for name in self.folder.snapshot_names())
+    )
     @rule()
     def roll_back(self) -> None:
         self.sync(roll_back(self.folder)[1])

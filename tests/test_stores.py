@@ -22,7 +22,7 @@ from vitrine.indexer.milvus import collection
 from vitrine.indexer.milvus.address import StoreAddress
 from vitrine.indexer.milvus.collection import Collection
 from vitrine.indexer.milvus.connection import Connection
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.queries.nearest import product_reference, recommend, vector_reference
 from vitrine.service.queries.options import SearchOptions
@@ -249,7 +249,7 @@ def test_the_collection_holds_the_changes_of_the_journal(
     live.sync_store()
     address = StoreAddress.parse(stored.uri)
     connection = Connection(address)
-    there = Collection(connection, address.collection_of(view.state.snapshot.name))
+    there = Collection(connection, address.collection_name(view.state.snapshot.name))
     found = connection.call(
         "query",
         there.name,
@@ -287,7 +287,7 @@ def test_a_new_snapshot_is_served_once_the_alias_is_switched(live: SnapshotFollo
     live.poll()
     assert live.view().state.snapshot.name == second
     assert_same_answers(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions(limit=20), None)
-    stored.folder.make_live(first)
+    stored.folder.set_current(first)
     assert stored.send().loaded == 0
     live.poll()
     assert live.view().state.snapshot.name == first

@@ -17,9 +17,9 @@ from tests.milvus_server import MilvusServer
 from tests.pictures import jpeg
 from tests.stores import real_server
 from vitrine.indexer.milvus.address import StoreAddress
-from vitrine.indexer.milvus.publish import publish_store
-from vitrine.indexer.progress import Silent
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.milvus.publish import publish_to_store
+from vitrine.indexer.progress import SilentProgress
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.stores import milvus as milvus_store
 
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[MilvusServer]:
 def served(server: MilvusServer, small_index: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalogue]:
     monkeypatch.setattr(milvus_store, "SCAN_ROWS", 0)
     uri = f"milvus://{server.endpoint}/restart"
-    publish_store(IndexFolder(small_index), StoreAddress.parse(uri), Silent())
+    publish_to_store(IndexFolder(small_index), StoreAddress.parse(uri), SilentProgress())
     config = ServiceConfig(store=uri)
     with Catalogue.open(small_index, config=config, embedder=GridEmbedder()) as catalogue:
         yield catalogue

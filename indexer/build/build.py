@@ -1,6 +1,6 @@
-"""Building a snapshot: source, vectors, candidate, then the gate, then one move of the pointer.
+"""The build: read a source, embed it, write a candidate snapshot, check it and make it current.
 
-Owns the order of the stages and what is reported of them; each stage has its module.
+This module defines the order of the stages and the report. Each stage has its own module.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.build.candidate import plan_candidate, write_candidate
+from vitrine.indexer.build.gate import Thresholds, check_publishable, compare_with_current
+from vitrine.indexer.config import KEEP_SNAPSHOTS
+from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.embedding.pipeline import EmbeddingOptions, EmbeddingRun, embed_source
 from vitrine.indexer.errors import PublishRefused, SnapshotError, SourceError
-from vitrine.indexer.build.gate import Thresholds, check_publishable, compare_with_live
-from vitrine.indexer.pictures.preprocessing import Fit, Preprocessing
 from vitrine.indexer.journal.fold import fold_journal
 from vitrine.indexer.models import ModelSource, resolve
+from vitrine.indexer.pictures.preprocessing import Fit, Preprocessing
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.recipes import RecipeRequest
-from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.source.source import Source, open_source
 from vitrine.indexer.source.uploads import with_uploads
-
-KEEP_SNAPSHOTS = 3
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Everything a build can be told; the names are those of the command line."""
+    """Options of a build, named as on the command line."""
 
     model: str = "bit-m-r50x1"
     image_size: int | None = None
@@ -51,7 +51,10 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did. `seconds` is the whole call."""
+    """Result of a build. seconds: duration of the whole call.
+
+    The field names are those of `build --json`.
+    """
 
     snapshot: str
     products: int
@@ -76,15 +79,18 @@ class BuildReport:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields as `build --json` prints them."""
+        """Return the object that `build --json` prints."""
         return dataclasses.asdict(self)
 
 
-def build(location: str, folder: IndexFolder, options: BuildOptions, progress: Progress) -> BuildReport:
-    """Index a source and make the new snapshot live.
+def build_snapshot(
+    location: str, folder: IndexFolder, options: BuildOptions, progress: Progress
+) -> BuildReport:
+    """Index a source and make the new snapshot current.
 
-    Raises InputError, SourceError, ModelError, SnapshotError (PublishRefused when the gate stops it); in each
-    case the earlier snapshot stays live, and what was embedded is kept in the cache for the next try.
+    location: path or URL of the source. Raises InputError, SourceError, ModelError, SnapshotError
+    (PublishRefused if the publish gate rejects the candidate). After an error the previous snapshot stays
+    current, and the vectors computed so far stay in the cache for the next build.
     """
     started = time.monotonic()
     source = open_source(
@@ -92,36 +98,38 @@ def build(location: str, folder: IndexFolder, options: BuildOptions, progress: P
     )
     model = _resolve_model(options, progress)
     progress.note(f"model {model.name}: {model.why}")
-    if model.dimension is not None:  # otherwise only the loaded network tells, and the index refuses later
+    if model.dimension is not None:  # else known once the network is loaded; the index checks it then
         options.recipe.check(model.dimension)
     with folder.publishing(), EmbeddingCache.open(folder.layout.cache) as cache:
         previous = _previous_snapshot(folder, progress)
         with folder.journal() as journal:
-            state = fold_journal(journal, previous.table if previous else None)
-        source = with_uploads(source.without(state.purged), state.uploads, folder.root).moved(state.moves)
+            changes = fold_journal(journal, previous.table if previous else None)
+        source = with_uploads(source.without(changes.purged), changes.uploads, folder.root).moved(
+            changes.moves
+        )
         run = _embed(source, model, cache, options, progress)
         if not run.ok.any():
-            raise SourceError(_nothing_left(location, run))
+            raise SourceError(_no_pictures_message(location, run))
         with folder.staging() as staged:
             manifest = write_candidate(
                 staged,
                 plan_candidate(source, model, run, cache, previous),
-                state,
+                changes,
                 transform_name=options.transform,
                 recipe=options.recipe,
                 progress=progress,
             )
             manifest = dataclasses.replace(
-                manifest, snapshot=folder.name_of(staged), parent=previous.name if previous else None
+                manifest, snapshot=folder.staged_name(staged), parent=previous.name if previous else None
             )
-            snapshot = folder.publish(staged, manifest, live=False)
-        _pass_gate(folder, snapshot, previous, options)
+            snapshot = folder.publish(staged, manifest, set_current=False)
+        _make_current(folder, snapshot, previous, options)
         pruned = folder.prune(options.keep)
-    return _report(snapshot, model, run, pruned, time.monotonic() - started)
+    return _build_report(snapshot, model, run, pruned, time.monotonic() - started)
 
 
 def _resolve_model(options: BuildOptions, progress: Progress) -> ModelSource:
-    """Find the weights, and let pictures come to them as asked."""
+    """Find the weights, and apply the preprocessing options to the model."""
     model = resolve(options.model, image_size=options.image_size, progress=progress)
     spec = Preprocessing.parse(model.preprocessing).fitted(options.fit, trimmed=options.trim)
     return dataclasses.replace(model, preprocessing=str(spec))
@@ -130,7 +138,7 @@ def _resolve_model(options: BuildOptions, progress: Progress) -> ModelSource:
 def _embed(
     source: Source, model: ModelSource, cache: EmbeddingCache, options: BuildOptions, progress: Progress
 ) -> EmbeddingRun:
-    """Embed with the engine asked for; either leaves the vectors in the cache."""
+    """Embed with the engine of the options. Both engines write the vectors into the cache."""
     if options.engine == "local":
         return embed_source(source, model, cache, options=options.embedding, progress=progress)
     from vitrine.indexer.embedding.ray import embed_with_ray
@@ -141,38 +149,38 @@ def _embed(
 
 
 def _previous_snapshot(folder: IndexFolder, progress: Progress) -> Snapshot | None:
-    """Open the live snapshot; a broken one is no reason not to build, but worth a line."""
+    """Open the current snapshot. One that cannot be read does not stop the build: report it and go on."""
     try:
-        name = folder.current_or_none()
+        name = folder.current_name_or_none()
         return folder.open(name) if name else None
     except SnapshotError as error:
-        progress.note(f"the live snapshot cannot be read and is not built upon: {error}")
+        progress.note(f"the current snapshot cannot be read and is ignored: {error}")
         return None
 
 
-def _nothing_left(location: str, run: EmbeddingRun) -> str:
+def _no_pictures_message(location: str, run: EmbeddingRun) -> str:
     first = run.failures[0]
     return f"{location}: none of its {len(run.ok)} pictures can be used; {first.image}: {first.reason}"
 
 
-def _pass_gate(
+def _make_current(
     folder: IndexFolder, snapshot: Snapshot, previous: Snapshot | None, options: BuildOptions
 ) -> None:
-    """Make the candidate live, or leave it beside the live one and say why."""
+    """Make the candidate current. Raises PublishRefused, which leaves it in the folder, not current."""
     if not options.force:
         try:
             check_publishable(
-                compare_with_live(snapshot, previous, options.recipe.target_recall), options.gate
+                compare_with_current(snapshot, previous, options.recipe.target_recall), options.gate
             )
         except PublishRefused as error:
             raise PublishRefused(
-                f"{error}; it is kept as {snapshot.name}: look with `vitrine-indexer status --snapshot`, "
-                f"then `vitrine-indexer rollback {snapshot.name}`, or build with --force"
+                f"{error}; it is kept: inspect it with `vitrine-indexer status --snapshot {snapshot.name}`; "
+                f"make it current with `vitrine-indexer rollback {snapshot.name}`, or build with --force"
             ) from None
-    folder.make_live(snapshot.name)
+    folder.set_current(snapshot.name)
 
 
-def _report(
+def _build_report(
     snapshot: Snapshot, model: ModelSource, run: EmbeddingRun, pruned: list[str], seconds: float
 ) -> BuildReport:
     manifest = snapshot.manifest

@@ -1,4 +1,4 @@
-"""What the commands have in common: --index, --json, --debug, and errors as one line and an exit code."""
+"""Options and error messages that all commands of `vitrine-indexer` share."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from typing import Any
 
 import click
 
-from vitrine.indexer.cli.console import show_error
-from vitrine.indexer.cli.errors import OneLineErrors
-from vitrine.indexer.config import index_folder
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.cli.console import print_error
+from vitrine.indexer.cli.errors import OneLineErrorCommand
+from vitrine.indexer.config import resolve_index_folder
+from vitrine.indexer.snapshot.folder import IndexFolder
 
-Command = Callable[..., Any]
+CommandFunction = Callable[..., Any]
 
 
-class Group(OneLineErrors, click.Group):
-    """A group whose commands are told apart in the hint of a usage error."""
+class CommandGroup(OneLineErrorCommand, click.Group):
+    """A group of commands. The hint of a usage error names the command at fault."""
 
-    def tell(self, message: str) -> None:
-        """Write the line."""
-        show_error(Exception(message))
+    def print_error_line(self, message: str) -> None:
+        """Print a message on stderr, after "error: "."""
+        print_error(message)
 
-    def hint(self, error: click.ClickException) -> str:
-        """Return where the help of the command at fault is."""
+    def help_hint(self, error: click.ClickException) -> str:
+        """Return a reference to the help of the command at fault."""
         context = getattr(error, "ctx", None)
         return f" (see `{context.command_path} --help`)" if context else ""
 
 
-def common(command: Command) -> Command:
-    """Add what every command takes: --index, --json, --debug."""
+def common_options(command: CommandFunction) -> CommandFunction:
+    """Add the options of every command: --index, --json and --debug.
+
+    The command function gets `folder` (IndexFolder) and `as_json` (bool).
+    """
 
     @click.option(
         "--index", type=click.Path(), help="Index folder [default: $VITRINE_INDEX, else data/index]."
@@ -39,6 +42,6 @@ def common(command: Command) -> Command:
     @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
     @functools.wraps(command)
     def wrapped(index: str | None, **options: Any) -> Any:
-        return command(folder=IndexFolder(index_folder(index)), **options)
+        return command(folder=IndexFolder(resolve_index_folder(index)), **options)
 
     return wrapped

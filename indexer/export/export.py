@@ -13,7 +13,7 @@ from vitrine.indexer.export.changes import EarlierLists
 from vitrine.indexer.export.files import BATCH_ROWS, ExportRows, checked_output, rows_file
 from vitrine.indexer.export.lists import Filters, product_lists
 from vitrine.indexer.progress import Progress
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.state.catalogue_state import CatalogueState, read_state
 from vitrine.indexer.state.rules import read_rules
 
@@ -56,24 +56,24 @@ def export(folder: IndexFolder, options: ExportOptions, progress: Progress) -> E
     """
     started = time.monotonic()
     output = checked_output(options.output)
-    standing = read_state(folder)
+    state = read_state(folder)
     rules = read_rules(folder.layout.rules)
     options = replace(options, filters=replace(options.filters, rules=rules))
-    state = f"{standing.tag}+{rules.digest}" if rules.digest else standing.tag
+    tag = f"{state.tag}+{rules.digest}" if rules.digest else state.tag
     earlier = _earlier(folder, options, progress)
-    about = {"state": state, "since": options.since, "top": options.top}
+    about = {"state": tag, "since": options.since, "top": options.top}
     products = rows = emptied = 0
-    progress.start(len(standing.live_rows), "products")
+    progress.start(len(state.live_rows), "products")
     with rows_file(output, about) as file:
-        for batch in _batches(standing, options, earlier, progress):
+        for batch in _batches(state, options, earlier, progress):
             file.write(batch)
             rows += len(batch)
             products += sum(rank == 1 for rank in batch.rank)
             emptied += sum(rank == 0 for rank in batch.rank)
     progress.done()
     return ExportReport(
-        snapshot=standing.snapshot.name,
-        state=state,
+        snapshot=state.snapshot.name,
+        state=tag,
         since=options.since,
         output=str(output),
         products=products,
@@ -87,8 +87,8 @@ def _earlier(folder: IndexFolder, options: ExportOptions, progress: Progress) ->
     """Return the lists of the state `since`, None where every list is to be written."""
     if options.since is None:
         return None
-    state, _, digest = options.since.partition("+")
-    before = read_state(folder, state)
+    tag, _, digest = options.since.partition("+")
+    before = read_state(folder, tag)
     same_rules = digest == options.filters.rules.digest
     compared = "to compare with" if same_rules else "under other rules: every list is written"
     progress.note(f"recommendations of {before.tag}, {compared}")
@@ -96,19 +96,19 @@ def _earlier(folder: IndexFolder, options: ExportOptions, progress: Progress) ->
 
 
 def _batches(
-    standing: CatalogueState, options: ExportOptions, earlier: EarlierLists | None, progress: Progress
+    state: CatalogueState, options: ExportOptions, earlier: EarlierLists | None, progress: Progress
 ) -> Iterator[ExportRows]:
     """Yield rows in parts of about BATCH_ROWS; without `earlier`, products without hits have none."""
     batch = ExportRows()
-    for row, hits in product_lists(standing, options.filters, options.top):
+    for row, hits in product_lists(state, options.filters, options.top):
         progress.advance(1)
-        if len(hits) if earlier is None else earlier.differs(standing, row, hits):
+        if len(hits) if earlier is None else earlier.differs(state, row, hits):
             names = None if hits.rules is None else hits.rules.tolist()
-            batch.add(standing.segments.id_at(row), standing.ids(hits.rows), hits.scores.tolist(), names)
+            batch.add(state.segments.id_at(row), state.ids(hits.rows), hits.scores.tolist(), names)
         if len(batch) >= BATCH_ROWS:
             yield batch
             batch = ExportRows()
-    for product_id in earlier.gone(standing) if earlier is not None else ():
+    for product_id in earlier.gone(state) if earlier is not None else ():
         batch.add(product_id, [], [])
     if len(batch):
         yield batch

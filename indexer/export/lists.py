@@ -15,7 +15,7 @@ import numpy as np
 from vitrine.indexer.arrays import BLOCK_ROWS, Mask, Rows
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.catalogue_state import CatalogueState
-from vitrine.indexer.state.compiled_rules import Rowed, Rulings
+from vitrine.indexer.state.compiled_rules import CompiledRules, RowSelector, compile_rules
 from vitrine.indexer.state.rules import NO_RULES, Pin, Rules
 from vitrine.indexer.vectors.knn import KnnQuery, knn_join
 from vitrine.indexer.vectors.ranking import Hits, RuleEffects, Stages
@@ -56,11 +56,10 @@ def product_lists(
     In order of category with `same_category`; those that the same rules of the shop hold for together, and
     those that may be found before the others. Raises QueryError, RulesError.
     """
-    rowed = Rowed(state.segments.tables, state.categories, state.category_codes)
-    rulings = Rulings.of(filters.rules, rowed)
+    rules = compile_rules(filters.rules, RowSelector.from_state(state))
     for asking, findable in _parts(state, filters):
-        for rows in rulings.alike(asking):
-            yield from _lists(state, filters.stages, top, _Part.of(rulings, rows, findable), block_rows)
+        for rows in rules.group_references(asking):
+            yield from _lists(state, filters.stages, top, _Part.of(rules, rows, findable), block_rows)
 
 
 def _parts(state: CatalogueState, filters: Filters) -> Iterator[tuple[Rows, Rows]]:
@@ -81,25 +80,23 @@ class _Part:
 
     asking: Rows
     findable: Rows
-    rulings: Rulings
+    rules: CompiledRules
     pins: tuple[tuple[Pin, Mask, int], ...]
 
     @classmethod
-    def of(cls, rulings: Rulings, asking: Rows, findable: Rows) -> _Part:
+    def of(cls, rules: CompiledRules, asking: Rows, findable: Rows) -> _Part:
         """Take rows for which the same rules hold."""
         looked_at = asking[:1].tolist()
-        banned = rulings.banned(looked_at)
+        banned = rules.banned_rows(looked_at)
         findable = findable if banned is None else findable[~banned[findable]]
-        return cls(asking, findable, rulings, tuple(rulings.pins_for(looked_at)))
+        return cls(asking, findable, rules, tuple(rules.pins_for(looked_at)))
 
     @property
     def most_pins(self) -> int:
         """How many hits may be pinned in one list."""
         return sum(pin.limit for pin, _, _ in self.pins)
 
-    def ruled(
-        self, state: CatalogueState, stages: Stages, block_rows: int
-    ) -> Callable[[int], RuleEffects]:
+    def ruled(self, state: CatalogueState, stages: Stages, block_rows: int) -> Callable[[int], RuleEffects]:
         """Return what says, of the list of an asking row, what the rules do."""
         found: list[tuple[Pin, dict[int, Hits]]] = []
         for pin, rows, k in self.pins:
@@ -112,7 +109,7 @@ class _Part:
                     {row: stages.filter_by_thresholds(hits, None) for row, hits in near} if len(may) else {},
                 )
             )
-        return lambda row: self.rulings.ruled([(pin, by_row.get(row, _NOT_FOUND)) for pin, by_row in found])
+        return lambda row: self.rules.effects([(pin, by_row.get(row, _NOT_FOUND)) for pin, by_row in found])
 
 
 def _lists(
@@ -121,7 +118,7 @@ def _lists(
     """Search for all; for those that the stages leave too few hits, wider and wider."""
     segments, findable = state.segments, part.findable
     ruled_of = part.ruled(state, stages, block_rows)
-    drop_some = stages.can_drop_hits or bool(part.rulings.apart)
+    drop_some = stages.can_drop_hits or bool(part.rules.never_together)
     k = min(stages.hits_needed(top) + part.most_pins, len(findable))
 
     def answers(rows: Rows, k: int) -> Iterator[tuple[int, Hits, bool]]:

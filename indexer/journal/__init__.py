@@ -1,1 +1,1 @@
-"""The journal of live changes: a SQLite file, a read-only view of it, and its changes folded by product."""
+"""The journal of changes: a SQLite file, a read-only copy of it, and the changes folded by product."""

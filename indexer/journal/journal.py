@@ -1,7 +1,7 @@
-"""The journal: live changes since the snapshots, one SQLite file shared by every process.
+"""The journal: changes made through the service, in one SQLite file shared by all processes.
 
-A change is durable before its sequence number is handed out (WAL, synchronous=FULL). The journal only
-stores and orders changes; it does not interpret them.
+A change is durable before its sequence number is returned (WAL, synchronous=FULL). The journal stores and
+orders changes; `fold` interprets them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from vitrine.indexer.errors import (
     StorageFull,
     StoreUnavailable,
 )
-from vitrine.indexer.files import is_full
+from vitrine.indexer.files import is_storage_full
 
-# A file stays of the first version until something is written that programs of that version do not know.
+# A file keeps the first version until a kind of change is written that the first version does not support.
 FORMAT_VERSIONS = (1, 2)
 BUSY_TIMEOUT_S = 20.0
 _BUSY_PAUSE_S = 0.01
 
-Kind = Literal["delete", "restore", "upload", "purge", "move", "dismiss", "reopen"]
-_NEW_KINDS = frozenset({"move", "dismiss", "reopen"})
+ChangeKind = Literal["delete", "restore", "upload", "purge", "move", "dismiss", "reopen"]
+_VERSION_2_KINDS = frozenset({"move", "dismiss", "reopen"})
 
 _COLUMNS = "batch, kind, id, at, actor, request, product, model, vector, undoes"
 _SCHEMA = """
@@ -64,10 +64,10 @@ CREATE TABLE answers (
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """What an upload adds: the product's fields, and its unit vector before any transform.
+    """An uploaded product with its vector.
 
-    product: the fields of Product but deleted_at. model: the key of the model that made
-    `vector` (vitrine.indexer.models.ModelSource.key). vector: (D,) float32.
+    product: the fields of Product except deleted_at. model: the key of the model that computed the vector
+    (vitrine.indexer.models.ModelSource.key). vector: (D,) float32, of unit length, before any transform.
     """
 
     product: dict[str, Any]
@@ -77,15 +77,16 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry. `undoes` is the sequence it takes back; `undone` says that it was taken back.
+    """One change of one product.
 
-    details: what a change other than an upload says besides its kind, such as {"finding": KEY}, or for a move
-    {"category": NAME, "from": NAME}.
+    sequence: its number, increasing. batch: shared by the changes of one request. undoes: the sequence of
+    the change that it undoes. undone: True if a later change undoes it. details: further fields by kind,
+    {"category": NAME, "from": NAME} of a move and {"finding": KEY} of a dismissal.
     """
 
     sequence: int
     batch: str
-    kind: Kind
+    kind: ChangeKind
     id: str
     at: dt.datetime
     actor: str
@@ -96,46 +97,50 @@ class Change:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def category(self) -> str:
-        """Where a move puts the product; "" is no category."""
+    def target_category(self) -> str:
+        """The category that a move puts the product into; "" for none."""
         return str(self.details.get("category", ""))
 
 
 class Journal:
-    """One open journal file. Thread-safe; several processes may hold the same file."""
+    """An open journal file. Thread-safe; several processes may open the same file."""
 
     def __init__(self, path: Path) -> None:
         """Open or create the file.
 
-        Raises FormatUnsupported for another format version, SnapshotCorrupt when it is not a journal.
+        Raises FormatUnsupported for another format version, SnapshotCorrupt if it is not a journal.
         """
         self.path = path
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with translated(path):
+        with sqlite_errors(path):
             self._connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            self._keep_log()
+            self._enable_wal()
             self._connection.execute("PRAGMA synchronous=FULL")
             self._create()
 
-    def _keep_log(self) -> None:
-        """Turn WAL on. While others open the same file, SQLite says busy at once, whatever the timeout."""
-        latest = time.monotonic() + BUSY_TIMEOUT_S
+    def _enable_wal(self) -> None:
+        """Turn on write-ahead logging, with retries.
+
+        SQLite ignores the timeout here and reports a busy file at once while another process opens it.
+        """
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
         while True:
             try:
                 self._connection.execute("PRAGMA journal_mode=WAL")
                 return
             except sqlite3.OperationalError as error:
-                # The low byte is the kind: recovery of the log by another process is busy as well.
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= latest:
+                # The low byte is the primary code; recovery by another process is SQLITE_BUSY_RECOVERY.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                     raise
             time.sleep(_BUSY_PAUSE_S)
 
     def _create(self) -> None:
+        """Create the tables of a new file. Raises FormatUnsupported."""
         if self._format_version() == 0:
-            with self.writing():
+            with self.transaction():
                 if self._format_version() == 0:
                     for statement in _SCHEMA.split(";"):
                         self._connection.execute(statement)
@@ -143,7 +148,8 @@ class Journal:
         version = self._format_version()
         if version not in FORMAT_VERSIONS:
             raise FormatUnsupported(
-                f"{self.path} has journal format {version}; this program reads up to {FORMAT_VERSIONS[-1]}: "
+                f"{self.path} has journal format {version}, but this version of Vitrine reads up to "
+                f"{FORMAT_VERSIONS[-1]}: "
                 "use the version of Vitrine that wrote it"
             )
 
@@ -151,26 +157,26 @@ class Journal:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     def close(self) -> None:
-        """Close the file. Everything acknowledged is already on disk."""
+        """Close the file. All returned changes are on disk already."""
         with self._lock:
             self._connection.close()
 
     def __enter__(self) -> Journal:
-        """Return itself."""
+        """Return the journal."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the file."""
         self.close()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the one write lock of the file: what is read inside cannot change before the end.
+    def transaction(self) -> Iterator[None]:
+        """Hold the write lock of the file, so that no other process changes it within the block.
 
-        All appends inside become durable together when the block ends, or not at all when it raises.
-        Nesting joins the outer block. Raises StorageFull, or StoreUnavailable when the lock is not had.
+        All appends within the block become durable together at its end, or none if it raises. A nested block
+        joins the outer one. Raises StorageFull, or StoreUnavailable if the lock cannot be acquired.
         """
-        with self._lock, translated(self.path):
+        with self._lock, sqlite_errors(self.path):
             if self._connection.in_transaction:
                 yield
                 return
@@ -184,7 +190,7 @@ class Journal:
 
     def append(
         self,
-        kind: Kind,
+        kind: ChangeKind,
         ids: Sequence[str],
         *,
         actor: str = "",
@@ -193,80 +199,82 @@ class Journal:
         undoes: Sequence[int] | None = None,
         details: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[Change]:
-        """Add one change per id as one batch; durable when the call (or the outer `writing`) returns.
+        """Append one change per id as one batch; durable when the call or the outer `transaction` returns.
 
-        undoes: the sequences taken back; details: what each says besides; one per id.
+        undoes: the sequences of the changes that are undone. details: further fields. Both one per id.
         """
         batch, at = uuid.uuid4().hex, dt.datetime.now(dt.UTC)
         insert = f"INSERT INTO changes ({_COLUMNS}) VALUES ({', '.join('?' * 10)})"  # noqa: S608 (constants)
         vector = np.ascontiguousarray(upload.vector, "<f4").tobytes() if upload else None
         changes = []
-        with self.writing():
-            if kind in _NEW_KINDS:
+        with self.transaction():
+            if kind in _VERSION_2_KINDS:
                 self._connection.execute(f"PRAGMA user_version={FORMAT_VERSIONS[-1]}")
             for position, product_id in enumerate(ids):
-                taken_back = undoes[position] if undoes else None
-                said = dict(details[position]) if details else {}
-                about = upload.product if upload else said or None
-                product = None if about is None else json.dumps(about, ensure_ascii=False)
+                undone_sequence = undoes[position] if undoes else None
+                fields = dict(details[position]) if details else {}
+                stored = upload.product if upload else fields or None
+                product = None if stored is None else json.dumps(stored, ensure_ascii=False)
                 cursor = self._connection.execute(
                     insert,
                     (batch, kind, product_id, at.isoformat(), actor, request, product,
-                     upload.model if upload else None, vector, taken_back),
+                     upload.model if upload else None, vector, undone_sequence),
                 )  # fmt: skip
                 sequence = int(cursor.lastrowid or 0)
-                changes.append(
-                    Change(
-                        sequence, batch, kind, product_id, at, actor, request, upload, taken_back, False, said
-                    )
-                )
+                values = (sequence, batch, kind, product_id, at, actor, request, upload, undone_sequence)
+                changes.append(Change(*values, details=fields))
         return changes
 
     def last_sequence(self) -> int:
-        """Return the sequence of the newest change, 0 when there is none."""
+        """Return the sequence of the newest change, or 0."""
         return int(self._fetch("SELECT coalesce(max(sequence), 0) FROM changes")[0][0])
 
     def data_version(self) -> int:
-        """Return a number that changes when another connection has written; costs microseconds."""
+        """Return a number that changes when another connection writes; takes microseconds."""
         with self._lock:
             try:
                 return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
             except sqlite3.DatabaseError:
-                return int(self._fetch("PRAGMA data_version")[0][0])  # raises what it is
+                return int(self._fetch("PRAGMA data_version")[0][0])  # raises the translated error
 
-    def since(self, sequence: int, *, until: int | None = None) -> list[Change]:
+    def changes_since(self, sequence: int, *, until: int | None = None) -> list[Change]:
         """Return the changes after `sequence` (up to and including `until`), oldest first."""
-        end = until if until is not None else 2**62
+        last = until if until is not None else 2**62
         where = "WHERE c.sequence > ? AND c.sequence <= ? ORDER BY c.sequence"
-        return [_change(row) for row in self._fetch(_SELECT + where, (sequence, end))]
+        return [_read_change(row) for row in self._fetch(_SELECT + where, (sequence, last))]
 
-    def recent(self, limit: int) -> list[Change]:
-        """Return the newest changes, newest first."""
-        return [_change(row) for row in self._fetch(_SELECT + "ORDER BY c.sequence DESC LIMIT ?", (limit,))]
+    def recent_changes(self, limit: int) -> list[Change]:
+        """Return the newest `limit` changes, newest first."""
+        return [
+            _read_change(row) for row in self._fetch(_SELECT + "ORDER BY c.sequence DESC LIMIT ?", (limit,))
+        ]
 
-    def last_undoable(self) -> list[Change]:
-        """Return the changes of the newest batch that is no undo and not undone; empty when none."""
-        found = self._fetch(
+    def last_undoable_batch(self) -> list[Change]:
+        """Return the changes not yet undone of the newest batch that can be undone, or an empty list.
+
+        An undo or a purge cannot be undone.
+        """
+        newest = self._fetch(
             _SELECT + "WHERE c.undoes IS NULL AND u.sequence IS NULL AND c.kind != 'purge'"
             " ORDER BY c.sequence DESC LIMIT 1"
         )
-        if not found:
+        if not newest:
             return []
-        batch = found[0][1]
+        batch = newest[0][1]
         rows = self._fetch(_SELECT + "WHERE c.batch = ? AND u.sequence IS NULL ORDER BY c.sequence", (batch,))
-        return [_change(row) for row in rows]
+        return [_read_change(row) for row in rows]
 
-    def dismissed(self) -> frozenset[str]:
+    def dismissed_findings(self) -> frozenset[str]:
         """Return the keys of the findings that were dismissed and not reopened since."""
-        kept: set[str] = set()
+        keys: set[str] = set()
         where = "WHERE c.kind IN ('dismiss', 'reopen') AND c.product IS NOT NULL ORDER BY c.sequence"
-        for change in map(_change, self._fetch(_SELECT + where)):
-            (kept.add if change.kind == "dismiss" else kept.discard)(str(change.details.get("finding")))
-        return frozenset(kept)
+        for change in map(_read_change, self._fetch(_SELECT + where)):
+            (keys.add if change.kind == "dismiss" else keys.discard)(str(change.details.get("finding")))
+        return frozenset(keys)
 
-    def scrub(self, ids: Sequence[str]) -> None:
-        """Overwrite what the journal holds of these products but for the ids themselves."""
-        with self.writing():
+    def erase(self, ids: Sequence[str]) -> None:
+        """Overwrite the stored fields and vectors of these products, and all stored answers; keep the ids."""
+        with self.transaction():
             self._connection.execute("PRAGMA secure_delete=ON")
             for product_id in ids:
                 self._connection.execute(
@@ -276,21 +284,21 @@ class Journal:
             self._connection.execute("DELETE FROM answers")
         self._fetch("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def answer_to(self, key: str) -> tuple[str, Any] | None:
-        """Return (digest of the request, its answer) remembered under an idempotency key."""
-        found = self._fetch("SELECT digest, answer FROM answers WHERE key = ?", (key,))
-        return (found[0][0], json.loads(found[0][1])) if found else None
+    def stored_answer(self, key: str) -> tuple[str, Any] | None:
+        """Return the request digest and the answer stored under an idempotency key, or None."""
+        rows = self._fetch("SELECT digest, answer FROM answers WHERE key = ?", (key,))
+        return (rows[0][0], json.loads(rows[0][1])) if rows else None
 
-    def remember_answer(self, key: str, digest: str, answer: Any) -> None:
-        """Keep the answer to a request under its idempotency key, in the transaction that is open."""
-        with self.writing():
+    def store_answer(self, key: str, digest: str, answer: Any) -> None:
+        """Store the answer to a request under its idempotency key, in the open transaction if any."""
+        with self.transaction():
             self._connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
                 (key, digest, json.dumps(answer, ensure_ascii=False), dt.datetime.now(dt.UTC).isoformat()),
             )
 
     def _fetch(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
-        with self._lock, translated(self.path):
+        with self._lock, sqlite_errors(self.path):
             return self._connection.execute(query, values).fetchall()
 
 
@@ -301,7 +309,8 @@ _SELECT = (
 )
 
 
-def _change(row: tuple[Any, ...]) -> Change:
+def _read_change(row: tuple[Any, ...]) -> Change:
+    """Return a row of _SELECT as a Change."""
     sequence, batch, kind, product_id, at, actor, request, product, model, vector, undoes, undone = row
     upload, details = None, {}
     if vector is not None:
@@ -315,14 +324,14 @@ def _change(row: tuple[Any, ...]) -> Change:
 
 
 @contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Say SQLite's errors as ours."""
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Translate errors of SQLite: StorageFull, StoreUnavailable or SnapshotCorrupt."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         text = str(error)
-        if is_full(error, path):
+        if is_storage_full(error, path):
             raise StorageFull(f"no space left to write {path}: free some and repeat the request") from error
         if isinstance(error, sqlite3.OperationalError):
-            raise StoreUnavailable(f"the journal {path} cannot be used now: {text}") from error
+            raise StoreUnavailable(f"the journal {path} is unavailable: {text}") from error
         raise SnapshotCorrupt(f"{path} is not a journal ({text}): restore it from a backup") from error

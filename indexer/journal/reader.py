@@ -1,6 +1,7 @@
-"""The journal of a folder that cannot be written, such as a mount for reading: SQLite writes to read.
+"""Read-only journals, for index folders that cannot be written, such as a read-only mount.
 
-Read from a copy, which is taken again when the files change, so that a writer elsewhere is followed.
+SQLite writes beside a WAL file even to read it, so the journal is read from a copy in memory. The copy is
+renewed when the files change, so that the changes of a writer elsewhere are followed.
 """
 
 from __future__ import annotations
@@ -14,74 +15,76 @@ from pathlib import Path
 from typing import NoReturn
 
 from vitrine.indexer.errors import StoreUnavailable
-from vitrine.indexer.journal.journal import Journal, translated
+from vitrine.indexer.journal.journal import Journal, sqlite_errors
 
+# (size in bytes, modification time in ns) of the file and of its write-ahead log.
 Signature = tuple[tuple[int, int], ...]
-# A writer may change the files between looks at them; a copy taken meanwhile is not believed.
-_TRIES = 20
+# Attempts to take a copy that no writer changes meanwhile.
+_ATTEMPTS = 20
 
 
 class JournalReader(Journal):
-    """A journal that is only read. Thread-safe."""
+    """A read-only journal. Thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file; where there is none, there are no changes yet. Raises as Journal does."""
+        """Read the file; a missing file means no changes yet. Raises as Journal does."""
         self.path = path
         self._lock = threading.RLock()
-        self._seen: Signature = ()
+        self._signature: Signature = ()
         self._version = 0
         self._connection = self._read()
 
     def data_version(self) -> int:
-        """Return a number that changes when the files have."""
+        """Return a number that changes when the files change; read them again then."""
         with self._lock:
-            if _signature(self.path) != self._seen:
+            if _signature(self.path) != self._signature:
                 self._connection.close()
                 self._connection = self._read()
                 self._version += 1
             return self._version
 
-    def writing(self) -> NoReturn:
+    def transaction(self) -> NoReturn:
         """Raise StoreUnavailable."""
-        raise StoreUnavailable(f"{self.path.parent} cannot be written: nothing can be changed here")
+        raise StoreUnavailable(f"{self.path.parent} is read-only: changes are not possible")
 
     def _read(self) -> sqlite3.Connection:
-        """Return a connection to the journal as it is now, held in memory."""
-        for _ in range(_TRIES):
+        """Return a connection to a copy of the journal in memory. Raises StoreUnavailable."""
+        for _ in range(_ATTEMPTS):
             before = _signature(self.path)
-            found = _in_memory(self.path)
-            self._seen = _signature(self.path)
-            if before == self._seen:
-                return found
-            found.close()
+            connection = _copy_to_memory(self.path)
+            self._signature = _signature(self.path)
+            if before == self._signature:
+                return connection
+            connection.close()
         raise StoreUnavailable(f"the journal {self.path} changes faster than it can be read: try again")
 
 
 def _signature(path: Path) -> Signature:
-    """Return the size and time of the journal's files, (0, 0) for one that is not there."""
-    found = []
-    for each in (path, _log_of(path)):
+    """Return the signature of a journal; (0, 0) for a missing file."""
+    signature = []
+    for file in (path, _log_path(path)):
         try:
-            status = each.stat()
-            found.append((status.st_size, status.st_mtime_ns))
+            status = file.stat()
+            signature.append((status.st_size, status.st_mtime_ns))
         except OSError:
-            found.append((0, 0))
-    return tuple(found)
+            signature.append((0, 0))
+    return tuple(signature)
 
 
-def _log_of(path: Path) -> Path:
+def _log_path(path: Path) -> Path:
+    """Return the path of the write-ahead log."""
     return path.with_name(f"{path.name}-wal")
 
 
-def _in_memory(path: Path) -> sqlite3.Connection:
+def _copy_to_memory(path: Path) -> sqlite3.Connection:
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    with tempfile.TemporaryDirectory(prefix="vitrine-journal-") as folder, translated(path):
+    with tempfile.TemporaryDirectory(prefix="vitrine-journal-") as folder, sqlite_errors(path):
         copy = Path(folder) / path.name
-        for source, target in ((path, copy), (_log_of(path), _log_of(copy))):
+        for source, target in ((path, copy), (_log_path(path), _log_path(copy))):
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(source, target)
-        with Journal(copy):  # checks the format; makes an empty one where there is none
-            source_connection = sqlite3.connect(copy)
-            source_connection.backup(memory)
-            source_connection.close()
+        with Journal(copy):  # checks the format version, and creates an empty journal for a missing file
+            connection = sqlite3.connect(copy)
+            connection.backup(memory)
+            connection.close()
     return memory

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from vitrine.indexer.milvus.address import StoreAddress
-from vitrine.indexer.milvus.collection import Alias, Collection, entity
+from vitrine.indexer.milvus.collection import Alias, Collection, to_entity
 from vitrine.indexer.milvus.connection import Connection
 from vitrine.indexer.progress import Progress
-from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import Snapshot
 
 BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class StoreReport:
+class PublishReport:
     """What publishing did. loaded: products sent, 0 when the collection was there already."""
 
     snapshot: str
@@ -35,7 +36,7 @@ class StoreReport:
         return dataclasses.asdict(self)
 
 
-def publish_store(folder: IndexFolder, address: StoreAddress, progress: Progress) -> StoreReport:
+def publish_to_store(folder: IndexFolder, address: StoreAddress, progress: Progress) -> PublishReport:
     """Bring the live snapshot of a folder into a store and let its alias stand for it.
 
     A snapshot that is there already, as after a rollback, costs the switch only. Collections of snapshots
@@ -45,21 +46,21 @@ def publish_store(folder: IndexFolder, address: StoreAddress, progress: Progress
     started = time.monotonic()
     snapshot = folder.open()
     connection = Connection(address)
-    alias, collection = Alias(connection), Collection(connection, address.collection_of(snapshot.name))
+    alias, collection = Alias(connection), Collection(connection, address.collection_name(snapshot.name))
     loaded = 0
     try:
         with folder.publishing():
             if collection.sequence() is None:
                 loaded = _load(collection, snapshot, progress)
             alias.switch_to(collection.name)
-            kept = {snapshot.name, *folder.names()}
+            kept = {snapshot.name, *folder.snapshot_names()}
             old = {name: found for name, found in alias.collections().items() if name not in kept}
             for name in old.values():
                 Collection(connection, name).drop()
     finally:
         connection.close()
     products, seconds = len(snapshot.table), round(time.monotonic() - started, 3)
-    return StoreReport(snapshot.name, str(address), collection.name, products, loaded, sorted(old), seconds)
+    return PublishReport(snapshot.name, str(address), collection.name, products, loaded, sorted(old), seconds)
 
 
 def _load(collection: Collection, snapshot: Snapshot, progress: Progress) -> int:
@@ -72,12 +73,12 @@ def _load(collection: Collection, snapshot: Snapshot, progress: Progress) -> int
         vectors = np.asarray(snapshot.vectors[start : start + BLOCK_ROWS], np.float32)
         collection.insert(
             [
-                entity(row, table.product(row), vector, deleted=bool(deleted[row]))
+                to_entity(row, table.product(row), vector, deleted=bool(deleted[row]))
                 for row, vector in enumerate(vectors, start)
             ]
         )
         progress.advance(len(vectors))
     collection.finish(len(table))
-    collection.note_sequence(snapshot.manifest.uploads_sequence, snapshot.manifest.dimension)
+    collection.record_sequence(snapshot.manifest.uploads_sequence, snapshot.manifest.dimension)
     progress.done()
     return len(table)

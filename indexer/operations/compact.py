@@ -1,7 +1,7 @@
-"""Compaction: the journal's tombstones and moves go into a new snapshot's table. Embeds nothing, copies no
-vector.
+"""Compaction: a new snapshot whose table contains the deletions and moves of the journal.
 
-Files that do not change are hard-linked, so a compaction costs one table and, after moves, its words.
+Nothing is embedded and no vector is copied: unchanged files are hard-linked. The cost is one table and, if
+products were moved, its text index.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitrine.indexer.journal.fold import LiveState, fold_changes
+from vitrine.indexer.journal.fold import FoldedChanges, fold_changes
 from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.text_index import TextIndex
-from vitrine.indexer.snapshot.snapshot import TABLE, TEXT, IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import TABLE, TEXT, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class CompactReport:
-    """What a compaction did. `snapshot` is the live one afterwards; unchanged when nothing was new."""
+    """Result of a compaction. snapshot: the current one afterwards, unchanged if there was nothing to write.
+
+    The field names are those of `compact --json`.
+    """
 
     snapshot: str
     products: int
@@ -31,63 +35,71 @@ class CompactReport:
     pruned: list[str]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields as `compact --json` prints them."""
+        """Return the object that `compact --json` prints."""
         return dataclasses.asdict(self)
 
 
-def compact(folder: IndexFolder, *, keep: int) -> CompactReport:
-    """Write what the journal says is deleted or moved into a new live snapshot.
+def compact_snapshot(folder: IndexFolder, *, keep: int) -> CompactReport:
+    """Publish a snapshot whose table contains the deletions and moves of the journal.
 
-    Uploads stay in the journal until the next build gives them a row; the manifest says from where.
-    Raises SnapshotError; the earlier snapshot stays live then.
+    Uploads stay in the journal until the next build gives them a row; `uploads_sequence` in the manifest is
+    where they begin. keep: number of snapshots to keep. Raises SnapshotError; the previous snapshot then
+    stays current.
     """
-    folder.current()
+    folder.current_name()
     with folder.publishing():
-        live = folder.open()
+        current = folder.open()
         with folder.journal() as journal:
             sequence = journal.last_sequence()
-            changes = journal.since(live.manifest.uploads_sequence, until=sequence)
-        state = fold_changes(changes, sequence, live.table)
-        waiting = [name for name in state.uploads if live.table.row_of(name) is None]
-        new = sum(change.sequence > live.manifest.journal_sequence for change in changes)
-        if not new:
-            manifest = live.manifest
-            return CompactReport(live.name, manifest.products, manifest.deleted, 0, len(waiting), [])
-        table = _compacted(live.table, state)
+            changes = journal.changes_since(current.manifest.uploads_sequence, until=sequence)
+        folded = fold_changes(changes, sequence, current.table)
+        waiting = [name for name in folded.uploads if current.table.row_of(name) is None]
+        new_changes = sum(change.sequence > current.manifest.journal_sequence for change in changes)
+        if not new_changes:
+            manifest = current.manifest
+            return CompactReport(current.name, manifest.products, manifest.deleted, 0, len(waiting), [])
+        table = _apply_changes(current.table, folded)
         with folder.staging() as staged:
-            link_unchanged(live, staged, changed=(TABLE, TEXT) if state.moves else (TABLE,))
+            link_unchanged(current, staged, changed=(TABLE, TEXT) if folded.moves else (TABLE,))
             table.write(staged / TABLE)
-            if state.moves:
+            if folded.moves:
                 TextIndex.build(table).save(staged / TEXT)
-            manifest = live.manifest.followed_by(
-                folder.name_of(staged),
+            manifest = current.manifest.derive(
+                folder.staged_name(staged),
                 "compact",
                 deleted=int(table.deleted.sum()),
                 categories=table.category_count,
                 journal_sequence=sequence,
-                uploads_sequence=live.manifest.uploads_sequence if waiting else sequence,
+                uploads_sequence=current.manifest.uploads_sequence if waiting else sequence,
             )
             snapshot = folder.publish(staged, manifest)
         pruned = folder.prune(keep)
     return CompactReport(
-        snapshot.name, snapshot.manifest.products, snapshot.manifest.deleted, new, len(waiting), pruned
+        snapshot.name,
+        snapshot.manifest.products,
+        snapshot.manifest.deleted,
+        new_changes,
+        len(waiting),
+        pruned,
     )
 
 
-def _compacted(table: Table, state: LiveState) -> Table:
-    """Return the table as the journal leaves it."""
-    stamps = table.tombstones()
-    changed = {product_id for product_id in stamps.keys() | state.deleted_at.keys()
-               if stamps.get(product_id) != state.deleted_at.get(product_id)}  # fmt: skip
-    deleted_at = {table.row_of(product_id): state.deleted_at.get(product_id) for product_id in changed}
-    moved = {table.row_of(product_id): move.now for product_id, move in state.moves.items()}
-    return table.with_deletions(
-        {row: at for row, at in deleted_at.items() if row is not None}
-    ).with_categories({row: name for row, name in moved.items() if row is not None})
+def _apply_changes(table: Table, folded: FoldedChanges) -> Table:
+    """Return the table with the deletions, restorations and moves of the journal."""
+    before, after = table.tombstones(), folded.deleted_at
+    changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    deleted_at = {row: after.get(name) for name in changed if (row := table.row_of(name)) is not None}
+    categories = {
+        row: move.category for name, move in folded.moves.items() if (row := table.row_of(name)) is not None
+    }
+    return table.with_deletions(deleted_at).with_categories(categories)
 
 
 def link_unchanged(snapshot: Snapshot, staged: Path, *, changed: tuple[str, ...]) -> None:
-    """Hard-link the files of a snapshot into a staged folder; copy where links are not possible."""
+    """Hard-link the unchanged files of a snapshot into a staging folder, or copy them if linking fails.
+
+    changed: names of the files to leave out.
+    """
     for name in snapshot.manifest.files:
         if name in changed:
             continue

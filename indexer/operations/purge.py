@@ -25,8 +25,8 @@ from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.quality.pictures import MeasureCache
 from vitrine.indexer.quality.store import delete_analyses
 from vitrine.indexer.recipes import SKETCH, IndexReport, RecipeRequest, VectorIndex, build_index
-from vitrine.indexer.snapshot.snapshot import (CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, VECTORS, Snapshot)
-from vitrine.indexer.snapshot.folder import (IndexFolder)
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import CONFIDENCE, FAILURES, INDEX, TABLE, TEXT, VECTORS, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def purge_products(folder: IndexFolder, ids: Sequence[str]) -> PurgeReport:
     with folder.publishing(), EmbeddingCache.open(folder.layout.cache) as cache, folder.journal() as journal:
         current = folder.open()
         rows = current.table.rows_of(ids)
-        uploaded = [change for change in journal.since(0) if change.id in ids]
+        uploaded = [change for change in journal.changes_since(0) if change.id in ids]
         known = {change.id for change in uploaded}
         known |= {name for name, row in zip(ids, rows, strict=True) if row >= 0}
         if unknown := [repr(name) for name in ids if name not in known]:
@@ -80,7 +80,7 @@ def purge_products(folder: IndexFolder, ids: Sequence[str]) -> PurgeReport:
         MeasureCache(folder.layout.cache).remove(unused)
         delete_analyses(folder)
         files = _remove_files(folder.root, unused)
-        journal.scrub(ids)
+        journal.erase(ids)
         folder.remove(affected)
     return PurgeReport(snapshot.name, list(ids), int((rows >= 0).sum()), cache_entries, files, affected)
 

@@ -16,7 +16,7 @@ from vitrine.indexer.errors import SnapshotMissing
 from vitrine.indexer.export import Filters, product_lists
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.report.report import about, centroids_of, check_html, products_of, write_page
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.state.catalogue_state import CatalogueState, read_state
 
 TOP = 10
@@ -39,7 +39,7 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Drift:
+class CatalogueDiff:
     """What lies between two states, NAME@SEQUENCE.
 
     moved: (id, category before, after). overlap: mean share of the top 10 that stayed, over products of both;
@@ -62,22 +62,22 @@ class Drift:
         return dataclasses.asdict(self) | {"changed": [dataclasses.asdict(each) for each in self.changed]}
 
 
-def compare_states(folder: IndexFolder, before: str | None, after: str | None) -> Drift:
+def compare_states(folder: IndexFolder, before: str | None, after: str | None) -> CatalogueDiff:
     """Compare two states; by default the snapshot before the live one with what stands now.
 
     Raises SnapshotMissing where there is no earlier one, SnapshotError, InputError.
     """
     new = read_state(folder, after)
     old = read_state(folder, before or _one_before(folder, new.snapshot.name))
-    ids = {name: set(standing.ids(standing.live_rows)) for name, standing in (("old", old), ("new", new))}
+    ids = {name: set(state.ids(state.live_rows)) for name, state in (("old", old), ("new", new))}
     both = sorted(ids["old"] & ids["new"])
     changed, overlap = _changed(old, new, both)
     moved = []
     for name in both:
-        was, now = (_category(standing, name) for standing in (old, new))
+        was, now = (_category(state, name) for state in (old, new))
         if was != now:
             moved.append((name, was, now))
-    return Drift(
+    return CatalogueDiff(
         before=old.tag,
         after=new.tag,
         entered=tuple(sorted(ids["new"] - ids["old"])),
@@ -90,7 +90,7 @@ def compare_states(folder: IndexFolder, before: str | None, after: str | None) -
     )
 
 
-def write_drift(folder: IndexFolder, drift: Drift, output: Path, progress: Progress) -> int:
+def write_diff_page(folder: IndexFolder, drift: CatalogueDiff, output: Path, progress: Progress) -> int:
     """Write a page that shows a drift with pictures; return its size in bytes. Raises InputError."""
     check_html(output)
     new, old = read_state(folder, drift.after), read_state(folder, drift.before)
@@ -118,16 +118,16 @@ def write_drift(folder: IndexFolder, drift: Drift, output: Path, progress: Progr
 
 
 def _one_before(folder: IndexFolder, name: str) -> str:
-    older = [each for each in folder.names() if each < name]
+    older = [each for each in folder.snapshot_names() if each < name]
     if not older:
         raise SnapshotMissing(f"no snapshot in {folder.root} is older than {name}: nothing to compare with")
     return older[-1]
 
 
-def _category(standing: CatalogueState, name: str) -> str:
-    row = standing.segments.row_of(name)
+def _category(state: CatalogueState, name: str) -> str:
+    row = state.segments.row_of(name)
     assert row is not None, "asked for a product that is there"
-    return standing.categories[int(standing.category_codes[row])]
+    return state.categories[int(state.category_codes[row])]
 
 
 def _changed(old: CatalogueState, new: CatalogueState, both: list[str]) -> tuple[list[Changed], float | None]:
@@ -135,7 +135,7 @@ def _changed(old: CatalogueState, new: CatalogueState, both: list[str]) -> tuple
     if len(both) > _COMPARED_MAX:
         chosen = np.random.default_rng(_SEED).choice(len(both), _COMPARED_MAX, replace=False)
         both = [both[place] for place in np.sort(chosen)]
-    lists = [_lists(standing, set(both)) for standing in (old, new)]
+    lists = [_lists(state, set(both)) for state in (old, new)]
     found = []
     for name in both:
         before, after = lists[0].get(name, ()), lists[1].get(name, ())
@@ -151,12 +151,12 @@ def _changed(old: CatalogueState, new: CatalogueState, both: list[str]) -> tuple
     return most[:CHANGED_SHOWN], mean
 
 
-def _lists(standing: CatalogueState, wanted: set[str]) -> dict[str, tuple[str, ...]]:
+def _lists(state: CatalogueState, wanted: set[str]) -> dict[str, tuple[str, ...]]:
     found = {}
-    for row, hits in product_lists(standing, Filters(), TOP):
-        name = standing.segments.id_at(row)
+    for row, hits in product_lists(state, Filters(), TOP):
+        name = state.segments.id_at(row)
         if name in wanted:
-            found[name] = tuple(standing.ids(hits.rows))
+            found[name] = tuple(state.ids(hits.rows))
     return found
 
 
@@ -165,8 +165,8 @@ def _shifts(old: CatalogueState, new: CatalogueState) -> tuple[tuple[str, float]
     if old.snapshot.manifest.model != new.snapshot.manifest.model:
         return ()
     centroids = []
-    for standing in (old, new):
-        names, vectors, _ = centroids_of(standing, standing.live_rows)
+    for state in (old, new):
+        names, vectors, _ = centroids_of(state, state.live_rows)
         centroids.append(dict(zip(names, vectors, strict=True)))
     before, after = centroids
     shifts = [

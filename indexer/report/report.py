@@ -30,7 +30,7 @@ from vitrine.indexer.quality.findings import FINDING_TYPES, Finding
 from vitrine.indexer.quality.revalidate import revalidate_analysis
 from vitrine.indexer.quality.store import Analysis, save_analysis
 from vitrine.indexer.report.texts import TEXTS
-from vitrine.indexer.snapshot.folder import (IndexFolder)
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.state.catalogue_state import CatalogueState, read_state
 
 THUMBNAIL_PX = 160
@@ -68,7 +68,7 @@ def write_report(folder: IndexFolder, output: Path, progress: Progress) -> Repor
     """
     check_html(output)
     state = read_state(folder)
-    published = analyse(folder, CatalogueState.of(state.snapshot), progress)
+    published = analyse(folder, CatalogueState.from_snapshot(state.snapshot), progress)
     save_analysis(folder, published)
     analysis = revalidate_analysis(published, state)
     size = write_page(output, _data(folder, state, analysis, progress))
@@ -150,9 +150,7 @@ def about(state: CatalogueState) -> Json:
     }
 
 
-def products_of(
-    folder: IndexFolder, state: CatalogueState, ids: Sequence[str], progress: Progress
-) -> Json:
+def products_of(folder: IndexFolder, state: CatalogueState, ids: Sequence[str], progress: Progress) -> Json:
     """Return name and category of products by id, and thumbnails, base64, as many as there is room for."""
     table, products = state.snapshot.table, {}
     rows = []

@@ -1,4 +1,4 @@
-"""The manifest: what a snapshot is made of, and the checksums that prove it. One JSON file."""
+"""Manifests: the description and the file checksums of a snapshot, one JSON file each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from typing import Any
 from vitrine.indexer.errors import FormatUnsupported, SnapshotCorrupt
 
 FORMAT_VERSION = 1
-NAME = "manifest.json"
+MANIFEST = "manifest.json"
+# Larger files are checked by a sample of their blocks when a snapshot is opened.
 FULL_CHECK_MAX_BYTES = 256 * 2**20
-_SAMPLES, _SAMPLE_BYTES = 64, 2**16
+_SAMPLE_COUNT = 64
+_SAMPLE_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One file of a snapshot. `sampled` is the digest of 64 blocks of it, for a quick check at opening."""
+    """Size and checksums of one file of a snapshot.
+
+    sha256: digest of all bytes. sampled: digest of evenly spaced blocks, for a quick check at opening.
+    """
 
     bytes: int
     sha256: str
@@ -32,7 +37,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """Which network made the vectors; see vitrine.indexer.models for `handle`."""
+    """The network that computed the vectors. handle: see vitrine.indexer.models."""
 
     name: str
     handle: str
@@ -42,13 +47,19 @@ class ModelRecord:
 
     @property
     def key(self) -> str:
-        """What vectors of this network are cached under, as `vitrine.indexer.models.ModelSource.key`."""
+        """The cache key of vectors of this network, as `vitrine.indexer.models.ModelSource.key`."""
         return f"{self.name}|{self.digest}|{self.preprocessing}"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a reader must know before it trusts the files beside it (design invariant 3)."""
+    """The description of a snapshot; its fields are stored under their own names.
+
+    products, deleted, failed, categories: counts. vector_dtype: of the stored vectors. recipe, transform,
+    build: the records of those stages. latency: of a search, in ms. journal_sequence: the last change that
+    the snapshot contains; uploads_sequence: the same for uploads. kind: "build", "compact" or "purge".
+    parent: the snapshot that was current before.
+    """
 
     snapshot: str
     built_at: str
@@ -73,18 +84,18 @@ class Manifest:
     files: dict[str, FileRecord] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
-    def followed_by(self, snapshot: str, kind: str, **changes: Any) -> Manifest:
-        """Return the manifest of a snapshot that is made of this one now; `changes` are its other fields."""
+    def derive(self, snapshot: str, kind: str, **changes: Any) -> Manifest:
+        """Return the manifest of a new snapshot derived from this one. changes: its other fields."""
         built_at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         return dataclasses.replace(
             self, snapshot=snapshot, built_at=built_at, kind=kind, parent=self.snapshot, **changes
         )
 
     def write(self, folder: Path) -> None:
-        """Write manifest.json with a checksum over its own content."""
+        """Write manifest.json, with a checksum of its content, and flush it to disk."""
         body = dataclasses.asdict(self)
         body["checksum"] = _checksum(body)
-        path = folder / NAME
+        path = folder / MANIFEST
         with path.open("w", encoding="utf-8") as file:
             json.dump(body, file, ensure_ascii=False, indent=1, sort_keys=True)
             file.write("\n")
@@ -94,7 +105,7 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Manifest:
         """Read manifest.json. Raises FormatUnsupported or SnapshotCorrupt."""
-        path = folder / NAME
+        path = folder / MANIFEST
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             version = body["format_version"]
@@ -104,11 +115,13 @@ class Manifest:
             ) from error
         if version != FORMAT_VERSION:
             raise FormatUnsupported(
-                f"{path} has snapshot format {version}; this program reads {FORMAT_VERSION}: "
-                "build again with this version, or use the one that wrote it"
+                f"{path} has snapshot format {version}, but this version of Vitrine reads {FORMAT_VERSION}: "
+                "build again with this version, or use the version that wrote it"
             )
         if body.pop("checksum", None) != _checksum(body):
-            raise SnapshotCorrupt(f"{path} was altered after it was published: roll back or build again")
+            raise SnapshotCorrupt(
+                f"{path} was altered after it was published: roll back to another snapshot, or build again"
+            )
         body["model"] = ModelRecord(**body["model"])
         body["files"] = {name: FileRecord(**record) for name, record in body["files"].items()}
         return cls(**body)
@@ -120,59 +133,61 @@ def _checksum(body: dict[str, Any]) -> str:
 
 
 def record_files(folder: Path) -> dict[str, FileRecord]:
-    """Return the records of every file in a folder but the manifest, hashing several at a time."""
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name != NAME)
+    """Return the records of all files in a folder except the manifest; several are hashed at a time."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name != MANIFEST)
     with ThreadPoolExecutor(max_workers=4) as pool:
         return dict(zip(names, pool.map(lambda name: _record(folder / name), names), strict=True))
 
 
 def check_files(folder: Path, files: dict[str, FileRecord], *, full: bool = False) -> None:
-    """Raise SnapshotCorrupt unless each file has the size and content its record says.
+    """Raise SnapshotCorrupt unless each file has the recorded size and checksum.
 
-    full: hash every byte. Otherwise files above 256 MiB are checked by their samples, so that opening a
-    large snapshot takes well under a second.
+    full: hash every byte. By default only a sample of files above FULL_CHECK_MAX_BYTES is hashed, so that
+    a large snapshot opens in well under a second.
     """
     with ThreadPoolExecutor(max_workers=4) as pool:
-        for problem in pool.map(lambda item: _problem(folder / item[0], item[1], full), files.items()):
+        for problem in pool.map(lambda item: _find_problem(folder / item[0], item[1], full), files.items()):
             if problem:
                 raise SnapshotCorrupt(f"{problem}: roll back to another snapshot or build again")
 
 
-def _problem(path: Path, record: FileRecord, full: bool) -> str | None:
+def _find_problem(path: Path, record: FileRecord, full: bool) -> str | None:
+    """Return an error message, or None for a file that agrees with its record."""
     try:
         size = path.stat().st_size
         if size != record.bytes:
-            return f"{path} has {size} bytes, its manifest says {record.bytes}"
+            return f"{path} has {size} bytes instead of the {record.bytes} in its manifest"
         if full or size <= FULL_CHECK_MAX_BYTES:
-            same = _digest(_whole(path)) == record.sha256
+            matches = _digest(_all_blocks(path)) == record.sha256
         else:
-            same = _digest(_samples(path, size)) == record.sampled
+            matches = _digest(_sample_blocks(path, size)) == record.sampled
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
-    return None if same else f"{path} does not have the checksum its manifest says"
+    return None if matches else f"{path} does not have the checksum in its manifest"
 
 
 def _record(path: Path) -> FileRecord:
     size = path.stat().st_size
-    return FileRecord(size, _digest(_whole(path)), _digest(_samples(path, size)))
+    return FileRecord(size, _digest(_all_blocks(path)), _digest(_sample_blocks(path, size)))
 
 
-def _digest(parts: Iterator[bytes]) -> str:
+def _digest(blocks: Iterator[bytes]) -> str:
     sha256 = hashlib.sha256()
-    for part in parts:
-        sha256.update(part)
+    for block in blocks:
+        sha256.update(block)
     return sha256.hexdigest()
 
 
-def _whole(path: Path) -> Iterator[bytes]:
+def _all_blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(2**20):
             yield block
 
 
-def _samples(path: Path, size: int) -> Iterator[bytes]:
+def _sample_blocks(path: Path, size: int) -> Iterator[bytes]:
+    """Yield evenly spaced blocks, the first and the last block of the file included."""
     with path.open("rb") as file:
         last = max(size - _SAMPLE_BYTES, 0)
-        for number in range(_SAMPLES + 1):
-            file.seek(last * number // _SAMPLES)
+        for number in range(_SAMPLE_COUNT + 1):
+            file.seek(last * number // _SAMPLE_COUNT)
             yield file.read(_SAMPLE_BYTES)

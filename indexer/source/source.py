@@ -74,8 +74,8 @@ class Source:
         names = self.products["category"].to_pylist()
         for row, product_id in enumerate(self.products["id"].to_pylist()):
             move = moves.get(product_id)
-            if move is not None and move.overrules(names[row]):
-                names[row] = move.now
+            if move is not None and move.overrides(names[row]):
+                names[row] = move.category
         moved = copy.copy(self)
         place = self.products.column_names.index("category")
         moved.products = self.products.set_column(place, "category", pa.array(names, pa.string()))
@@ -88,7 +88,7 @@ class Source:
         """
         image = self._image(row)
         if not image:
-            raise PictureError("no image is named", kind="missing")
+            raise PictureError("no image is named", code="missing")
         return self._place.read(image)
 
     def absolute(self, row: int) -> str:

@@ -1,6 +1,6 @@
-"""What stands: the rows of a snapshot and of the uploads since, as the journal left them. Never changes.
+"""Catalogue states: a snapshot with the journal applied up to one sequence. Immutable.
 
-Knows nothing of who asks, nor of how vectors are searched. Shape letters: n rows (see `segments`).
+A state does not search; see `vitrine.service.queries`. Shape letters: n rows (see `segments`), C categories.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 
 from vitrine.indexer.arrays import Codes, Mask, Rows
 from vitrine.indexer.errors import InputError
+from vitrine.indexer.journal.fold import effect_of
 from vitrine.indexer.journal.journal import Change
 from vitrine.indexer.products.table import Product
-from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.segments import Segments, Uploads
 
-# What other changes tell, such as that a finding was dismissed, is nothing about a row.
-_ABOUT_ROWS = frozenset({"delete", "restore", "upload", "purge", "move"})
 log = logging.getLogger(__name__)
 
 
@@ -30,29 +30,33 @@ log = logging.getLogger(__name__)
 class CatalogueState:
     """A snapshot after the changes up to `sequence`.
 
-    live: (n,). tombstones: rows whose deleted_at differs from what the tables say. changed: the last change
-    of every row that has one.
+    live: (n,) True for rows that are not deleted. tombstones: deleted_at of the rows where it differs from
+    the tables. last_changes: the sequence of the last change of each changed row.
     """
 
     segments: Segments
     sequence: int
     live: Mask
     tombstones: Mapping[int, dt.datetime | None]
-    changed: Mapping[int, int]
+    last_changes: Mapping[int, int]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, changes: Iterable[Change] = ()) -> CatalogueState:
+    def from_snapshot(cls, snapshot: Snapshot, changes: Iterable[Change] = ()) -> CatalogueState:
         """Return a snapshot after `changes`: all since its `uploads_sequence`, oldest first."""
-        empty = Uploads([], np.zeros((0, snapshot.manifest.dimension), np.float32))
-        bare = cls(
-            Segments(snapshot, empty), snapshot.manifest.journal_sequence, ~snapshot.table.deleted, {}, {}
+        no_uploads = Uploads([], np.zeros((0, snapshot.manifest.dimension), np.float32))
+        published = cls(
+            Segments(snapshot, no_uploads),
+            snapshot.manifest.journal_sequence,
+            ~snapshot.table.deleted,
+            {},
+            {},
         )
-        return bare.after(changes)
+        return published.after(changes)
 
     def after(self, changes: Iterable[Change]) -> CatalogueState:
-        """Return what stands after more changes, oldest first.
+        """Return the state after more changes, oldest first.
 
-        Replaying the last of them again, in order, alters nothing.
+        Applying the last changes a second time, in the same order, has no effect.
         """
         changes = list(changes)
         if not changes:
@@ -60,44 +64,46 @@ class CatalogueState:
         segments = _with_uploads(self.segments, changes)
         live = np.ones(segments.n, bool)
         live[: len(self.live)] = self.live
-        tombstones, changed, moved = dict(self.tombstones), dict(self.changed), dict(segments.moved)
+        tombstones, last_changes = dict(self.tombstones), dict(self.last_changes)
+        moved = dict(segments.moved)
         for change in changes:
-            row = segments.row_of(change.id)
-            if row is None or change.kind not in _ABOUT_ROWS:
+            row, effect = segments.row_of(change.id), effect_of(change)
+            if row is None or effect is None:
                 continue
-            changed[row] = change.sequence
-            if change.kind == "move":
-                moved[row] = change.category
-            elif change.kind != "upload":
-                live[row] = change.kind == "restore"
-                tombstones[row] = None if live[row] else change.at
-            elif row >= segments.base_rows:  # perhaps again, after it was purged
-                live[row] = True
-                tombstones.pop(row, None)
+            last_changes[row] = change.sequence
+            if change.kind == "upload" and row < segments.base_rows:
+                continue  # the snapshot has the product; the next build takes the upload's data
+            if effect.is_reset:
                 moved.pop(row, None)
+            if effect.is_live is not None:
+                live[row] = effect.is_live
+                tombstones[row] = None if effect.is_live else change.at
+            if change.kind == "move":
+                moved[row] = change.target_category
         if moved != segments.moved:
-            elsewhere = {row: name for row, name in moved.items() if name != segments.stored_category(row)}
-            segments = dataclasses.replace(segments, moved=elsewhere)
-        return CatalogueState(segments, max(self.sequence, changes[-1].sequence), live, tombstones, changed)
+            moved = {row: name for row, name in moved.items() if name != segments.stored_category(row)}
+            segments = dataclasses.replace(segments, moved=moved)
+        sequence = max(self.sequence, changes[-1].sequence)
+        return CatalogueState(segments, sequence, live, tombstones, last_changes)
 
     @property
     def snapshot(self) -> Snapshot:
-        """The snapshot it stands on."""
+        """The snapshot to which the changes are applied."""
         return self.segments.snapshot
 
     @property
     def tag(self) -> str:
-        """The snapshot and the change, NAME@SEQUENCE: what `read_state` opens again."""
+        """The name NAME@SEQUENCE of the state, which `read_state` opens again."""
         return f"{self.snapshot.name}@{self.sequence}"
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted."""
+        """(C,) category names, sorted, including categories whose products are all deleted."""
         return self.segments.categories
 
     @property
     def category_codes(self) -> Codes:
-        """(n,) index of each row's category in `categories`."""
+        """(n,) the category of each row, an index into `categories`."""
         return self.segments.category_codes
 
     @cached_property
@@ -109,10 +115,10 @@ class CatalogueState:
 
     @cached_property
     def id_rank(self) -> Rows:
-        """(n,) the place of each row when sorted by id: how equal scores are ordered."""
+        """(n,) the rank of each row in order of id, by which equal scores are ordered."""
         if not self.segments.uploads.products:
             return self.snapshot.table.id_rank
-        ids = [name for _, table in self.segments.tables for name in table.ids()]
+        ids = [product_id for _, table in self.segments.tables for product_id in table.ids()]
         rank = np.empty(len(ids), np.int64)
         rank[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
         return rank
@@ -122,7 +128,7 @@ class CatalogueState:
         return [self.segments.id_at(int(row)) for row in rows]
 
     def product(self, row: int) -> Product:
-        """Return one row as an object, its tombstone as of now."""
+        """Return the product of a row, with its category and deleted_at in this state."""
         product = self.segments.product(row)
         if row in self.tombstones:
             return dataclasses.replace(product, deleted_at=self.tombstones[row])
@@ -130,31 +136,30 @@ class CatalogueState:
 
 
 def read_state(folder: IndexFolder, state: str | None = None) -> CatalogueState:
-    """Open what stands in an index folder. state: NAME, a snapshot as published, or NAME@SEQUENCE.
+    """Read a state of an index folder.
 
-    By default the live snapshot after the whole journal. Raises SnapshotError, InputError.
+    state: NAME, a snapshot as published, or NAME@SEQUENCE; default the current snapshot after the whole
+    journal. Raises SnapshotError, InputError.
     """
     name, _, sequence = (state or "").partition("@")
     if sequence and not sequence.isdecimal():
-        raise InputError(f"{state!r} names no state: give NAME, or NAME@SEQUENCE as `export` printed it")
+        raise InputError(f"{state!r} is not a state: give NAME or NAME@SEQUENCE, as `export` prints it")
     snapshot = folder.open(name or None)
     manifest = snapshot.manifest
     until = max(int(sequence or 0), manifest.journal_sequence) if name else None
     with folder.journal() as journal:
-        return CatalogueState.of(snapshot, journal.since(manifest.uploads_sequence, until=until))
+        changes = journal.changes_since(manifest.uploads_sequence, until=until)
+    return CatalogueState.from_snapshot(snapshot, changes)
 
 
 def _with_uploads(segments: Segments, changes: Iterable[Change]) -> Segments:
-    """Add what was uploaded. A product that the snapshot holds already is the snapshot's to tell."""
+    """Return the segments with the new uploads, except those of products that the snapshot has."""
     snapshot, uploads = segments.snapshot, segments.uploads
-    key = snapshot.manifest.model.key
     for change in changes:
-        if change.upload is None or segments.snapshot.table.row_of(change.id) is not None:
+        if change.upload is None or segments.row_of(change.id) is not None or change.id in uploads.row_by_id:
             continue
-        if change.id in uploads.rows:
-            continue
-        if change.upload.model != key:
-            log.warning("upload %s is of another model: it is found again after the next build", change.id)
+        if change.upload.model != snapshot.manifest.model.key:
+            log.warning("upload %s has vectors of another model: ignored until the next build", change.id)
             continue
         vector = snapshot.transform.apply(change.upload.vector[np.newaxis])
         uploads = uploads.with_product(Product(**change.upload.product), vector)

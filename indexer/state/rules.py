@@ -1,6 +1,7 @@
-"""The rules of the shop: what rules.toml in the index folder says, read and checked. Knows no products.
+"""Shop rules: the file rules.toml of an index folder, parsed and validated without a catalogue.
 
-Three kinds: a pin puts products at a place, a ban leaves them out, never-together keeps two kinds apart.
+There are three kinds: a pin shows products at a given rank, a ban leaves products out, and never-together
+keeps products of two groups apart.
 """
 
 from __future__ import annotations
@@ -15,25 +16,29 @@ from typing import Any
 
 from vitrine.indexer.errors import RulesError
 
-MAX_BYTES = 2**20
-# Each rule keeps a mask or two over all products.
+MAX_RULES_BYTES = 2**20
+# A compiled rule takes a mask or two over all rows.
 MAX_RULES = 200
-MAX_NAME = 200
-MAX_PLACE = 1000
-MAX_PINNED = 100
-PINNED = 10
-_KINDS = {
+MAX_NAME_LENGTH = 200
+MAX_RANK = 1000
+MAX_PIN_LIMIT = 100
+DEFAULT_PIN_LIMIT = 10
+# The keys of each kind of rule.
+_RULE_KEYS = {
     "pin": ("name", "when", "show", "place", "limit"),
     "ban": ("name", "when", "hide"),
     "never_together": ("name", "one", "other"),
 }
-_SELECTS = ("id", "group", "category", "where")
-Json = dict[str, Any]
+_SELECTOR_KEYS = ("id", "group", "category", "where")
+TomlTable = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which products: of one of the ids, groups and categories (empty: of any), and all conditions hold."""
+    """A selection of products: those that have one of the ids, groups and categories, and meet `where`.
+
+    ids, groups, categories: empty for any. where: conditions on attributes, all of which must hold.
+    """
 
     ids: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -43,21 +48,21 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """The `limit` products of `show` that are most alike stand from `place` on, counted from 1.
+    """A rule that shows the `limit` most similar products of `show` from a rank on, counted from 1.
 
-    when: the product that is looked at; None, whatever is.
+    when: the reference products the rule is for; None for every query.
     """
 
     name: str
     show: Selector
     when: Selector | None = None
-    place: int = 1
-    limit: int = PINNED
+    rank: int = 1
+    limit: int = DEFAULT_PIN_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """Products of `hide` are not recommended. when: as in Pin."""
+    """A rule that never recommends the products of `hide`. when: as in Pin."""
 
     name: str
     hide: Selector
@@ -65,8 +70,8 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
-    """A product of `one` and a product of `other` never stand together, the one looked at included."""
+class NeverTogether:
+    """A rule that never shows a product of `one` beside a product of `other`, the reference included."""
 
     name: str
     one: Selector
@@ -75,17 +80,17 @@ class Apart:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All rules, each kind in the order of the file. digest: of the file, "" where there is none."""
+    """All rules, each kind in the order of the file. digest: of the file, "" for no file."""
 
     pins: tuple[Pin, ...] = ()
     bans: tuple[Ban, ...] = ()
-    apart: tuple[Apart, ...] = ()
+    never_together: tuple[NeverTogether, ...] = ()
     digest: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all rules."""
-        rules: tuple[Pin | Ban | Apart, ...] = (*self.pins, *self.bans, *self.apart)
+        rules: tuple[Pin | Ban | NeverTogether, ...] = (*self.pins, *self.bans, *self.never_together)
         return tuple(rule.name for rule in rules)
 
 
@@ -93,10 +98,7 @@ NO_RULES = Rules()
 
 
 def read_rules(path: Path) -> Rules:
-    """Read rules.toml; where there is no such file there are no rules.
-
-    Raises RulesError naming the file and the rule.
-    """
+    """Read rules.toml; a missing file means no rules. Raises RulesError with the file and the rule."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -110,100 +112,106 @@ def read_rules(path: Path) -> Rules:
 
 
 def parse_rules(data: bytes) -> Rules:
-    """Return the rules that a file's bytes say. Raises RulesError naming the rule."""
-    if len(data) > MAX_BYTES:
-        raise RulesError(f"has {len(data)} bytes, at most {MAX_BYTES} are read")
+    """Parse and validate the content of rules.toml. Raises RulesError with the name of the rule."""
+    if len(data) > MAX_RULES_BYTES:
+        raise RulesError(f"the file has {len(data)} bytes; at most {MAX_RULES_BYTES} are allowed")
     try:
-        said = tomllib.loads(data.decode("utf-8-sig"))
+        document = tomllib.loads(data.decode("utf-8-sig"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RulesError(f"is not TOML: {error}") from None
-    _check_keys(said, tuple(_KINDS), "the file", "it holds [[{}]]")
-    pins, bans, apart = (list(_tables(said, kind)) for kind in _KINDS)
-    names = [name for name, _ in (*pins, *bans, *apart)]
+    _check_keys(document, tuple(_RULE_KEYS), "the file")
+    pins, bans, pairs = (list(_named_tables(document, kind)) for kind in _RULE_KEYS)
+    names = [name for name, _ in (*pins, *bans, *pairs)]
     if len(names) > MAX_RULES:
-        raise RulesError(f"has {len(names)} rules, at most {MAX_RULES} are obeyed")
+        raise RulesError(f"the file has {len(names)} rules; at most {MAX_RULES} are allowed")
     for name in names:
         if names.count(name) > 1:
-            raise RulesError(f"rule {name!r}: another rule has this name")
+            raise RulesError(f"rule {name!r}: another rule has the same name")
     return Rules(
-        pins=tuple(_pin(name, table) for name, table in pins),
-        bans=tuple(
-            Ban(name, _selector(name, table, "hide"), _optional(name, table, "when")) for name, table in bans
-        ),
-        apart=tuple(_apart(name, table) for name, table in apart),
+        pins=tuple(_parse_pin(name, table) for name, table in pins),
+        bans=tuple(_parse_ban(name, table) for name, table in bans),
+        never_together=tuple(_parse_never_together(name, table) for name, table in pairs),
         digest=hashlib.sha256(data).hexdigest()[:12],
     )
 
 
-def _tables(said: Json, kind: str) -> Iterator[tuple[str, Json]]:
-    """Yield the tables of a kind with their names."""
-    tables = said.get(kind, [])
+def _named_tables(document: TomlTable, kind: str) -> Iterator[tuple[str, TomlTable]]:
+    """Yield the tables of one kind of rule, each with its name. Raises RulesError."""
+    tables = document.get(kind, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise RulesError(f"{kind}: begin each rule with [[{kind}]]")
+        raise RulesError(f"{kind}: start each rule with [[{kind}]]")
     for number, table in enumerate(tables, 1):
         name = table.get("name")
-        if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name.strip()) <= MAX_NAME:
-            raise RulesError(f"{kind} number {number}: give it a name of 1 to {MAX_NAME} characters")
-        _check_keys(table, _KINDS[kind], f"rule {name!r}", f"a {kind} has {{}}")
+        is_text = isinstance(name, str) and name.isprintable()
+        if not is_text or not 1 <= len(name.strip()) <= MAX_NAME_LENGTH:
+            raise RulesError(
+                f"{kind} number {number}: name must be a text of 1 to {MAX_NAME_LENGTH} characters"
+            )
+        _check_keys(table, _RULE_KEYS[kind], f"rule {name!r}")
         yield name, table
 
 
-def _pin(name: str, table: Json) -> Pin:
-    show, when = _selector(name, table, "show"), _optional(name, table, "when")
-    place = _number(name, table, "place", 1, MAX_PLACE)
-    return Pin(name, show, when, place, _number(name, table, "limit", PINNED, MAX_PINNED))
+def _parse_pin(name: str, table: TomlTable) -> Pin:
+    show, when = _parse_selector(name, table, "show"), _parse_optional_selector(name, table, "when")
+    rank = _parse_number(name, table, "place", 1, MAX_RANK)
+    return Pin(name, show, when, rank, _parse_number(name, table, "limit", DEFAULT_PIN_LIMIT, MAX_PIN_LIMIT))
 
 
-def _apart(name: str, table: Json) -> Apart:
-    one = _selector(name, table, "one")
-    return Apart(name, one, _optional(name, table, "other") or one)
+def _parse_ban(name: str, table: TomlTable) -> Ban:
+    return Ban(name, _parse_selector(name, table, "hide"), _parse_optional_selector(name, table, "when"))
 
 
-def _number(name: str, table: Json, key: str, default: int, most: int) -> int:
+def _parse_never_together(name: str, table: TomlTable) -> NeverTogether:
+    one = _parse_selector(name, table, "one")
+    return NeverTogether(name, one, _parse_optional_selector(name, table, "other") or one)
+
+
+def _parse_number(name: str, table: TomlTable, key: str, default: int, maximum: int) -> int:
     value = table.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise RulesError(f"rule {name!r}: {key} is a whole number from 1 to {most}, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
+        raise RulesError(f"rule {name!r}: {key} must be a whole number from 1 to {maximum}, not {value!r}")
     return value
 
 
-def _optional(name: str, table: Json, key: str) -> Selector | None:
-    return _selector(name, table, key) if key in table else None
+def _parse_optional_selector(name: str, table: TomlTable, key: str) -> Selector | None:
+    return _parse_selector(name, table, key) if key in table else None
 
 
-def _selector(name: str, table: Json, key: str) -> Selector:
-    """Read one choice of products, such as {category = "shoes", where = {price = {lt = 50}}}."""
-    said, here = table.get(key), f"rule {name!r}: {key}"
-    if not isinstance(said, dict) or not said:
-        raise RulesError(f"{here} says which products: give at least one of {', '.join(_SELECTS)}")
-    _check_keys(said, _SELECTS, here, "choose by {}")
-    ids, groups, categories = (_texts(said, each, here) for each in _SELECTS[:3])
-    where = said.get("where", {})
-    if not isinstance(where, dict) or ("where" in said and not where):
-        raise RulesError(f"{here}.where holds conditions on attributes, such as {{brand = 'acme'}}")
-    return Selector(ids, groups, categories, {each: _comparable(value) for each, value in where.items()})
+def _parse_selector(name: str, table: TomlTable, key: str) -> Selector:
+    """Parse a selector such as {category = "shoes", where = {price = {lt = 50}}}. Raises RulesError."""
+    fields, label = table.get(key), f"rule {name!r}: {key}"
+    if not isinstance(fields, dict) or not fields:
+        raise RulesError(f"{label} must select products by at least one of {', '.join(_SELECTOR_KEYS)}")
+    _check_keys(fields, _SELECTOR_KEYS, label)
+    ids, groups, categories = (_parse_texts(fields, field_key, label) for field_key in _SELECTOR_KEYS[:3])
+    where = fields.get("where", {})
+    if not isinstance(where, dict) or ("where" in fields and not where):
+        raise RulesError(f"{label}.where must have conditions on attributes, such as {{brand = 'acme'}}")
+    return Selector(ids, groups, categories, {key: _times_as_text(value) for key, value in where.items()})
 
 
-def _texts(said: Json, key: str, here: str) -> tuple[str, ...]:
-    if key not in said:
+def _parse_texts(fields: TomlTable, key: str, label: str) -> tuple[str, ...]:
+    """Return a text or a list of texts as a tuple; empty for a missing key. Raises RulesError."""
+    if key not in fields:
         return ()
-    values = [said[key]] if isinstance(said[key], str) else said[key]
+    values = [fields[key]] if isinstance(fields[key], str) else fields[key]
     if not isinstance(values, list) or not values or not all(isinstance(v, str) and v for v in values):
-        raise RulesError(f"{here}.{key} is a text or a list of texts, not {said[key]!r}")
+        raise RulesError(f"{label}.{key} must be a text or a list of texts, not {fields[key]!r}")
     return tuple(values)
 
 
-def _comparable(value: Any) -> Any:
-    """Return a value as the conditions of a query have it: times as ISO 8601 text."""
+def _times_as_text(value: Any) -> Any:
+    """Return a condition with its dates and times as ISO 8601 text, as in the conditions of a query."""
     if isinstance(value, dt.datetime | dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, list):
-        return [_comparable(each) for each in value]
+        return [_times_as_text(item) for item in value]
     if isinstance(value, dict):
-        return {key: _comparable(each) for key, each in value.items()}
+        return {key: _times_as_text(item) for key, item in value.items()}
     return value
 
 
-def _check_keys(table: Json, known: tuple[str, ...], here: str, told: str) -> None:
+def _check_keys(table: TomlTable, known: tuple[str, ...], label: str) -> None:
     for key in table:
         if key not in known:
-            raise RulesError(f"{here}: {key!r} is unknown; {told.format(', '.join(known))}")
+            raise RulesError(f"{label}: unknown key {key!r}; known keys are {', '.join(known)}")

@@ -1,7 +1,7 @@
-"""The rows of a catalogue: a snapshot's, then those uploaded since. Ignores what is deleted.
+"""Segments: the rows of a snapshot, followed by the products uploaded since. Deletions are ignored here.
 
-Rows 0..N-1 are the snapshot's, N..N+U-1 the uploads. Shape letters: n = N + U rows, D dimension,
-C categories, G groups.
+Rows 0 to N - 1 are those of the snapshot, rows N to N + U - 1 the uploads. Shape letters: n = N + U rows,
+D dimension, C categories, G groups.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from vitrine.indexer.snapshot.snapshot import Snapshot
 
 
 class Uploads:
-    """Products that came in since the snapshot: a small table with its vectors, searched exactly."""
+    """Products uploaded since the snapshot: a small table and its vectors, which is searched exactly."""
 
     def __init__(self, products: Sequence[Product], vectors: FloatMatrix) -> None:
-        """products: U. vectors: (U, D) float32 in the snapshot's space."""
+        """products: U of them. vectors: (U, D) float32, unit rows, in the space of the snapshot."""
         self.products = tuple(products)
         self.vectors = vectors
-        self.rows = {product.id: row for row, product in enumerate(self.products)}
+        self.row_by_id = {product.id: row for row, product in enumerate(self.products)}
 
     @cached_property
     def table(self) -> Table:
@@ -36,19 +36,19 @@ class Uploads:
 
     @cached_property
     def text(self) -> TextIndex:
-        """The words of their names, ids and categories."""
+        """The text index over names, ids and categories."""
         return TextIndex.build(self.table)
 
     def with_product(self, product: Product, vector: FloatMatrix) -> Uploads:
-        """Return uploads with one product more; vector: (1, D)."""
+        """Return the uploads with one more product. vector: (1, D)."""
         return Uploads([*self.products, product], np.concatenate([self.vectors, vector]))
 
 
 @dataclass(frozen=True)
 class Segments:
-    """A snapshot and the uploads beside it, read as one list of rows.
+    """A snapshot and its uploads, read as one sequence of rows.
 
-    moved: the category of each row that has another one than its table says.
+    moved: the category of each row that was moved out of the category in its table.
     """
 
     snapshot: Snapshot
@@ -57,49 +57,49 @@ class Segments:
 
     @property
     def dimension(self) -> int:
-        """D."""
+        """The dimension D of the vectors."""
         return self.snapshot.manifest.dimension
 
     @property
     def base_rows(self) -> int:
-        """N: the rows of the snapshot; later rows are uploads."""
+        """The number N of rows of the snapshot; later rows are uploads."""
         return len(self.snapshot.table)
 
     @property
     def n(self) -> int:
-        """All rows."""
+        """The number n of rows."""
         return self.base_rows + len(self.uploads.products)
 
     @cached_property
     def tables(self) -> tuple[tuple[int, Table], ...]:
-        """The tables with the row each begins at."""
+        """The tables, each with its first row."""
         base = ((0, self.snapshot.table),)
         return (*base, (self.base_rows, self.uploads.table)) if self.uploads.products else base
 
     @cached_property
     def texts(self) -> tuple[tuple[int, TextIndex], ...]:
-        """The text indexes with the row each begins at."""
+        """The text indexes, each with its first row; moved rows have the category in their table."""
         base = ((0, self.snapshot.text),)
         return (*base, (self.base_rows, self.uploads.text)) if self.uploads.products else base
 
     @cached_property
     def moved_text(self) -> tuple[Rows, TextIndex]:
-        """The rows that were moved, and the words they have now; `texts` has their words of before."""
+        """The moved rows, and their text index with the new categories."""
         rows = np.array(sorted(self.moved), np.int64)
-        words: list[tuple[str, str, int]] = []
+        fields: list[tuple[str, str, int]] = []
         for offset, table in self.tables:
-            here = rows[(rows >= offset) & (rows < offset + len(table))]
-            words += zip(*table.columns(("id", "name"), here - offset), here.tolist(), strict=True)
+            in_table = rows[(rows >= offset) & (rows < offset + len(table))]
+            fields += zip(*table.columns(("id", "name"), in_table - offset), in_table.tolist(), strict=True)
         products = [
-            Product(product_id, name, self.moved[row], None, "", "", 0, 0) for product_id, name, row in words
+            Product(product_id, name, self.moved[row], None, "", "", 0, 0) for product_id, name, row in fields
         ]
         return rows, TextIndex.build(Table.from_products(products))
 
     def row_of(self, product_id: str) -> int | None:
-        """Return the row of an id; None for an unknown id."""
+        """Return the row of an id, or None."""
         row = self.snapshot.table.row_of(product_id)
-        if row is None and product_id in self.uploads.rows:
-            return self.base_rows + self.uploads.rows[product_id]
+        if row is None and product_id in self.uploads.row_by_id:
+            return self.base_rows + self.uploads.row_by_id[product_id]
         return row
 
     def id_at(self, row: int) -> str:
@@ -109,18 +109,18 @@ class Segments:
         return self.snapshot.table.id_at(row)
 
     def product(self, row: int) -> Product:
-        """Return one row as an object, its tombstone as its table has it."""
-        product = self.as_stored(row)
+        """Return the product of a row, with the category it was moved to."""
+        product = self.stored_product(row)
         return dataclasses.replace(product, category=self.moved[row]) if row in self.moved else product
 
-    def as_stored(self, row: int) -> Product:
-        """Return one row as its table has it."""
+    def stored_product(self, row: int) -> Product:
+        """Return the product of a row as its table has it."""
         if row >= self.base_rows:
             return self.uploads.products[row - self.base_rows]
         return self.snapshot.table.product(row)
 
     def stored_category(self, row: int) -> str:
-        """Return the category of a row as its table has it."""
+        """Return the category of a row in its table."""
         if row >= self.base_rows:
             return self.uploads.products[row - self.base_rows].category
         table = self.snapshot.table
@@ -128,60 +128,64 @@ class Segments:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """(C,) names, sorted; also of categories whose products are all deleted."""
-        return self._categorised[0]
+        """(C,) category names, sorted, including categories whose products are all deleted."""
+        return self._categories_and_codes[0]
 
     @property
     def category_codes(self) -> Codes:
-        """(n,) index of each row's category in `categories`."""
-        return self._categorised[1]
+        """(n,) the category of each row, an index into `categories`."""
+        return self._categories_and_codes[1]
 
     @cached_property
-    def _categorised(self) -> tuple[tuple[str, ...], Codes]:
+    def _categories_and_codes(self) -> tuple[tuple[str, ...], Codes]:
         names = sorted(
             {name for _, table in self.tables for name in table.categories} | {*self.moved.values()}
         )
-        number = {name: code for code, name in enumerate(names)}
+        code_by_name = {name: code for code, name in enumerate(names)}
         parts = []
         for _, table in self.tables:
-            translate = np.array([number[name] for name in table.categories], np.int32)
-            parts.append(translate[table.category_codes])
+            codes_of_table = np.array([code_by_name[name] for name in table.categories], np.int32)
+            parts.append(codes_of_table[table.category_codes])
         codes = np.concatenate(parts)
         if not self.moved:
             return tuple(names), codes
         for row, name in self.moved.items():
-            codes[row] = number[name]
-        used, places = np.unique(codes, return_inverse=True)  # a category that all were moved from is none
-        return tuple(names[code] for code in used), places.astype(np.int32)
+            codes[row] = code_by_name[name]
+        # Categories that all products were moved out of are dropped.
+        used, new_codes = np.unique(codes, return_inverse=True)
+        return tuple(names[code] for code in used), new_codes.astype(np.int32)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
-        """(G,) group names by their number in `group_codes`."""
+        """(G,) group names, in the order of `group_codes`."""
         return tuple(dict.fromkeys(name for _, table in self.tables for name in table.groups))
 
     @cached_property
     def group_codes(self) -> Codes:
-        """(n,) number of each row's group, -1 where a product has none."""
-        number = {name: code for code, name in enumerate(self.groups)}
+        """(n,) the group of each row, an index into `groups`, or -1 for none."""
+        code_by_name = {name: code for code, name in enumerate(self.groups)}
         parts = []
         for _, table in self.tables:
-            translate = np.array([*(number[name] for name in table.groups), -1], np.int32)
-            parts.append(translate[table.group_codes])
+            codes_of_table = np.array([*(code_by_name[name] for name in table.groups), -1], np.int32)
+            parts.append(codes_of_table[table.group_codes])
         return np.concatenate(parts)
 
     def vectors(self, rows: Sequence[int] | np.ndarray[Any, Any]) -> FloatMatrix:
-        """Return the vectors of rows: (len(rows), D) float32, unit rows, in the snapshot's space."""
-        wanted = np.asarray(rows, np.int64)
-        if not self.uploads.products or (wanted < self.base_rows).all():
-            return np.asarray(self.snapshot.vectors[wanted], np.float32)
-        found = np.empty((len(wanted), self.dimension), np.float32)
-        in_base = wanted < self.base_rows
-        found[in_base] = self.snapshot.vectors[wanted[in_base]]
-        found[~in_base] = self.uploads.vectors[wanted[~in_base] - self.base_rows]
-        return found
+        """Return the vectors of rows, (len(rows), D) float32, unit rows, in the space of the snapshot."""
+        rows = np.asarray(rows, np.int64)
+        if not self.uploads.products or (rows < self.base_rows).all():
+            return np.asarray(self.snapshot.vectors[rows], np.float32)
+        vectors = np.empty((len(rows), self.dimension), np.float32)
+        in_snapshot = rows < self.base_rows
+        vectors[in_snapshot] = self.snapshot.vectors[rows[in_snapshot]]
+        vectors[~in_snapshot] = self.uploads.vectors[rows[~in_snapshot] - self.base_rows]
+        return vectors
 
     def blocks(self, size: int = 8192) -> Iterator[tuple[int, FloatMatrix]]:
-        """Yield (first row, (b, D) float32) over all rows, in order; b <= size."""
+        """Yield all rows in order, as (first row, (b, D) float32 vectors).
+
+        size: the greatest b; the uploads are one block of any size.
+        """
         for start in range(0, self.base_rows, size):
             yield start, np.asarray(self.snapshot.vectors[start : start + size], np.float32)
         if self.uploads.products:

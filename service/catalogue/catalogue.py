@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Self
 
-from vitrine.indexer.config import index_folder
+from vitrine.indexer.config import resolve_index_folder
 from vitrine.indexer.errors import QueryError, VitrineError
 from vitrine.indexer.products.table import Product
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service.catalogue import overview
 from vitrine.service.catalogue.findings import findings_by_key, findings_page
 from vitrine.service.catalogue.follower import SnapshotFollower
@@ -92,7 +92,7 @@ class Catalogue:
         open, RulesError when the shop rules cannot be applied.
         """
         config = config or ServiceConfig()
-        folder = IndexFolder(index_folder(index).absolute())
+        folder = IndexFolder(resolve_index_folder(index).absolute())
         follower = SnapshotFollower(folder, open_store(config.store))
         photos = CachingEmbedder(folder.layout, embedder or BatchingEmbedder(config.embed_queue))
         pictures = PictureFiles(folder.layout, config.picture_roots, config.thumbnail_cache_bytes)

@@ -12,7 +12,7 @@ from vitrine.indexer.errors import SnapshotError
 from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.quality.findings import FINDING_TYPES, Finding
 from vitrine.indexer.quality.revalidate import revalidate_analysis
-from vitrine.indexer.quality.store import Analysis, save_analysis, load_analysis
+from vitrine.indexer.quality.store import Analysis, load_analysis, save_analysis
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.catalogue.request_models import QualityQuery
@@ -76,7 +76,7 @@ def _published_analysis(follower: SnapshotFollower, view: View) -> Analysis:
     from vitrine.indexer.quality.analysis import analyse
 
     # As published: products deleted since are left out of every answer, and may be restored.
-    analysis = analyse(follower.folder, CatalogueState.of(view.state.snapshot), SilentProgress())
+    analysis = analyse(follower.folder, CatalogueState.from_snapshot(view.state.snapshot), SilentProgress())
     with contextlib.suppress(SnapshotError):  # the folder of a replica may be read-only
         save_analysis(follower.folder, analysis)
     return analysis

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from vitrine.indexer.errors import SnapshotError, SnapshotMissing
 from vitrine.indexer.journal.journal import Change, Journal
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.state.rules import Rules
 from vitrine.service.catalogue.rules_file import RulesFile
 from vitrine.service.queries.view import View
@@ -56,7 +56,7 @@ class SnapshotFollower:
         is no such folder, SnapshotError when its snapshot does not open, RulesError, StoreUnavailable.
         """
         if not folder.root.is_dir():
-            folder.current()
+            folder.current_name()
         self.folder = folder
         self.store = store or EmbeddedStore()
         self.rules = RulesFile(folder.layout.rules)
@@ -103,7 +103,7 @@ class SnapshotFollower:
         """Return the current view, with every acknowledged change of any process. Raises SnapshotMissing."""
         view = self.view_or_none()
         if view is None:
-            self.folder.current()
+            self.folder.current_name()
             raise SnapshotMissing(f"the snapshot in {self.folder.root} is being opened: try again shortly")
         return view
 
@@ -119,7 +119,7 @@ class SnapshotFollower:
         with self._swapping:
             if self._view is not None:
                 version = self._reads.data_version()
-                self._view = self._view.after(self._reads.since(self._view.state.sequence))
+                self._view = self._view.after(self._reads.changes_since(self._view.state.sequence))
                 # Last: a thread that reads this version without the lock must find its view in place.
                 self._version = version
 
@@ -132,18 +132,18 @@ class SnapshotFollower:
         """
         self.view_or_none()
         self.poll()
-        with self._writes.writing():
+        with self._writes.transaction():
             yield self.view(), self._writes
 
     def recent_changes(self, limit: int) -> list[Change]:
         """Return the newest changes of the journal, newest first."""
         self.view_or_none()
-        return self._reads.recent(limit)
+        return self._reads.recent_changes(limit)
 
     def dismissed(self) -> frozenset[str]:
         """Return the keys of all dismissed findings, of any snapshot."""
         self.view_or_none()
-        return self._reads.dismissed()
+        return self._reads.dismissed_findings()
 
     def last_sequence(self) -> int:
         """Return the sequence of the journal's newest change."""
@@ -233,7 +233,7 @@ class SnapshotFollower:
             except SnapshotError:
                 if self.store.current_name(self.folder) == name:
                     raise
-        changes = self._reads.since(snapshot.manifest.uploads_sequence)
+        changes = self._reads.changes_since(snapshot.manifest.uploads_sequence)
         view = View.from_snapshot(snapshot, changes, searcher).with_rules(self.rules.rules)
         warm_view(view)
         return view
@@ -241,7 +241,7 @@ class SnapshotFollower:
     def _swap_to(self, view: View) -> None:
         with self._swapping:
             version = self._reads.data_version()
-            self._view = view.after(self._reads.since(view.state.sequence))
+            self._view = view.after(self._reads.changes_since(view.state.sequence))
             self._version = version
             self.failed = None
             self.rules.retry()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vitrine.indexer.journal.journal import Change, Journal, Kind, Upload
+from vitrine.indexer.journal.journal import Change, ChangeKind, Journal, Upload
 from vitrine.indexer.products.table import Product
 from vitrine.indexer.quality.findings import Finding
 from vitrine.service.catalogue.follower import SnapshotFollower
@@ -32,7 +32,7 @@ ChangesToJson = Callable[[list[Change]], Json]
 # The part of a write that runs under the lock.
 Write = Callable[[View, Journal], Json]
 
-_OPPOSITE: dict[Kind, Kind] = {
+_OPPOSITE: dict[ChangeKind, ChangeKind] = {
     "delete": "restore",
     "restore": "delete",
     "upload": "delete",
@@ -137,7 +137,7 @@ class Writer:
         """Undo the newest batch that is not undone yet. Raises NothingToUndo."""
 
         def write(view: View, journal: Journal) -> Json:
-            changes = journal.last_undoable()
+            changes = journal.last_undoable_batch()
             if not changes:
                 raise NothingToUndo
             ids = [change.id for change in changes]
@@ -190,7 +190,7 @@ class Writer:
             if answer is None:
                 answer = write(view, journal)
                 if by.idempotency_key:
-                    journal.remember_answer(_actor_key(by), request_digest(*request), answer)
+                    journal.store_answer(_actor_key(by), request_digest(*request), answer)
         return answer
 
 
@@ -203,11 +203,11 @@ def _undo_details(view: View, change: Change) -> Mapping[str, Any]:
     if change.kind != "move" or row is None:
         return change.details
     current = view.state.product(row).category
-    is_there = "from" in change.details and current == change.category
+    is_there = "from" in change.details and current == change.target_category
     return {"category": change.details["from"] if is_there else current, "from": current}
 
 
-def _append(journal: Journal, kind: Kind, ids: Sequence[str], by: Caller) -> list[Change]:
+def _append(journal: Journal, kind: ChangeKind, ids: Sequence[str], by: Caller) -> list[Change]:
     return journal.append(kind, ids, actor=by.actor, request=by.request)
 
 
@@ -215,7 +215,7 @@ def _stored_answer(journal: Journal, by: Caller, request: tuple[object, ...]) ->
     """Return the answer stored under the caller's key. Raises IdempotencyKeyReused for another request."""
     if not by.idempotency_key:
         return None
-    stored = journal.answer_to(_actor_key(by))
+    stored = journal.stored_answer(_actor_key(by))
     if stored is None:
         return None
     digest, answer = stored

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Response, g, jsonify, render_template, request
 
 from vitrine.indexer.errors import QueryError, SnapshotError
+from vitrine.indexer.snapshot.folder import roll_back
 from vitrine.indexer.snapshot.manifest import Manifest
-from vitrine.indexer.snapshot.snapshot import roll_back
 from vitrine.service.catalogue.serialisation import Json
 from vitrine.service.gallery.routes import Pages, Visit
 from vitrine.service.queries.view import View
@@ -86,7 +86,7 @@ def _snapshots(visit: Visit) -> list[PublishedSnapshot]:
     """Return the published snapshots, newest first."""
     folder = visit.catalogue.follower.folder
     snapshots = []
-    for name in reversed(folder.names()):
+    for name in reversed(folder.snapshot_names()):
         try:
             snapshots.append(PublishedSnapshot(name, folder.manifest(name)))
         except SnapshotError:

@@ -18,7 +18,7 @@ import numpy as np
 from vitrine.indexer.arrays import DoubleArray, FloatVector, Mask, Rows, Strings
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.products.where import matching_rows, rows_of_categories
-from vitrine.indexer.state.compiled_rules import Rulings
+from vitrine.indexer.state.compiled_rules import CompiledRules
 from vitrine.indexer.vectors.ranking import Hits, RuleEffects, Stages
 from vitrine.service.queries.options import SearchOptions
 from vitrine.service.queries.searcher import Filters
@@ -150,7 +150,9 @@ def confidences_of(view: View, reference: Reference, scores: FloatVector) -> Dou
     calibration = view.state.snapshot.confidence
     if calibration is None:
         return None
-    return calibration.of(scores, reference.categories[0] if len(reference.categories) == 1 else None)
+    return calibration.confidences_of(
+        scores, reference.categories[0] if len(reference.categories) == 1 else None
+    )
 
 
 def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[Mask, list[tuple[str, int]]]:
@@ -181,7 +183,7 @@ def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[M
         rows = [segments.row_of(product_id) for product_id in options.exclude]
         allowed[[row for row in rows if row is not None]] = False
         record("exclude")
-    if (banned := view.compiled_rules.banned(reference.liked)) is not None:
+    if (banned := view.compiled_rules.banned_rows(reference.liked)) is not None:
         allowed &= ~banned
         record("bans")
     return allowed, trace
@@ -228,7 +230,7 @@ def _search(
 
 
 def _rule_effects(
-    compiled_rules: Rulings, liked: Sequence[int], allowed: Mask, top_k: TopK, stages: Stages
+    compiled_rules: CompiledRules, liked: Sequence[int], allowed: Mask, top_k: TopK, stages: Stages
 ) -> RuleEffects:
     """Return the effects of the rules on this list; a pin shows only rows that the query allows."""
     pins = []
@@ -236,7 +238,7 @@ def _rule_effects(
         candidates = rows & allowed
         if k := min(k, int(np.count_nonzero(candidates))):
             pins.append((pin, stages.filter_by_thresholds(*top_k(k, candidates))))
-    return compiled_rules.ruled(pins)
+    return compiled_rules.effects(pins)
 
 
 def _rule_names(rules: Strings | None, count: int) -> list[str | None]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix, FloatVector, Mask, Rows
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.vectors.scoring import Neighbours
 

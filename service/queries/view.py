@@ -13,7 +13,7 @@ from vitrine.indexer.arrays import FloatMatrix, Mask
 from vitrine.indexer.journal.journal import Change
 from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.catalogue_state import CatalogueState
-from vitrine.indexer.state.compiled_rules import NO_RULINGS, Rowed, Rulings
+from vitrine.indexer.state.compiled_rules import NO_COMPILED_RULES, CompiledRules, RowSelector, compile_rules
 from vitrine.indexer.state.rules import NO_RULES, Rules
 from vitrine.indexer.vectors.scoring import Neighbours
 from vitrine.service.queries.memo import Memo
@@ -48,7 +48,7 @@ class View:
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot, changes: Iterable[Change], searcher: Searcher) -> View:
         """Return the view of a snapshot after `changes`: all since its `uploads_sequence`, oldest first."""
-        return cls(CatalogueState.of(snapshot, changes), searcher)
+        return cls(CatalogueState.from_snapshot(snapshot, changes), searcher)
 
     def after(self, changes: Iterable[Change]) -> View:
         """Return the view after more changes, oldest first; see CatalogueState.after."""
@@ -72,13 +72,12 @@ class View:
         return f"{self.state.snapshot.name}-{self.state.sequence}{rules}"
 
     @property
-    def compiled_rules(self) -> Rulings:
+    def compiled_rules(self) -> CompiledRules:
         """The shop rules resolved to the rows of this state."""
         if not self.rules.names:
-            return NO_RULINGS
-        state = self.state
-        rows = Rowed(state.segments.tables, state.categories, state.category_codes)
-        return self.cached("compiled rules", lambda: Rulings.of(self.rules, rows))
+            return NO_COMPILED_RULES
+        selector = RowSelector.from_state(self.state)
+        return self.cached("compiled rules", lambda: compile_rules(self.rules, selector))
 
     def search(
         self,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.service.queries.searcher import Searcher
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix, Mask
-from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.vectors.scoring import Neighbours, score_rows
 from vitrine.service.queries.searcher import Filters, merge_top_k
@@ -54,7 +55,7 @@ class EmbeddedStore:
 
     def current_name(self, folder: IndexFolder) -> str | None:
         """Return the name in the file `current`, None without one."""
-        return folder.current_or_none()
+        return folder.current_name_or_none()
 
     def open_searcher(self, snapshot: Snapshot) -> EmbeddedSearcher:  # noqa: ARG002 (the state has it)
         """Return the shared searcher, which has no state."""

@@ -20,10 +20,11 @@ from filelock import FileLock
 from vitrine.indexer.arrays import FloatMatrix, FloatVector, Mask, Rows
 from vitrine.indexer.errors import SnapshotMissing, StoreUnavailable
 from vitrine.indexer.milvus.address import StoreAddress
-from vitrine.indexer.milvus.collection import MATCHES_MAX, Alias, Collection, Match, entity
+from vitrine.indexer.milvus.collection import MATCHES_MAX, Alias, Collection, Matches, to_entity
 from vitrine.indexer.milvus.connection import Connection
 from vitrine.indexer.recipes.index import checked_queries
-from vitrine.indexer.snapshot.snapshot import IndexFolder, Snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
+from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.vectors.scoring import Neighbours, score_rows
 from vitrine.service.queries.searcher import Filters, merge_top_k
@@ -63,8 +64,8 @@ class MilvusStore:
         collection = Alias(self.connection).target(attempts=1, timeout_s=1.0)
         if collection is None:
             return None
-        name = self.connection.address.snapshot_of(collection)
-        if name is None or name not in folder.names():
+        name = self.connection.address.snapshot_name(collection)
+        if name is None or name not in folder.snapshot_names():
             raise SnapshotMissing(
                 f"{self.connection.address} points to {collection}, whose snapshot is not in {folder.root}: "
                 "publish from the index folder that this service serves"
@@ -74,7 +75,7 @@ class MilvusStore:
     def open_searcher(self, snapshot: Snapshot) -> MilvusSearcher:
         """Return the searcher of a snapshot's collection. Raises SnapshotMissing, StoreUnavailable."""
         address = self.connection.address
-        collection = Collection(self.connection, address.collection_of(snapshot.name))
+        collection = Collection(self.connection, address.collection_name(snapshot.name))
         if collection.sequence() is None:
             raise SnapshotMissing(
                 f"{address} does not hold snapshot {snapshot.name}: "
@@ -151,15 +152,15 @@ class MilvusSearcher:
                 if stored is None:
                     raise StoreUnavailable(f"the collection {self._collection.name} is gone: publish again")
                 if stored < state.sequence:
-                    rows = [row for row, sequence in state.changed.items() if sequence > stored]
+                    rows = [row for row, sequence in state.last_changes.items() if sequence > stored]
                     vectors = state.segments.vectors(rows)
                     self._collection.insert(
                         [
-                            entity(row, state.product(row), vector, deleted=not state.live[row])
+                            to_entity(row, state.product(row), vector, deleted=not state.live[row])
                             for row, vector in zip(rows, vectors, strict=True)
                         ]
                     )
-                    self._collection.note_sequence(state.sequence, state.segments.dimension)
+                    self._collection.record_sequence(state.sequence, state.segments.dimension)
                     stored = state.sequence
                 self._progress.record(stored)
         except OSError:
@@ -170,7 +171,7 @@ class MilvusSearcher:
         visible = self._progress.visible
         key, rows = self._recent_rows
         if key != (state.sequence, visible):
-            changed = (row for row, sequence in state.changed.items() if sequence > visible)
+            changed = (row for row, sequence in state.last_changes.items() if sequence > visible)
             rows = np.array(sorted(changed), np.int64)
             self._recent_rows = (state.sequence, visible), rows
         return rows
@@ -220,7 +221,7 @@ class _Candidates:
 
     @classmethod
     def from_match(
-        cls, state: CatalogueState, match: Match, query: FloatVector, visible: Mask
+        cls, state: CatalogueState, match: Matches, query: FloatVector, visible: Mask
     ) -> _Candidates:
         known = match.rows[(match.rows >= 0) & (match.rows < len(visible))]
         rows = known[visible[known]]

@@ -17,12 +17,12 @@ from tests.benchmarks.report import Row, Section
 from tests.benchmarks.scale import feature_model, fill_cache, publish_vectors
 from tests.paths import DEMO
 from vitrine.indexer.embedding.cache import EmbeddingCache
-from vitrine.indexer.journal.fold import LiveState
+from vitrine.indexer.journal.fold import FoldedChanges
 from vitrine.indexer.models import ModelSource
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 
 MODEL = "efficientnet-lite2"
-NOTHING_DELETED = LiveState(0, {}, {}, frozenset(), {})
+NOTHING_DELETED = FoldedChanges(0, {}, {}, frozenset(), {})
 
 
 def run(quick: bool) -> Section:
@@ -122,9 +122,9 @@ def _one_per_cent(folder: Path, products: int, dimension: int) -> list[Row]:
     with EmbeddingCache(index.layout.cache) as cache:
         digests = fill_cache(cache, model, total)
         full_s, full = _publish(index, model, digests[:products], cache)
-        first, times = index.current(), []
+        first, times = index.current_name(), []
         for _ in range(3):
-            index.make_live(first)
+            index.set_current(first)
             index.prune(1)
             more_s, more = _publish(index, model, digests, cache)
             times.append(more_s)

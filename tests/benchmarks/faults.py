@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from vitrine.indexer.arrays import unit
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
 from vitrine.indexer.models import ModelSource
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 
 SHARE = 0.02
 BLANKS = BLURS = TINY = PLACEHOLDERS = 10

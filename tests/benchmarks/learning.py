@@ -17,15 +17,20 @@ from tests.benchmarks.embedding import PHOTOS
 from tests.benchmarks.pictures_in import WAYS, Embedder
 from tests.benchmarks.report import Row, Section
 from tests.paths import DEMO
+from tests.vectors import kolmogorov_smirnov
 from vitrine.indexer.arrays import DoubleArray, FloatMatrix, Labels, Rows, unit
 from vitrine.indexer.evaluation.photographs import PHOTO_CHANGES, simulate_photo
-from vitrine.indexer.snapshot.confidence import calibrate, kolmogorov_smirnov
+from vitrine.indexer.snapshot.confidence import calibrate
 from vitrine.indexer.source.source import Source, open_source
 from vitrine.indexer.transform.choice import choose_transform
-from vitrine.indexer.transform.sample import TrainingSet
-from vitrine.indexer.transform.sample import stratified_folds
+from vitrine.indexer.transform.sample import TrainingSet, stratified_folds
 from vitrine.indexer.transform.transform import Transform
-from vitrine.indexer.vectors.metrics import LabelledVectors, concatenate_metrics, evaluate_retrieval, target_ranks
+from vitrine.indexer.vectors.metrics import (
+    LabelledVectors,
+    concatenate_metrics,
+    evaluate_retrieval,
+    target_ranks,
+)
 
 SEEDS = (0, 1, 2)
 FOLDS = 10
@@ -209,7 +214,7 @@ def _confidence_rows(shop: Shop, space: Space) -> list[Row]:
         kept = fold != each
         fitted = calibrate(scores[kept], shop.labels[kept], shop.names)
         for place in np.flatnonzero(~kept):
-            levels[place] = fitted.of(scores[place], shop.names[shop.labels[place]])
+            levels[place] = fitted.confidences_of(scores[place], shop.names[shop.labels[place]])
     distance = kolmogorov_smirnov(levels)
     strangers = [_strangers(shop, space, judged, each) for judged, each in _halves(shop, space, "auto", 0)]
     return [
@@ -238,7 +243,7 @@ def _strangers(shop: Shop, space: Space, judged: Rows, transform: Transform) -> 
     known = np.setdiff1d(np.arange(len(shop.labels)), judged)
     gallery = transform.apply(space.vectors[known])
     fitted = calibrate(_nearest_scores(gallery), shop.labels[known], shop.names)
-    return fitted.of((transform.apply(space.vectors[judged]) @ gallery.T).max(axis=1))
+    return fitted.confidences_of((transform.apply(space.vectors[judged]) @ gallery.T).max(axis=1))
 
 
 def _picture_rows(

@@ -29,12 +29,12 @@ from tests.benchmarks.sharding import fan_out
 from vitrine.indexer.build.candidate import plan_candidate, write_candidate
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
 from vitrine.indexer.embedding.pipeline import EmbeddingRun
-from vitrine.indexer.journal.fold import LiveState
+from vitrine.indexer.journal.fold import FoldedChanges
 from vitrine.indexer.models import ModelSource
-from vitrine.indexer.progress import Silent
+from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.recipes import RecipeRequest
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.snapshot.manifest import Manifest
-from vitrine.indexer.snapshot.snapshot import IndexFolder
 from vitrine.indexer.source.readers import LocalPlace
 from vitrine.indexer.source.source import Source
 from vitrine.service.catalogue.follower import SnapshotFollower
@@ -184,7 +184,7 @@ def measure(size: int, dimension: int, folder: Path) -> Point:
     model = feature_model(folder, dimension)
     # A tenth is deleted.
     at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    state = LiveState(0, {f"p{row:07d}": at for row in range(0, size, 10)}, {}, frozenset(), {})
+    state = FoldedChanges(0, {f"p{row:07d}": at for row in range(0, size, 10)}, {}, frozenset(), {})
     began = time.perf_counter()
     with EmbeddingCache(index.layout.cache) as cache:
         digests = fill_cache(cache, model, size)
@@ -197,7 +197,7 @@ def measure(size: int, dimension: int, folder: Path) -> Point:
     point = _asked(live, size, dimension)
     memory.stop()
     live.close()
-    disk = sum(path.stat().st_size for path in index.path_of(index.current()).iterdir())
+    disk = sum(path.stat().st_size for path in index.snapshot_path(index.current_name()).iterdir())
     return replace(
         point,
         fill_s=filled - began,
@@ -245,20 +245,20 @@ def fill_cache(cache: EmbeddingCache, model: ModelSource, size: int) -> Any:
 
 
 def publish_vectors(
-    index: IndexFolder, model: ModelSource, digests: Any, cache: EmbeddingCache, state: LiveState
+    index: IndexFolder, model: ModelSource, digests: Any, cache: EmbeddingCache, state: FoldedChanges
 ) -> Manifest:
     """Publish features from the cache as a snapshot that extends the live one, where there is one."""
     size = len(digests)
     sizes_px = np.tile(np.array([640, 480], np.int32), (size, 1))
     run = EmbeddingRun(digests, sizes_px, np.ones(size, np.bool_), dimension=model.dimension, from_cache=size)
-    live = index.current_or_none()
+    live = index.current_name_or_none()
     previous = None if live is None else index.open(live)
     with index.publishing(), index.staging() as staged:
         candidate = plan_candidate(make_source(size, index.root), model, run, cache, previous)
         manifest = write_candidate(
-            staged, candidate, state, transform_name="auto", recipe=RecipeRequest(), progress=Silent()
+            staged, candidate, state, transform_name="auto", recipe=RecipeRequest(), progress=SilentProgress()
         )
-        index.publish(staged, replace(manifest, snapshot=index.name_of(staged)))
+        index.publish(staged, replace(manifest, snapshot=index.staged_name(staged)))
     return manifest
 
 

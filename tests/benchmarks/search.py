@@ -23,7 +23,7 @@ from tests.vectors import clustered
 from vitrine.indexer.journal.journal import Change
 from vitrine.indexer.products.table import Product
 from vitrine.indexer.recipes import IndexReport, RecipeRequest, VectorIndex, build_index
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.vectors.scoring import score_rows, search_all
 from vitrine.service.queries.matrix import category_matrix
 from vitrine.service.queries.projection import project

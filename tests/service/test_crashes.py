@@ -189,7 +189,7 @@ def test_every_answer_under_killed_workers_is_explained_by_the_journal(tmp_path:
         for thread in threads:
             thread.join()
     with Journal(index / "journal.sqlite") as journal:
-        changes = journal.since(0)
+        changes = journal.changes_since(0)
     assert told.problems == []
     assert killed
     check_writes(told, changes)

@@ -1,4 +1,7 @@
-"""Whole builds on the packaged network: what is published, what is reused, what is refused, what survives."""
+"""Tests of vitrine.indexer.build.build and vitrine.indexer.build.candidate: builds with the packaged model.
+
+They cover published files, reuse by later builds, damaged snapshots, and interrupted builds.
+"""
 
 import datetime as dt
 import json
@@ -13,24 +16,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.catalogues import add_upload, build_folder, write_folder
+from tests.pictures import jpeg
 from vitrine.indexer.build.build import BuildOptions
-from vitrine.indexer.operations.compact import compact
 from vitrine.indexer.embedding.pipeline import EmbeddingOptions
 from vitrine.indexer.errors import (
-    PublishRefused,
     SnapshotCorrupt,
     SnapshotError,
     SnapshotMissing,
     SourceError,
 )
-from vitrine.indexer.build.gate import Thresholds
-from vitrine.indexer.journal.journal import Upload
-from vitrine.indexer.recipes import RecipeRequest
-from vitrine.indexer.snapshot.snapshot import IndexFolder, roll_back
 from vitrine.indexer.products.table import read_failures
+from vitrine.indexer.recipes import RecipeRequest
+from vitrine.indexer.snapshot.folder import IndexFolder, roll_back
 from vitrine.service import Catalogue
-from tests.catalogues import build_folder, write_folder
-from tests.pictures import jpeg
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def test_a_build_publishes_files_that_plain_libraries_read(photos: Path, index: 
     assert table.column("deleted_at").null_count == 12
 
 
-def test_a_second_build_embeds_nothing_and_one_changed_photo_embeds_one(photos: Path, index: Path) -> None:
+def test_a_second_build_embeds_only_changed_photos(photos: Path, index: Path) -> None:
     build_folder(photos, index)
     again = build_folder(photos, index)
     assert (again.embedded, again.from_cache, again.index) == (0, 12, "appended")
@@ -102,12 +101,12 @@ def test_bad_pictures_are_listed_and_the_build_goes_on(photos: Path, index: Path
     assert all(failure["reason"] for failure in failures)
 
 
-def test_too_many_bad_pictures_stop_the_build_and_nothing_is_published(photos: Path, index: Path) -> None:
+def test_too_many_bad_pictures_stop_the_build(photos: Path, index: Path) -> None:
     before = build_folder(photos, index)
     (photos / "c0" / "empty.jpg").write_bytes(b"")
     with pytest.raises(SourceError, match="max-failures"):
         build_folder(photos, index, embedding=EmbeddingOptions(max_failures=0))
-    assert IndexFolder(index).current() == before.snapshot
+    assert IndexFolder(index).current_name() == before.snapshot
 
 
 def test_a_source_without_one_good_picture_publishes_nothing(tmp_path: Path, index: Path) -> None:
@@ -115,10 +114,10 @@ def test_a_source_without_one_good_picture_publishes_nothing(tmp_path: Path, ind
     (tmp_path / "bad" / "empty.jpg").write_bytes(b"")
     with pytest.raises(SourceError, match="none of its 1 pictures"):
         build_folder(tmp_path / "bad", index)
-    assert IndexFolder(index).current_or_none() is None
+    assert IndexFolder(index).current_name_or_none() is None
 
 
-def test_deletions_survive_a_rebuild_by_id_even_when_the_product_was_away(photos: Path, index: Path) -> None:
+def test_deletions_by_id_survive_rebuilds_without_the_product(photos: Path, index: Path) -> None:
     build_folder(photos, index)
     folder = IndexFolder(index)
     with folder.journal() as journal:
@@ -126,31 +125,14 @@ def test_deletions_survive_a_rebuild_by_id_even_when_the_product_was_away(photos
         journal.append("restore", ["c1:p1"])
     assert build_folder(photos, index).deleted == 2
     assert set(folder.open().table.tombstones()) == {"c0:p0", "c2:p2"}
-    away = photos / "c0" / "p0.jpg"
-    data = away.read_bytes()
-    away.unlink()
+    removed = photos / "c0" / "p0.jpg"
+    data = removed.read_bytes()
+    removed.unlink()
     assert build_folder(photos, index).deleted == 1
-    away.write_bytes(data)
+    removed.write_bytes(data)
     assert build_folder(photos, index).deleted == 2
     (index / "journal.sqlite").unlink()
     assert build_folder(photos, index).deleted == 2
-
-
-def upload(index: Path, product_id: str, picture: bytes) -> Upload:
-    (index / "uploads").mkdir(exist_ok=True)
-    (index / "uploads" / f"{product_id}.jpg").write_bytes(picture)
-    product = {
-        "id": product_id,
-        "name": "Nova",
-        "category": "c0",
-        "group": None,
-        "image": f"uploads/{product_id}.jpg",
-        "sha256": "",
-        "width_px": 64,
-        "height_px": 48,
-        "attributes": {"price": 9.5},
-    }
-    return Upload(product, "", np.zeros(1280, np.float32))
 
 
 def test_uploads_become_products_of_the_next_snapshot(photos: Path, index: Path) -> None:
@@ -158,8 +140,8 @@ def test_uploads_become_products_of_the_next_snapshot(photos: Path, index: Path)
     folder = IndexFolder(index)
     with folder.journal() as journal:
         for name in ("novo", "c0:p0"):
-            journal.append("upload", [name], upload=upload(index, name.replace(":", "-"), jpeg(seed=70)))
-        journal.append("upload", ["gone"], upload=upload(index, "gone", jpeg(seed=71)))
+            journal.append("upload", [name], upload=add_upload(index, name.replace(":", "-"), jpeg(seed=70)))
+        journal.append("upload", ["gone"], upload=add_upload(index, "gone", jpeg(seed=71)))
         journal.append("delete", ["gone"])
     report = build_folder(photos, index)
     assert report.products == 14
@@ -172,7 +154,7 @@ def test_uploads_become_products_of_the_next_snapshot(photos: Path, index: Path)
     assert snapshot.manifest.uploads_sequence == 4
 
 
-def test_pictures_go_in_as_asked_and_so_do_those_of_queries(photos: Path, index: Path) -> None:
+def test_preprocessing_options_apply_to_the_catalogue_and_to_queries(photos: Path, index: Path) -> None:
     build_folder(photos, index)
     report = build_folder(photos, index, fit="letterbox", trim=True)
     assert report.embedded == report.products, "another preprocessing makes other vectors"
@@ -183,81 +165,40 @@ def test_pictures_go_in_as_asked_and_so_do_those_of_queries(photos: Path, index:
     assert (hit["id"], hit["score"]) == ("c1:p1", pytest.approx(1, abs=1e-4))
 
 
-def test_compaction_writes_tombstones_and_links_the_rest(photos: Path, index: Path) -> None:
-    built = build_folder(photos, index)
-    folder = IndexFolder(index)
-    assert compact(folder, keep=3).changes == 0
-    with folder.journal() as journal:
-        journal.append("delete", ["c0:p0"])
-        journal.append("upload", ["novo"], upload=upload(index, "novo", jpeg(seed=70)))
-        journal.append("delete", ["c1:p1"])
-    report = compact(folder, keep=3)
-    assert (report.deleted, report.changes, report.uploads_waiting) == (2, 3, 1)
-    snapshot = folder.open()
-    assert snapshot.manifest.kind == "compact"
-    assert (snapshot.manifest.journal_sequence, snapshot.manifest.uploads_sequence) == (3, 0)
-    assert set(snapshot.table.tombstones()) == {"c0:p0", "c1:p1"}
-    before = index / "snapshots" / built.snapshot / "vectors.npy"
-    assert before.stat().st_ino == (snapshot.path / "vectors.npy").stat().st_ino
-    assert build_folder(photos, index).products == 13
-
-
-def test_rollback_and_pruning_never_lose_the_live_snapshot(photos: Path, index: Path) -> None:
+def test_rollback_and_pruning_keep_the_current_snapshot(photos: Path, index: Path) -> None:
     names = [build_folder(photos, index, keep=2).snapshot for _ in range(3)]
     folder = IndexFolder(index)
-    assert folder.names() == names[1:]
+    assert folder.snapshot_names() == names[1:]
     assert roll_back(folder) == (names[2], names[1])
-    assert folder.current() == names[1]
+    assert folder.current_name() == names[1]
     with pytest.raises(SnapshotMissing, match="older"):
         roll_back(folder)
     latest = build_folder(photos, index, keep=1).snapshot
-    assert folder.names() == [latest]
+    assert folder.snapshot_names() == [latest]
 
 
-def test_the_gate_stops_a_catalogue_that_lost_most_of_its_products(tmp_path: Path, index: Path) -> None:
-    photos = write_folder(tmp_path / "photos", each=8)
-    before = build_folder(photos, index)
-    shutil.rmtree(photos / "c1")
-    shutil.rmtree(photos / "c2")
-    with pytest.raises(PublishRefused, match=r"67% of the 24 products vanished.*--force"):
-        build_folder(photos, index)
-    folder = IndexFolder(index)
-    assert folder.current() == before.snapshot
-    assert len(folder.names()) == 2
-    assert build_folder(photos, index, force=True).products == 8
-    assert folder.open().manifest.products == 8
-
-
-def test_the_gate_stops_an_index_that_is_slow_or_forgets(photos: Path, index: Path) -> None:
-    build_folder(photos, index)
-    with pytest.raises(PublishRefused, match="ms"):
-        build_folder(photos, index, gate=Thresholds(max_p95_ms=0.0))
-    with pytest.raises(PublishRefused, match="recall@10"):
-        build_folder(photos, index, gate=Thresholds(recall_slack=-1.0))
-
-
-def corrupt(path: Path, how: str) -> None:
+def corrupt(path: Path, damage: str) -> None:
     data = bytearray(path.read_bytes())
-    if how == "truncated":
+    if damage == "truncated":
         path.write_bytes(data[: len(data) // 2])
-    elif how == "flipped":
+    elif damage == "flipped":
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     else:
         path.unlink()
 
 
-@pytest.mark.parametrize("how", ["truncated", "flipped", "missing"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
 @pytest.mark.parametrize(
     "name", ["index.faiss", "vectors.npy", "table.parquet", "transform.npz", "text.npz", "manifest.json"]
 )
-def test_a_damaged_file_is_refused_at_open_and_a_build_goes_on(
-    tmp_path: Path, built: Path, how: str, name: str
+def test_a_snapshot_with_a_damaged_file_is_refused(
+    tmp_path: Path, built: Path, damage: str, name: str
 ) -> None:
     index = tmp_path / "copy"
     shutil.copytree(built, index)
     folder = IndexFolder(index)
-    corrupt(folder.path_of(folder.current()) / name, how)
+    corrupt(folder.snapshot_path(folder.current_name()) / name, damage)
     with pytest.raises(SnapshotCorrupt, match=name):
         folder.open()
 
@@ -281,25 +222,25 @@ def test_a_table_of_another_snapshot_is_refused(photos: Path, index: Path) -> No
         IndexFolder(index).open()
 
 
-def test_two_builds_at_once_do_not_mix(photos: Path, index: Path) -> None:
+def test_a_second_build_at_the_same_time_is_refused(photos: Path, index: Path) -> None:
     with IndexFolder(index).publishing(), pytest.raises(SnapshotError, match="another process"):
         build_folder(photos, index)
 
 
 @pytest.mark.parametrize("pointer", ["", "../../etc", "20261122T000000000Z-0000", "\udcff"])
-def test_a_pointer_that_names_nothing_is_an_error_that_says_so(index: Path, pointer: str) -> None:
+def test_a_pointer_to_no_snapshot_is_an_error(index: Path, pointer: str) -> None:
     index.mkdir()
     (index / "current").write_bytes(pointer.encode(errors="surrogateescape"))
     with pytest.raises(SnapshotError):
         IndexFolder(index).open()
 
 
-def test_names_grow_even_when_the_clock_was_set_back(index: Path, photos: Path) -> None:
+def test_names_increase_after_the_clock_was_set_back(index: Path, photos: Path) -> None:
     folder = IndexFolder(index)
     future = f"{dt.datetime.now(dt.UTC).year + 1}0101T000000000Z-abcd"
     (index / "snapshots" / future).mkdir(parents=True)
     with folder.publishing(), folder.staging() as staged:
-        assert folder.name_of(staged) > future
+        assert folder.staged_name(staged) > future
 
 
 BUILD = "from vitrine.indexer.cli.main import main; main(prog_name='vitrine-indexer')"
@@ -311,7 +252,7 @@ def run_build(photos: Path, index: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_build_killed_at_any_moment_leaves_the_live_snapshot_and_can_go_on(
+def test_a_killed_build_leaves_the_current_snapshot_and_can_be_repeated(
     tmp_path: Path, photos: Path, index: Path
 ) -> None:
     before = build_folder(photos, index)
@@ -325,43 +266,46 @@ def test_a_build_killed_at_any_moment_leaves_the_live_snapshot_and_can_go_on(
         live = folder.open(full_check=True)
         assert live.name == before.snapshot or live.manifest.products == 32
     process = run_build(photos, index)
-    output, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
     report = json.loads(output)
     assert (process.returncode, report["products"]) == (0, 32)
     assert report["embedded"] + report["from_cache"] == 32
     assert not list((index / "snapshots").glob(".*"))
 
 
-def test_a_crash_at_any_step_of_publishing_leaves_the_live_snapshot(
+def test_a_crash_at_any_step_of_publishing_leaves_the_current_snapshot(
     photos: Path, index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fail at each call that makes something durable, one after the other, until a build gets through."""
+    """Fail at the first fsync, then at the second, and so on, until a build completes."""
     before = build_folder(photos, index)
     (photos / "c0" / "p9.jpg").write_bytes(jpeg(64, 48, 60))
-    real, calls = os.fsync, 0
+    fsync, calls = os.fsync, 0
 
     for crash_at in range(1, 40):
         calls = 0
 
-        def fsync(descriptor: int, crash_at: int = crash_at) -> None:
+        def failing_fsync(descriptor: int, crash_at: int = crash_at) -> None:
             nonlocal calls
             calls += 1
             if calls == crash_at:
                 raise KeyboardInterrupt
-            real(descriptor)
+            fsync(descriptor)
 
-        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "fsync", failing_fsync)
         try:
             report = build_folder(photos, index)
         except KeyboardInterrupt:
-            assert IndexFolder(index).open().name in (before.snapshot, IndexFolder(index).names()[-1])
+            assert IndexFolder(index).open().name in (
+                before.snapshot,
+                IndexFolder(index).snapshot_names()[-1],
+            )
         else:
             assert crash_at > 5
             assert report.products == 13
             break
     else:
-        pytest.fail("the build never got through")
+        pytest.fail("no build completed")
 
 
 def test_options_default_to_the_contract() -> None:

@@ -21,8 +21,8 @@ from vitrine.indexer.embedding.ray import Crew, embed_with_ray
 from vitrine.indexer.embedding.ray_worker import BlockEmbedder, Job
 from vitrine.indexer.errors import ModelUnavailable, SourceError
 from vitrine.indexer.models import ModelSource, resolve
-from vitrine.indexer.progress import Silent
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.progress import SilentProgress
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.source.source import Source, open_source
 
 # Ray warns of settings that it sets itself.
@@ -100,7 +100,7 @@ def source(tmp_path: Path) -> Source:
 
 def run_ray(source: Source, cache: EmbeddingCache, model: ModelSource, **options: Any) -> EmbeddingRun:
     chosen = EmbeddingOptions(batch_size=2, **options)
-    return embed_with_ray(source, model, cache, options=chosen, progress=Silent())
+    return embed_with_ray(source, model, cache, options=chosen, progress=SilentProgress())
 
 
 def vectors_of(run: EmbeddingRun, cache: EmbeddingCache, key: str) -> Any:

@@ -16,7 +16,7 @@ from tests.indexes import Made, publish_made
 from tests.pictures import jpeg
 from vitrine.indexer.cli.main import main
 from vitrine.indexer.export import Filters, product_lists
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.state.catalogue_state import read_state
 from vitrine.indexer.vectors.ranking import Stages
 from vitrine.service import Catalogue
@@ -94,10 +94,10 @@ def test_lists_are_those_that_the_service_answers(
 
 
 def test_a_shorter_list_begins_a_longer_one_and_blocks_make_no_difference(small_index: Path) -> None:
-    standing = read_state(IndexFolder(small_index))
+    state = read_state(IndexFolder(small_index))
     filters = Filters(stages=Stages(one_per_group=True))
-    long = {row: hits.rows.tolist() for row, hits in product_lists(standing, filters, 8, block_rows=5)}
-    short = {row: hits.rows.tolist() for row, hits in product_lists(standing, filters, 3)}
+    long = {row: hits.rows.tolist() for row, hits in product_lists(state, filters, 8, block_rows=5)}
+    short = {row: hits.rows.tolist() for row, hits in product_lists(state, filters, 3)}
     assert short == {row: rows[:3] for row, rows in long.items()}
 
 
@@ -136,7 +136,7 @@ def test_since_a_state_only_products_whose_list_changed_are_written(
 def test_since_another_snapshot_new_products_and_emptied_lists_are_written(
     small_index: Path, made: list[Made], small_source: Path, tmp_path: Path
 ) -> None:
-    first = IndexFolder(small_index).current()
+    first = IndexFolder(small_index).current_name()
     publish_made(small_index, made[3:], small_source)
     changed = exported(small_index, tmp_path / "a.parquet", "--top", "2", "--since", first)
     assert [product for product, hits in changed.items() if not hits] == ["p00", "p01", "p02"]
@@ -262,7 +262,7 @@ def test_a_file_tells_what_it_holds(small_index: Path, tmp_path: Path) -> None:
         (2, ["--output", "lists.jsonl", "--where", "[1]"], "--where"),
         (2, ["--output", "lists.jsonl", "--where", '{"colour": 1}'], "no product has an attribute 'colour'"),
         (2, ["--output", "lists.jsonl", "--top", "0"], "--top"),
-        (2, ["--output", "lists.jsonl", "--since", "20240101T000000000Z-abcd@x"], "names no state"),
+        (2, ["--output", "lists.jsonl", "--since", "20240101T000000000Z-abcd@x"], "is not a state"),
         (3, ["--output", "lists.jsonl", "--since", "20240101T000000000Z-abcd"], "no snapshot"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The journal: order, durability, undo, two processes at once, and files that are not journals."""
+"""Tests of vitrine.indexer.journal.journal: order, durability, undo, concurrency and broken files."""
 
 import contextlib
 import signal
@@ -26,11 +26,11 @@ def upload(name: str = "Bolsa") -> Upload:
     return Upload(product, "model|digest|spec", np.array([0.6, 0.8], np.float32))
 
 
-def test_sequences_grow_and_changes_come_back_as_they_were_written(journal: Journal) -> None:
+def test_changes_are_numbered_and_read_back(journal: Journal) -> None:
     first = journal.append("delete", ["a", "b"], actor="ana", request="r1")
     second = journal.append("upload", ["b1"], upload=upload("Bolsa é"))
     assert [change.sequence for change in [*first, *second]] == [1, 2, 3]
-    read = journal.since(0)
+    read = journal.changes_since(0)
     assert [(change.kind, change.id, change.actor, change.request) for change in read[:2]] == [
         ("delete", "a", "ana", "r1"),
         ("delete", "b", "ana", "r1"),
@@ -41,23 +41,23 @@ def test_sequences_grow_and_changes_come_back_as_they_were_written(journal: Jour
     np.testing.assert_array_equal(read[2].upload.vector, np.array([0.6, 0.8], np.float32))
 
 
-def test_since_and_recent_are_bounded(journal: Journal) -> None:
+def test_changes_are_read_by_sequence_and_by_number(journal: Journal) -> None:
     journal.append("delete", ["a", "b", "c", "d"])
-    assert [change.id for change in journal.since(1, until=3)] == ["b", "c"]
-    assert [change.id for change in journal.recent(2)] == ["d", "c"]
+    assert [change.id for change in journal.changes_since(1, until=3)] == ["b", "c"]
+    assert [change.id for change in journal.recent_changes(2)] == ["d", "c"]
     assert journal.last_sequence() == 4
 
 
-def test_undo_takes_back_the_newest_batch_that_is_not_undone(journal: Journal) -> None:
+def test_the_last_undoable_batch_is_the_newest_that_is_not_undone(journal: Journal) -> None:
     journal.append("delete", ["a"])
     journal.append("delete", ["b", "c"])
-    newest = journal.last_undoable()
+    newest = journal.last_undoable_batch()
     assert [change.id for change in newest] == ["b", "c"]
     journal.append("restore", ["b", "c"], undoes=[change.sequence for change in newest])
-    assert [change.undone for change in journal.since(0)] == [False, True, True, False, False]
-    assert [change.id for change in journal.last_undoable()] == ["a"]
+    assert [change.undone for change in journal.changes_since(0)] == [False, True, True, False, False]
+    assert [change.id for change in journal.last_undoable_batch()] == ["a"]
     journal.append("restore", ["a"], undoes=[1])
-    assert journal.last_undoable() == []
+    assert journal.last_undoable_batch() == []
 
 
 def test_a_change_cannot_be_undone_twice(journal: Journal) -> None:
@@ -68,37 +68,37 @@ def test_a_change_cannot_be_undone_twice(journal: Journal) -> None:
     assert journal.last_sequence() == 2
 
 
-def test_what_is_written_in_a_failing_block_never_happened(journal: Journal) -> None:
+def test_a_failing_transaction_writes_nothing(journal: Journal) -> None:
     def write_and_fail() -> None:
-        with journal.writing():
+        with journal.transaction():
             journal.append("delete", ["a"])
             raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
         write_and_fail()
-    assert journal.since(0) == []
+    assert journal.changes_since(0) == []
     journal.append("delete", ["b"])
-    assert [change.id for change in journal.since(0)] == ["b"]
+    assert [change.id for change in journal.changes_since(0)] == ["b"]
 
 
-def test_answers_are_remembered_with_their_change(journal: Journal) -> None:
-    with journal.writing():
+def test_an_answer_is_stored_in_the_transaction_of_its_change(journal: Journal) -> None:
+    with journal.transaction():
         journal.append("delete", ["a"])
-        journal.remember_answer("key", "digest", {"id": "a"})
-    assert journal.answer_to("key") == ("digest", {"id": "a"})
-    assert journal.answer_to("other") is None
+        journal.store_answer("key", "digest", {"id": "a"})
+    assert journal.stored_answer("key") == ("digest", {"id": "a"})
+    assert journal.stored_answer("other") is None
 
 
-def test_another_connection_sees_a_change_and_that_there_was_one(tmp_path: Path) -> None:
+def test_the_data_version_changes_when_another_connection_writes(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.sqlite") as one, Journal(tmp_path / "j.sqlite") as other:
         before = other.data_version()
         assert other.data_version() == before
         one.append("delete", ["a"])
         assert other.data_version() != before
-        assert [change.id for change in other.since(0)] == ["a"]
+        assert [change.id for change in other.changes_since(0)] == ["a"]
 
 
-def test_threads_and_files_opened_twice_lose_no_change(tmp_path: Path) -> None:
+def test_threads_and_connections_lose_no_change(tmp_path: Path) -> None:
     journals = [Journal(tmp_path / "j.sqlite") for _ in range(3)]
 
     def write(number: int) -> None:
@@ -110,7 +110,7 @@ def test_threads_and_files_opened_twice_lose_no_change(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    changes = journals[0].since(0)
+    changes = journals[0].changes_since(0)
     assert [change.sequence for change in changes] == list(range(1, 121))
     assert len({change.id for change in changes}) == 120
 
@@ -128,7 +128,7 @@ while True:
 """
 
 
-def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+def test_a_killed_writer_loses_no_acknowledged_change(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
@@ -139,12 +139,12 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     writer.wait()
     writer.stdout.close()
     with Journal(path) as journal:
-        assert {change.id for change in journal.since(0)} >= {str(n + 1) for n in range(acknowledged)}
+        assert {change.id for change in journal.changes_since(0)} >= {str(n + 1) for n in range(acknowledged)}
         journal.append("delete", ["after"])
 
 
-def test_many_may_begin_one_journal_at_once(tmp_path: Path) -> None:
-    def begin(path: Path) -> None:
+def test_a_journal_is_created_once_by_concurrent_threads(tmp_path: Path) -> None:
+    def create(path: Path) -> None:
         start.wait()
         for _ in range(3):
             with Journal(path) as journal:
@@ -153,10 +153,10 @@ def test_many_may_begin_one_journal_at_once(tmp_path: Path) -> None:
     start = threading.Barrier(8)
     with ThreadPoolExecutor(8) as pool:
         for number in range(40):
-            list(pool.map(begin, [tmp_path / f"{number}.sqlite"] * 8))
+            list(pool.map(create, [tmp_path / f"{number}.sqlite"] * 8))
 
 
-def test_a_file_of_another_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_another_format_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     Journal(path).close()
     with sqlite3.connect(path) as connection:
@@ -166,28 +166,28 @@ def test_a_file_of_another_format_is_refused_with_what_to_do(tmp_path: Path) -> 
         Journal(path)
 
 
-def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     path.write_bytes(b"this is a text file, not a database" * 100)
     with pytest.raises(SnapshotCorrupt, match="not a journal"):
         Journal(path)
 
 
-def test_a_dismissal_is_remembered_until_it_is_taken_back(tmp_path: Path) -> None:
+def test_a_dismissal_holds_until_it_is_undone(tmp_path: Path) -> None:
     with Journal(tmp_path / "j.sqlite") as journal:
-        assert journal.dismissed() == frozenset()
+        assert journal.dismissed_findings() == frozenset()
         details = [{"finding": "k1"}, {"finding": "k2"}]
         changes = journal.append("dismiss", ["a", "b"], details=details)
         assert [change.details for change in changes] == details
-        assert journal.dismissed() == {"k1", "k2"}
-        undoes = [change.sequence for change in journal.last_undoable()]
+        assert journal.dismissed_findings() == {"k1", "k2"}
+        undoes = [change.sequence for change in journal.last_undoable_batch()]
         journal.append("reopen", ["a", "b"], details=details, undoes=undoes)
-        assert journal.dismissed() == frozenset()
-        assert [change.details for change in journal.since(0)] == details * 2
-        assert all(change.upload is None for change in journal.since(0))
+        assert journal.dismissed_findings() == frozenset()
+        assert [change.details for change in journal.changes_since(0)] == details * 2
+        assert all(change.upload is None for change in journal.changes_since(0))
 
 
-def test_a_journal_is_of_the_first_format_until_it_holds_what_that_does_not_know(tmp_path: Path) -> None:
+def test_the_format_version_rises_with_the_first_change_that_needs_it(tmp_path: Path) -> None:
     def version() -> int:
         with contextlib.closing(sqlite3.connect(tmp_path / "j.sqlite")) as connection:
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -198,4 +198,4 @@ def test_a_journal_is_of_the_first_format_until_it_holds_what_that_does_not_know
         journal.append("dismiss", ["a"], details=[{"finding": "k"}])
         assert version() == 2
     with Journal(tmp_path / "j.sqlite") as journal:
-        assert [change.kind for change in journal.since(0)] == ["delete", "dismiss"]
+        assert [change.kind for change in journal.changes_since(0)] == ["delete", "dismiss"]

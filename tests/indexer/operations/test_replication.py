@@ -1,4 +1,4 @@
-"""Replicas: a snapshot pushed to a place is served by another process, whole and checked, or not at all."""
+"""Tests of vitrine.indexer.operations.replication: push, pull, interrupted transfers, a served replica."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import pytest
 
 from tests.indexes import Made, publish_made
 from vitrine.indexer.errors import RulesError, SnapshotCorrupt, SnapshotError, SnapshotMissing
-from vitrine.indexer.operations.compact import compact
-from vitrine.indexer.operations.replication import Place, pull, push
-from vitrine.indexer.progress import Silent
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.operations.compact import compact_snapshot
+from vitrine.indexer.operations.replication import Remote, pull_snapshot, push_snapshot
+from vitrine.indexer.progress import SilentProgress
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue
 
 
 @pytest.fixture(params=["folder", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Remote]:
     if request.param == "folder":
-        yield Place(str(tmp_path / "place"))
+        yield Remote(str(tmp_path / "remote"))
         return
-    yield Place(f"memory://{tmp_path.name}")
+    yield Remote(f"memory://{tmp_path.name}")
     fsspec.filesystem("memory").rm(f"/{tmp_path.name}", recursive=True)
 
 
@@ -42,129 +42,138 @@ def replica(tmp_path: Path) -> IndexFolder:
     return IndexFolder(tmp_path / "replica")
 
 
-def test_what_is_pushed_is_what_is_pulled(writer: IndexFolder, place: Place, replica: IndexFolder) -> None:
-    sent, got = push(writer, place, Silent()), pull(place, replica, Silent())
-    assert (sent.snapshot, got.snapshot) == (writer.current(), writer.current())
-    assert sent.bytes == got.bytes > 0
+def test_a_pulled_snapshot_equals_the_pushed_one(
+    writer: IndexFolder, remote: Remote, replica: IndexFolder
+) -> None:
+    pushed, pulled = (
+        push_snapshot(writer, remote, SilentProgress()),
+        pull_snapshot(remote, replica, SilentProgress()),
+    )
+    assert (pushed.snapshot, pulled.snapshot) == (writer.current_name(), writer.current_name())
+    assert pushed.bytes == pulled.bytes > 0
     first, second = writer.open(full_check=True), replica.open(full_check=True)
     assert first.manifest == second.manifest
-    again = push(writer, place, Silent()), pull(place, replica, Silent())
+    again = push_snapshot(writer, remote, SilentProgress()), pull_snapshot(remote, replica, SilentProgress())
     assert [(report.files, report.bytes) for report in again] == [(0, 0), (0, 0)]
 
 
-def test_a_compaction_sends_what_it_changed(writer: IndexFolder, place: Place, replica: IndexFolder) -> None:
-    push(writer, place, Silent())
-    pull(place, replica, Silent())
+def test_after_a_compaction_only_changed_files_are_downloaded(
+    writer: IndexFolder, remote: Remote, replica: IndexFolder
+) -> None:
+    push_snapshot(writer, remote, SilentProgress())
+    pull_snapshot(remote, replica, SilentProgress())
     with writer.journal() as journal:
         journal.append("delete", ["p03"])
-    compact(writer, keep=3)
-    push(writer, place, Silent())
-    report = pull(place, replica, Silent())
+    compact_snapshot(writer, keep=3)
+    push_snapshot(writer, remote, SilentProgress())
+    report = pull_snapshot(remote, replica, SilentProgress())
     assert report.reused >= 2
     assert replica.open().manifest.deleted == 1
     with Catalogue.open(replica.root) as catalogue:
         assert catalogue.status()["deleted"] == 1
 
 
-def test_the_rules_of_the_shop_go_along(writer: IndexFolder, place: Place, replica: IndexFolder) -> None:
-    push(writer, place, Silent())
+def test_shop_rules_are_replicated(writer: IndexFolder, remote: Remote, replica: IndexFolder) -> None:
+    push_snapshot(writer, remote, SilentProgress())
     replica.root.mkdir()
     own = b"[[ban]]\nname = 'own'\nhide = {id = 'p01'}\n"
     replica.layout.rules.write_bytes(own)
-    pull(place, replica, Silent())
-    assert replica.layout.rules.read_bytes() == own  # nobody has ever pushed any
+    pull_snapshot(remote, replica, SilentProgress())
+    assert replica.layout.rules.read_bytes() == own  # no rules were ever pushed
     writer.layout.rules.write_bytes(b"[[ban]]\nname = 'all'\nhide = {id = 'p02'}\n")
-    push(writer, place, Silent())
-    pull(place, replica, Silent())
+    push_snapshot(writer, remote, SilentProgress())
+    pull_snapshot(remote, replica, SilentProgress())
     with Catalogue.open(replica.root) as catalogue:
         assert catalogue.status()["rules"]["names"] == ["all"]
     writer.layout.rules.write_bytes(b"[[ban]")
     with pytest.raises(RulesError):
-        push(writer, place, Silent())
-    place.write_rules(b"[[ban]")
+        push_snapshot(writer, remote, SilentProgress())
+    remote.write_rules(b"[[ban]")
     with pytest.raises(RulesError):
-        pull(place, replica, Silent())
+        pull_snapshot(remote, replica, SilentProgress())
     with Catalogue.open(replica.root) as catalogue:
         assert catalogue.status()["rules"]["names"] == ["all"]
     writer.layout.rules.unlink()
-    push(writer, place, Silent())
-    pull(place, replica, Silent())
+    push_snapshot(writer, remote, SilentProgress())
+    pull_snapshot(remote, replica, SilentProgress())
     with Catalogue.open(replica.root) as catalogue:
         assert catalogue.status()["rules"]["names"] == []
 
 
-def test_a_damaged_file_is_never_served(writer: IndexFolder, place: Place, replica: IndexFolder) -> None:
-    push(writer, place, Silent())
-    pull(place, replica, Silent())
-    before = replica.current()
-    publish_made(writer.root, _few(writer), Path("source"))
-    push(writer, place, Silent())
-    name = writer.current()
-    path = place.path("snapshots", name, "vectors.npy")
-    data = bytearray(place._files.cat_file(path))
+def test_a_damaged_file_is_never_served(writer: IndexFolder, remote: Remote, replica: IndexFolder) -> None:
+    push_snapshot(writer, remote, SilentProgress())
+    pull_snapshot(remote, replica, SilentProgress())
+    before = replica.current_name()
+    publish_made(writer.root, _made_without_last(writer), Path("source"))
+    push_snapshot(writer, remote, SilentProgress())
+    name = writer.current_name()
+    path = remote.path("snapshots", name, "vectors.npy")
+    data = bytearray(remote._files.cat_file(path))
     data[-1] ^= 1
-    place._files.pipe_file(path, bytes(data))
-    with pytest.raises(SnapshotCorrupt, match="damaged on its way"):
-        pull(place, replica, Silent())
-    assert replica.current() == before
-    assert replica.names() == [before]
+    remote._files.pipe_file(path, bytes(data))
+    with pytest.raises(SnapshotCorrupt, match="damaged during the transfer"):
+        pull_snapshot(remote, replica, SilentProgress())
+    assert replica.current_name() == before
+    assert replica.snapshot_names() == [before]
     assert not list(replica.layout.snapshots.glob(".building-*"))
 
 
-def test_a_push_that_was_cut_off_changes_nothing(
-    writer: IndexFolder, place: Place, replica: IndexFolder, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_push_changes_nothing(
+    writer: IndexFolder, remote: Remote, replica: IndexFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    push(writer, place, Silent())
-    before = writer.current()
-    publish_made(writer.root, _few(writer), Path("source"))
-    upload, sent = Place.upload, []
+    push_snapshot(writer, remote, SilentProgress())
+    before = writer.current_name()
+    publish_made(writer.root, _made_without_last(writer), Path("source"))
+    upload, uploads = Remote.upload, []
 
-    def failing(self: Place, source: Path, *parts: str) -> None:
-        sent.append(parts)
-        if len(sent) == 3:
-            raise SnapshotError("the network is gone")
+    def failing(self: Remote, source: Path, *parts: str) -> None:
+        uploads.append(parts)
+        if len(uploads) == 3:
+            raise SnapshotError("network failure")
         upload(self, source, *parts)
 
-    monkeypatch.setattr(Place, "upload", failing)
+    monkeypatch.setattr(Remote, "upload", failing)
     with pytest.raises(SnapshotError):
-        push(writer, place, Silent())
-    assert pull(place, replica, Silent()).snapshot == before
-    assert push(writer, place, Silent()).snapshot == writer.current()
-    assert pull(place, replica, Silent()).snapshot == writer.current()
+        push_snapshot(writer, remote, SilentProgress())
+    assert pull_snapshot(remote, replica, SilentProgress()).snapshot == before
+    assert push_snapshot(writer, remote, SilentProgress()).snapshot == writer.current_name()
+    assert pull_snapshot(remote, replica, SilentProgress()).snapshot == writer.current_name()
 
 
-def test_old_snapshots_are_removed(writer: IndexFolder, place: Place, replica: IndexFolder) -> None:
+def test_old_snapshots_are_removed(writer: IndexFolder, remote: Remote, replica: IndexFolder) -> None:
     for _ in range(4):
-        push(writer, place, Silent(), keep=2)
-        pull(place, replica, Silent(), keep=2)
-        publish_made(writer.root, _few(writer), Path("source"))
-    assert len(place.names()) == len(replica.names()) == 2
+        push_snapshot(writer, remote, SilentProgress(), keep=2)
+        pull_snapshot(remote, replica, SilentProgress(), keep=2)
+        publish_made(writer.root, _made_without_last(writer), Path("source"))
+    assert len(remote.snapshot_names()) == len(replica.snapshot_names()) == 2
 
 
-def test_an_empty_place_says_what_to_do(place: Place, replica: IndexFolder) -> None:
-    place._files.makedirs(place._root, exist_ok=True)
+def test_an_empty_place_says_what_to_do(remote: Remote, replica: IndexFolder) -> None:
+    remote._files.makedirs(remote._root, exist_ok=True)
     with pytest.raises(SnapshotMissing, match="push"):
-        pull(place, replica, Silent())
+        pull_snapshot(remote, replica, SilentProgress())
 
 
-def test_a_manifest_cannot_name_files_elsewhere(
-    writer: IndexFolder, place: Place, replica: IndexFolder
+def test_a_manifest_of_another_snapshot_is_refused(
+    writer: IndexFolder, remote: Remote, replica: IndexFolder
 ) -> None:
-    push(writer, place, Silent())
-    source = place.path("snapshots", writer.current())
+    push_snapshot(writer, remote, SilentProgress())
+    source = remote.path("snapshots", writer.current_name())
     other = "20990101T000000000Z-abcd"
-    place._files.copy(source, place.path("snapshots", other), recursive=True)
-    place.make_current(other)
-    with pytest.raises(SnapshotCorrupt, match="something else"):
-        pull(place, replica, Silent())
+    remote._files.copy(source, remote.path("snapshots", other), recursive=True)
+    remote.set_current(other)
+    with pytest.raises(SnapshotCorrupt, match="another snapshot"):
+        pull_snapshot(remote, replica, SilentProgress())
 
 
-def test_two_processes(writer: IndexFolder, replica: IndexFolder, tmp_path: Path, made: list[Made]) -> None:
-    """A replica process follows a place; a service process answers from it and moves on by itself."""
-    place = Place(str(tmp_path / "place"))
-    first = push(writer, place, Silent()).snapshot
+def test_a_replica_process_serves_what_a_writer_pushes(
+    writer: IndexFolder, replica: IndexFolder, tmp_path: Path, made: list[Made]
+) -> None:
+    """Follow a remote in one process and serve the replica in another, which loads new snapshots."""
+    remote = Remote(str(tmp_path / "remote"))
+    first = push_snapshot(writer, remote, SilentProgress()).snapshot
     pulling = _start(
-        "indexer", "pull", place.location, "--index", str(replica.root), "--every", "0.3", "--json"
+        "indexer", "pull", remote.location, "--index", str(replica.root), "--every", "0.3", "--json"
     )
     try:
         assert json.loads(pulling.stdout.readline())["snapshot"] == first
@@ -173,11 +182,11 @@ def test_two_processes(writer: IndexFolder, replica: IndexFolder, tmp_path: Path
             url = json.loads(serving.stdout.readline())["url"]
             assert _status(url)["snapshot"] == first
             second = publish_made(writer.root, made[:9], Path("source"))
-            push(writer, place, Silent())
-            ends = time.monotonic() + 30
+            push_snapshot(writer, remote, SilentProgress())
+            deadline = time.monotonic() + 30
             while (status := _status(url))["snapshot"] != second:
                 assert status["snapshot"] == first
-                assert time.monotonic() < ends
+                assert time.monotonic() < deadline
                 time.sleep(0.1)
             assert status["products"] == 9
         finally:
@@ -186,8 +195,8 @@ def test_two_processes(writer: IndexFolder, replica: IndexFolder, tmp_path: Path
         _stop(pulling)
 
 
-def _few(folder: IndexFolder) -> list[Made]:
-    """Return the products of the live snapshot but the last."""
+def _made_without_last(folder: IndexFolder) -> list[Made]:
+    """Return the products of the current snapshot except the last."""
     snapshot = folder.open()
     return [
         Made(snapshot.table.product(row), snapshot.vectors[row], b"")
@@ -206,5 +215,5 @@ def _stop(process: Any) -> None:
 
 
 def _status(url: str) -> Any:
-    with urllib.request.urlopen(f"{url}/api/v1/status", timeout=10) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(f"{url}/api/v1/status", timeout=10) as response:
+        return json.load(response)

@@ -13,7 +13,7 @@ from tests.indexes import Made, publish_made
 from vitrine.indexer.cli.main import main
 from vitrine.indexer.errors import SnapshotMissing
 from vitrine.indexer.report.diff import compare_states
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue
 
 
@@ -34,7 +34,7 @@ def test_nothing_drifts_between_equal_snapshots(
 
 def test_who_came_who_left_and_what_changed(small_index: Path, made: list[Made], small_source: Path) -> None:
     folder = IndexFolder(small_index)
-    first = folder.current()
+    first = folder.current_name()
     second = publish_made(small_index, changed(made), small_source)
     drift = compare_states(folder, first, second)
     assert (drift.entered, drift.left) == ((), ("p00", "p01"))
@@ -51,7 +51,7 @@ def test_live_changes_are_drift_too(small_index: Path) -> None:
     folder = IndexFolder(small_index)
     with Catalogue.open(small_index) as catalogue:
         catalogue.delete("p05")
-    assert compare_states(folder, folder.current(), None).left == ("p05",)
+    assert compare_states(folder, folder.current_name(), None).left == ("p05",)
     with pytest.raises(SnapshotMissing, match="nothing to compare with"):
         compare_states(folder, None, None)
 

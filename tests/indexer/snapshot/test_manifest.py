@@ -1,4 +1,4 @@
-"""The manifest: round trip, and every way in which a file can stop being what it says."""
+"""Tests of vitrine.indexer.snapshot.manifest."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 
 from vitrine.indexer.errors import FormatUnsupported, SnapshotCorrupt
 from vitrine.indexer.snapshot import manifest as module
-from vitrine.indexer.snapshot.manifest import Manifest, ModelRecord, check_files, record_files
+from vitrine.indexer.snapshot.manifest import MANIFEST, Manifest, ModelRecord, check_files, record_files
 
 
-def manifest(**changes: object) -> Manifest:
+def make_manifest(**changes: object) -> Manifest:
     fields = {
         "snapshot": "s",
         "built_at": "2026-11-22T00:00:00+00:00",
@@ -32,20 +32,28 @@ def manifest(**changes: object) -> Manifest:
     return Manifest(**(fields | changes))  # type: ignore[arg-type]
 
 
-def test_a_manifest_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_manifest_is_written_and_read(tmp_path: Path) -> None:
     (tmp_path / "vectors.npy").write_bytes(b"12345678")
-    written = manifest(files=record_files(tmp_path))
+    written = make_manifest(files=record_files(tmp_path))
     written.write(tmp_path)
     assert Manifest.read(tmp_path) == written
+
+
+def test_a_derived_manifest_names_its_parent_and_keeps_the_other_fields() -> None:
+    manifest = make_manifest()
+    derived = manifest.derive("t", "compact", deleted=2)
+    assert (derived.snapshot, derived.kind, derived.parent, derived.deleted) == ("t", "compact", "s", 2)
+    assert derived.built_at > manifest.built_at[:4]
+    assert (derived.model, derived.products) == (manifest.model, manifest.products)
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [('"products": 3', '"products": 4'), ('"recall_at_10": 1.0', '"recall_at_10": 0.9'), ("tênis", "tenis")],
 )
-def test_one_altered_digit_or_letter_is_noticed(tmp_path: Path, before: str, after: str) -> None:
-    manifest().write(tmp_path)
-    path = tmp_path / module.NAME
+def test_an_altered_manifest_is_refused(tmp_path: Path, before: str, after: str) -> None:
+    make_manifest().write(tmp_path)
+    path = tmp_path / MANIFEST
     text = path.read_text(encoding="utf-8")
     assert before in text
     path.write_text(text.replace(before, after), encoding="utf-8")
@@ -54,19 +62,19 @@ def test_one_altered_digit_or_letter_is_noticed(tmp_path: Path, before: str, aft
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"products": 3}', "\udcff"])
-def test_what_is_no_manifest_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / module.NAME).write_bytes(content.encode(errors="surrogateescape"))
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / MANIFEST).write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(SnapshotCorrupt, match="not a manifest"):
         Manifest.read(tmp_path)
 
 
-def test_another_format_version_says_what_to_do(tmp_path: Path) -> None:
-    manifest(format_version=2).write(tmp_path)
+def test_another_format_version_is_refused_with_advice(tmp_path: Path) -> None:
+    make_manifest(format_version=2).write(tmp_path)
     with pytest.raises(FormatUnsupported, match=r"snapshot format 2.*build again"):
         Manifest.read(tmp_path)
 
 
-def test_a_missing_manifest_is_corruption(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SnapshotCorrupt, match="missing"):
         Manifest.read(tmp_path)
 
@@ -85,7 +93,7 @@ def test_files_are_checked_by_size_and_by_content(tmp_path: Path) -> None:
         check_files(tmp_path, files)
 
 
-def test_large_files_are_sampled_at_opening_and_read_whole_when_verified(
+def test_large_files_are_sampled_unless_checked_in_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FULL_CHECK_MAX_BYTES", 1000)

@@ -15,7 +15,7 @@ import pytest
 from tests.http_client import assert_problem, client_of
 from tests.indexes import GridEmbedder, Made, publish_made
 from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.catalogue.follower import POLL_S, SnapshotFollower
 
@@ -76,7 +76,7 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["vectors.npy", "table.parquet", "manifest.json", "index.faiss"])
 def test_a_broken_snapshot_is_refused_at_the_start(small_index: Path, file: str) -> None:
-    break_snapshot(small_index, IndexFolder(small_index).current(), file)
+    break_snapshot(small_index, IndexFolder(small_index).current_name(), file)
     with pytest.raises(SnapshotCorrupt):
         Catalogue.open(small_index)
 
@@ -86,9 +86,9 @@ def test_a_broken_new_snapshot_leaves_the_old_one_answering(
 ) -> None:
     client = client_of(create_app(catalogue, ServiceConfig()))
     old = snapshot_of(catalogue)
-    name = publish_made(small_index, made[:6], small_source, live=False)
+    name = publish_made(small_index, made[:6], small_source, set_current=False)
     break_snapshot(small_index, name)
-    IndexFolder(small_index).make_live(name)
+    IndexFolder(small_index).set_current(name)
     wait_until(lambda: catalogue.follower.failed is not None)
     status = client.get("/api/v1/status").json
     assert status["snapshot"] == old
@@ -168,11 +168,11 @@ def test_a_snapshot_pruned_while_it_is_opened_is_skipped(
     small_index: Path, made: list[Made], small_source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = IndexFolder(small_index)
-    first = folder.current()
+    first = folder.current_name()
     opened = IndexFolder.open
 
     def open_slowly(self: IndexFolder, name: str | None = None, **more: Any) -> Any:
-        if name == first and folder.current() == first:
+        if name == first and folder.current_name() == first:
             publish_made(small_index, made[:4], small_source)
             shutil.rmtree(small_index / "snapshots" / first)
         return opened(self, name, **more)
@@ -216,14 +216,14 @@ def test_no_reader_gets_the_old_view_while_a_change_is_read(
         with live.folder.journal() as other:
             other.append("delete", ["p00"])
         reading, go_on = threading.Event(), threading.Event()
-        since = live._reads.since
+        since = live._reads.changes_since
 
         def slow(*arguments: Any, **options: Any) -> Any:
             reading.set()
             go_on.wait(10)
             return since(*arguments, **options)
 
-        monkeypatch.setattr(live._reads, "since", slow)
+        monkeypatch.setattr(live._reads, "changes_since", slow)
         seen: list[bool] = []
 
         def read() -> None:

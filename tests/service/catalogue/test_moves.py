@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.catalogues import build_folder, write_folder
+from tests.catalogues import add_upload, build_folder, write_folder
 from tests.http_client import Client, assert_problem, client_of
-from tests.indexer.build.test_build import upload
 from tests.indexes import GridEmbedder, Made, publish_made
 from tests.pictures import jpeg
-from vitrine.indexer.operations.compact import compact
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.operations.compact import compact_snapshot
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Caller, Catalogue, ServiceConfig, create_app
 from vitrine.service.errors import NothingToUndo
 
@@ -83,7 +82,7 @@ def test_every_answer_equals_that_of_a_catalogue_built_with_the_new_categories(
     catalogue.matrix()
     move_all(catalogue)
     if compacted:
-        assert compact(catalogue.follower.folder, keep=2).changes == 4  # p05 is where it was
+        assert compact_snapshot(catalogue.follower.folder, keep=2).changes == 4  # p05 is where it was
         catalogue.reload()
         assert not catalogue.view().state.segments.moved
     with expected:
@@ -163,7 +162,7 @@ def test_builds_keep_a_move_until_the_source_changes_the_category(tmp_path: Path
     build("mugs")
     folder = IndexFolder(tmp_path / "index")
     snapshot = folder.open()
-    uploaded = upload(folder.root, "new", jpeg(seed=70))
+    uploaded = add_upload(folder.root, "new", jpeg(seed=70))
     uploaded.product["category"] = "mugs"
     record = dataclasses.replace(uploaded, model=snapshot.manifest.model.key, vector=snapshot.vectors[0])
     with folder.journal() as journal:

@@ -13,7 +13,7 @@ from tests.pictures import jpeg
 from tests.service.catalogue.test_follower import wait_until
 from tests.service.test_contract import Door, checked, door, ids
 from vitrine.indexer.errors import RulesError
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.api.schemas import AnswerShape, StatusShape
 

@@ -78,7 +78,7 @@ def test_acknowledged_changes_survive_kill_9(small_index: Path) -> None:
     process.stdout.close()
     acknowledged = int(rest[-1]) if rest else acknowledged
     with Journal(small_index / "journal.sqlite") as journal:
-        done = len(journal.since(0))
+        done = len(journal.changes_since(0))
     assert done in (acknowledged + 1, acknowledged + 2)
     with Catalogue.open(small_index) as catalogue:
         expected = {f"p{n:02d}": True for n in range(12)}

@@ -113,7 +113,9 @@ def plain_drops(rows: list[int], requested: SearchOptions) -> list[int]:
 
 def confidence_of(score: Any, reference: Reference) -> float:
     return float(
-        CONFIDENCE.of([score], reference.categories[0] if len(reference.categories) == 1 else None)[0]
+        CONFIDENCE.confidences_of(
+            [score], reference.categories[0] if len(reference.categories) == 1 else None
+        )[0]
     )
 
 

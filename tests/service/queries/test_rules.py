@@ -23,7 +23,7 @@ from tests.service.queries.test_nearest import (
     plain_mmr,
 )
 from tests.service.queries.test_nearest import make_view as view_without_rules
-from vitrine.indexer.state.rules import Apart, Ban, Pin, Rules, Selector
+from vitrine.indexer.state.rules import Ban, NeverTogether, Pin, Rules, Selector
 from vitrine.indexer.vectors.scoring import score_rows
 from vitrine.service.queries.nearest import (
     Reference,
@@ -53,7 +53,7 @@ RULES = st.builds(
         max_size=3,
     ).map(tuple),
     st.lists(st.builds(Ban, st.just("b"), SELECTORS, WHEN), max_size=2).map(tuple),
-    st.lists(st.builds(Apart, st.just("n"), SELECTORS, SELECTORS), max_size=2).map(tuple),
+    st.lists(st.builds(NeverTogether, st.just("n"), SELECTORS, SELECTORS), max_size=2).map(tuple),
     st.just("digest"),
 )
 
@@ -62,32 +62,32 @@ def view_with(rules: Rules, base: int = N) -> View:
     return view_without_rules(base).with_rules(rules)
 
 
-def chosen(wanted: Selector, row: int) -> bool:
-    at = PRODUCTS[row]
-    fits = not wanted.ids or at.id in wanted.ids
-    fits = fits and (not wanted.groups or at.group in wanted.groups)
-    fits = fits and (not wanted.categories or at.category in wanted.categories)
-    for name, condition in wanted.where.items():
-        value = at.attributes[name]
+def is_selected(selector: Selector, row: int) -> bool:
+    item = PRODUCTS[row]
+    fits = not selector.ids or item.id in selector.ids
+    fits = fits and (not selector.groups or item.group in selector.groups)
+    fits = fits and (not selector.categories or item.category in selector.categories)
+    for name, condition in selector.where.items():
+        value = item.attributes[name]
         fits = fits and (value >= condition["gte"] if isinstance(condition, dict) else value == condition)
     return fits
 
 
-def in_force(when: Selector | None, reference: Reference) -> bool:
-    return when is None or any(chosen(when, row) for row in reference.liked)
+def applies(when: Selector | None, reference: Reference) -> bool:
+    return when is None or any(is_selected(when, row) for row in reference.liked)
 
 
-def admitted(rules: Rules, reference: Reference, requested: SearchOptions) -> list[int]:
+def allowed_rows(rules: Rules, reference: Reference, requested: SearchOptions) -> list[int]:
     rows = filtered_rows(reference, requested)
     for ban in rules.bans:
-        if in_force(ban.when, reference):
-            rows = [row for row in rows if not chosen(ban.hide, row)]
-    for rule in rules.apart:
+        if applies(ban.when, reference):
+            rows = [row for row in rows if not is_selected(ban.hide, row)]
+    for rule in rules.never_together:
         for liked in reference.liked:
-            if chosen(rule.one, liked):
-                rows = [row for row in rows if not chosen(rule.other, row)]
-            if chosen(rule.other, liked):
-                rows = [row for row in rows if not chosen(rule.one, row)]
+            if is_selected(rule.one, liked):
+                rows = [row for row in rows if not is_selected(rule.other, row)]
+            if is_selected(rule.other, liked):
+                rows = [row for row in rows if not is_selected(rule.one, row)]
     return rows
 
 
@@ -96,7 +96,7 @@ def plain_answer(
 ) -> list[tuple[int, str | None]]:
     """The specification as loops over Python lists: (row, rule)."""
     scores = np.clip(np.vecdot(VECTORS, reference.vector), -1, 1)
-    rows = admitted(rules, reference, requested)
+    rows = allowed_rows(rules, reference, requested)
     rows.sort(key=lambda row: (-scores[row], PRODUCTS[row].id))
     if requested.min_score is not None:
         rows = [row for row in rows if float(scores[row]) >= requested.min_score]
@@ -104,36 +104,36 @@ def plain_answer(
         rows = [row for row in rows if confidence_of(scores[row], reference) >= requested.min_confidence]
     pins: dict[int, Pin] = {}
     for pin in rules.pins:
-        if in_force(pin.when, reference):
-            free = [row for row in rows if chosen(pin.show, row) and row not in pins]
+        if applies(pin.when, reference):
+            free = [row for row in rows if is_selected(pin.show, row) and row not in pins]
             pins |= dict.fromkeys(free[: pin.limit], pin)
     kept = plain_drops([*pins, *(row for row in rows if row not in pins)], requested)
-    kept = plain_apart(kept, rules)
+    kept = plain_never_together(kept, rules)
     others = [row for row in kept if row not in pins]
     if requested.diversity:
         others = plain_mmr(others, scores, requested.diversity)
-    due = sorted((row for row in kept if row in pins), key=lambda row: pins[row].place)
+    due = sorted((row for row in kept if row in pins), key=lambda row: pins[row].rank)
     out: list[int] = []
     while due or others:
-        is_due = due and (not others or pins[due[0]].place <= len(out) + 1)
+        is_due = due and (not others or pins[due[0]].rank <= len(out) + 1)
         out.append((due if is_due else others).pop(0))
     page = out[requested.offset : requested.offset + requested.limit]
     return [(row, pins[row].name if row in pins else None) for row in page]
 
 
-def plain_apart(rows: list[int], rules: Rules) -> list[int]:
-    stands: list[int] = []
+def plain_never_together(rows: list[int], rules: Rules) -> list[int]:
+    shown: list[int] = []
     for row in rows:
         clashes = [
             rule
-            for rule in rules.apart
-            for other in stands
-            if (chosen(rule.one, row) and chosen(rule.other, other))
-            or (chosen(rule.other, row) and chosen(rule.one, other))
+            for rule in rules.never_together
+            for other in shown
+            if (is_selected(rule.one, row) and is_selected(rule.other, other))
+            or (is_selected(rule.other, row) and is_selected(rule.one, other))
         ]
         if not clashes:
-            stands.append(row)
-    return stands
+            shown.append(row)
+    return shown
 
 
 LIVE_ROWS = st.sampled_from(np.flatnonzero(LIVE).tolist())
@@ -147,8 +147,8 @@ def test_any_rules_and_options_equal_the_oracle(
     view = view_with(rules, base)
     reference = product_reference(view, row)
     answer = recommend(view, reference, options(**requested))
-    found = list(zip(answer.rows.tolist(), answer.rules, strict=True))
-    assert found == plain_answer(rules, reference, options(**requested))
+    hits = list(zip(answer.rows.tolist(), answer.rules, strict=True))
+    assert hits == plain_answer(rules, reference, options(**requested))
     np.testing.assert_array_equal(answer.scores, score_rows(VECTORS[answer.rows], reference.vector))
     assert (answer.reason is None) == (answer.returned == answer.requested)
 
@@ -167,12 +167,12 @@ def test_a_shorter_answer_begins_a_longer_one_under_any_rules(
 
 
 def test_deleted_products_and_the_reference_itself_are_never_pinned() -> None:
-    dead = int(np.flatnonzero(~LIVE)[0])
-    pin = Pin("p", Selector(ids=(PRODUCTS[dead].id, PRODUCTS[0].id)))
+    deleted = int(np.flatnonzero(~LIVE)[0])
+    pin = Pin("p", Selector(ids=(PRODUCTS[deleted].id, PRODUCTS[0].id)))
     view = view_with(Rules(pins=(pin,)))
     answer = recommend(view, product_reference(view, 0), SearchOptions())
     assert set(answer.rules) == {None}
-    assert not {dead, 0} & set(answer.rows.tolist())
+    assert not {deleted, 0} & set(answer.rows.tolist())
 
 
 def test_a_rule_for_a_product_applies_neither_to_a_photo_nor_to_an_unliked_product() -> None:
@@ -187,7 +187,9 @@ def test_the_trace_and_the_reason_contain_the_effects_of_rules() -> None:
     rules = Rules(
         pins=(Pin("p", Selector(ids=(PRODUCTS[50].id,))),),
         bans=(Ban("b", Selector(categories=("bags",))),),
-        apart=(Apart("n", Selector(categories=("shoes",)), Selector(categories=("watches",))),),
+        never_together=(
+            NeverTogether("n", Selector(categories=("shoes",)), Selector(categories=("watches",))),
+        ),
     )
     view = view_with(rules)
     answer = recommend(view, by_vector(view, VECTORS[0]), options(limit=1000))

@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.indexes import GridEmbedder
 from tests.pictures import jpeg
-from vitrine.indexer.snapshot.snapshot import IndexFolder
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue
 from vitrine.service.stores import open_store
 from vitrine.service.stores.embedded import EMBEDDED, EmbeddedStore
@@ -17,7 +17,7 @@ from vitrine.service.stores.embedded import EMBEDDED, EmbeddedStore
 def test_the_current_snapshot_is_the_one_of_the_index_folder(small_index: Path, tmp_path: Path) -> None:
     store = open_store("faiss")
     assert isinstance(store, EmbeddedStore)
-    assert store.current_name(IndexFolder(small_index)) == IndexFolder(small_index).current()
+    assert store.current_name(IndexFolder(small_index)) == IndexFolder(small_index).current_name()
     (tmp_path / "empty").mkdir()
     assert store.current_name(IndexFolder(tmp_path / "empty")) is None
 
