@@ -1,1 +1,1 @@
-"""The offline half of Vitrine: from a source to a published snapshot. Never imports `service`."""
+"""The offline half of Vitrine: from a product source to a published snapshot. Never imports `service`."""

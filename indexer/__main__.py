@@ -1,4 +1,4 @@
-"""`python -m indexer` is `vitrine-indexer`."""
+"""Entry point of `python -m indexer`, the same command as `vitrine-indexer`."""
 
 from vitrine.indexer.cli.main import main
 

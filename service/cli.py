@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from vitrine.indexer.cli.errors import OneLineErrors
+from vitrine.indexer.cli.errors import OneLineErrorCommand
 from vitrine.service.config import ServiceConfig, parsed_setting, variable
 
 Command = Callable[..., Any]
@@ -49,7 +49,7 @@ def _metavar(setting: dataclasses.Field[Any]) -> str:
 
 @click.command(
     "vitrine-service",
-    cls=OneLineErrors,
+    cls=OneLineErrorCommand,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="vitrine", prog_name="vitrine-service")
