@@ -1,4 +1,7 @@
-"""Where things are and how they are named, as small immutable objects. Reads no files."""
+"""Settings shared by indexer and service: the paths of an index folder, and parsers of setting values.
+
+Reads no files.
+"""
 
 from __future__ import annotations
 
@@ -7,55 +10,57 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# How a variable says yes.
-TRUE = frozenset({"1", "true", "yes", "on"})
+# Values of environment variables that mean true.
+TRUE_VALUES = frozenset({"1", "true", "yes", "on"})
 DEFAULT_INDEX = "data/index"
+# Published snapshots that an index folder or a remote keeps by default.
+KEEP_SNAPSHOTS = 3
 
 
-def index_folder(given: str | os.PathLike[str] | None = None) -> Path:
-    """Return the index folder: the one given, else $VITRINE_INDEX, else data/index."""
-    return Path(given or os.environ.get("VITRINE_INDEX") or DEFAULT_INDEX)
+def resolve_index_folder(path: str | os.PathLike[str] | None = None) -> Path:
+    """Return the path of the index folder: `path`, else $VITRINE_INDEX, else data/index."""
+    return Path(path or os.environ.get("VITRINE_INDEX") or DEFAULT_INDEX)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths inside one index folder."""
+    """Paths of the files and folders inside one index folder."""
 
     root: Path
 
     @property
     def current(self) -> Path:
-        """Text file with the name of the live snapshot."""
+        """Pointer: a text file with the name of the current snapshot."""
         return self.root / "current"
 
     @property
     def snapshots(self) -> Path:
-        """One folder a published snapshot, and hidden ones that are being written."""
+        """Folder with one folder for each published snapshot, and hidden ones for those being written."""
         return self.root / "snapshots"
 
     @property
     def journal(self) -> Path:
-        """SQLite file of live changes."""
+        """SQLite file with the changes made since the snapshot."""
         return self.root / "journal.sqlite"
 
     @property
     def rules(self) -> Path:
-        """TOML file of the shop's rules, written by people."""
+        """TOML file with the shop rules, edited by hand."""
         return self.root / "rules.toml"
 
     @property
     def cache(self) -> Path:
-        """Embeddings by content, shared by all builds."""
+        """Folder of the embedding cache, which all builds share."""
         return self.root / "cache"
 
     @property
     def uploads(self) -> Path:
-        """Pictures that came in through the service, each named by its SHA-256."""
+        """Folder of pictures uploaded through the service, each named by its SHA-256."""
         return self.root / "uploads"
 
     @property
     def build_lock(self) -> Path:
-        """Held by the one process that may publish."""
+        """Lock file, held by the one process that publishes."""
         return self.root / "build.lock"
 
 
@@ -65,9 +70,9 @@ _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 def parse_bytes(text: str) -> int:
-    """Return the number of bytes that `text` names: "4GiB", "500 MB", "1024".
+    """Return the number of bytes in a size such as "4GiB", "500 MB" or "1024".
 
-    Raises ValueError when it is not a size or is zero.
+    Raises ValueError if `text` is not a size above zero.
     """
     match = _SIZE.match(text)
     if not match:

@@ -1,63 +1,64 @@
-"""Every error Vitrine raises on purpose, as one tree. Knows nothing of HTTP or of command lines.
+"""Exceptions that Vitrine raises on purpose. The module depends on neither HTTP nor a command line.
 
 VitrineError
-├── InputError              the caller's input is wrong                  exit 2
+├── InputError              the input is wrong                           exit 2
 │   ├── SourceError         a folder or manifest cannot be indexed       (file, row)
-│   ├── RulesError          rules.toml says something that cannot be obeyed (rule)
-│   ├── PictureError        one picture cannot be used                   (reason)
+│   ├── RulesError          rules.toml holds a rule that cannot be used  (rule)
+│   ├── PictureError        a picture cannot be used                     (reason, code)
 │   └── QueryError          a query is malformed or impossible           (field)
 ├── SnapshotError           the index folder cannot be used              exit 3
-│   ├── SnapshotMissing     nothing has been published there
+│   ├── SnapshotMissing     no snapshot has been published there
 │   ├── SnapshotCorrupt     files do not agree with their manifest
-│   ├── FormatUnsupported   written by a version this one cannot read
+│   ├── FormatUnsupported   written in a format version that is not supported
 │   ├── PublishRefused      a finished candidate failed the publish gate
-│   ├── RecipeImpossible    no index holds the recall within the memory
+│   ├── RecipeImpossible    no index reaches the target recall within the memory limit
 │   ├── StorageFull         the disk is full or the quota is reached
-│   └── StoreUnavailable    a vector store outside the process is gone
+│   └── StoreUnavailable    an external vector store does not answer
 └── ModelError              no network to embed with                     exit 4
-    ├── ModelUnavailable    every source of the weights was tried
+    ├── ModelUnavailable    the weights were found in none of their sources
     └── ModelMismatch       vectors of one model, queries of another
 """
 
 
 class VitrineError(Exception):
-    """Base of all errors. `str(error)` is one line: what is wrong, where, and what to do."""
+    """Base class of all errors. `str(error)` is one line: the problem, its place, and what to do."""
 
     exit_code = 1
 
 
 class InputError(VitrineError):
-    """The input is wrong and the same call will fail again."""
+    """Wrong input: the same call will fail again."""
 
     exit_code = 2
 
 
 class SourceError(InputError):
-    """A source cannot be read or breaks a rule; names the file and, where known, the row."""
+    """A source that cannot be read or breaks a rule. Names the file and, if known, the row."""
 
 
 class RulesError(InputError):
-    """The rules of the shop cannot be read or obeyed; names the rule."""
+    """Shop rules that cannot be read or applied. Names the rule."""
 
 
 class PictureError(InputError):
-    """One picture cannot be used. `reason` is a short, stable sentence for failures.parquet.
+    """A picture that cannot be used.
 
-    `kind` is one of: unreadable, not-a-picture, too-large, missing, outside-source.
+    reason: a short, stable sentence, as stored in failures.parquet.
+    code: one of unreadable, not-a-picture, too-large, missing, outside-source.
     """
 
-    def __init__(self, reason: str, *, kind: str = "unreadable") -> None:
+    def __init__(self, reason: str, *, code: str = "unreadable") -> None:
         super().__init__(reason)
         self.reason = reason
-        self.kind = kind
+        self.code = code
 
 
 class QueryError(InputError):
-    """A query cannot be answered as asked.
+    """A query that cannot be answered.
 
-    field: the parameter to blame, or None.
-    malformed: True when it cannot be parsed (HTTP 400), False when it is well-formed but
-    impossible (HTTP 422).
+    field: the parameter at fault, or None.
+    malformed: True if the query cannot be parsed (HTTP 400), False if it is well-formed but impossible
+    (HTTP 422).
     """
 
     def __init__(self, message: str, *, field: str | None = None, malformed: bool = False) -> None:
@@ -67,13 +68,13 @@ class QueryError(InputError):
 
 
 class SnapshotError(VitrineError):
-    """The index folder or a snapshot in it cannot be used."""
+    """An index folder, or a snapshot in it, that cannot be used."""
 
     exit_code = 3
 
 
 class SnapshotMissing(SnapshotError):
-    """No snapshot has been published in this folder, or the named one is not there."""
+    """No snapshot has been published in the folder, or the named one is not there."""
 
 
 class SnapshotCorrupt(SnapshotError):
@@ -81,23 +82,23 @@ class SnapshotCorrupt(SnapshotError):
 
 
 class FormatUnsupported(SnapshotError):
-    """The snapshot or journal has a format version this program does not read."""
+    """The snapshot or journal has a format version that this program does not support."""
 
 
 class PublishRefused(SnapshotError):
-    """The candidate snapshot failed the publish gate and was left for inspection."""
+    """The candidate snapshot failed the publish gate and was kept for inspection."""
 
 
 class RecipeImpossible(SnapshotError):
-    """No recipe holds the wanted recall within the given memory; says what would be needed."""
+    """No recipe reaches the target recall within the memory limit. The message says what would."""
 
 
 class StorageFull(SnapshotError):
-    """There is no space left to write; nothing that was acknowledged is lost."""
+    """No space is left to write. No acknowledged change is lost."""
 
 
 class StoreUnavailable(SnapshotError):
-    """A vector store outside this process does not answer."""
+    """An external vector store does not answer."""
 
 
 class ModelError(VitrineError):
@@ -107,8 +108,8 @@ class ModelError(VitrineError):
 
 
 class ModelUnavailable(ModelError):
-    """Weights could not be had. The message names every source tried and why each failed."""
+    """The weights could not be loaded. The message names every source tried and why it failed."""
 
 
 class ModelMismatch(ModelError):
-    """The model at hand is not the one whose vectors the snapshot holds."""
+    """The loaded model is not the one that made the vectors of the snapshot."""

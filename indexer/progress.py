@@ -1,38 +1,38 @@
-"""How long work tells that it goes on. Knows nothing of terminals: bars and plain lines live in the CLI."""
+"""The protocol for progress reports. Terminal output is in `vitrine.indexer.cli.console`."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told of one stage after another: `start`, any number of `advance` and `note`, `done`.
+    """Receiver of progress reports: for each stage `start`, then `advance` and `note`, then `done`.
 
-    Calls may come from several threads.
+    Implementations are thread-safe: calls may come from several threads.
     """
 
-    def start(self, total: int | None, what: str) -> None:
-        """A stage of `total` steps begins (None: unknown); `what` names it, with its unit."""
+    def start(self, total: int | None, description: str) -> None:
+        """Begin a stage of `total` steps, None if unknown. description: names the stage and its unit."""
 
     def advance(self, steps: int) -> None:
-        """So many more steps of the stage are over."""
+        """Count `steps` more steps of the stage as finished."""
 
     def note(self, text: str) -> None:
-        """Something worth one line, such as which model is used and why."""
+        """Report one line of information, such as which model is used and why."""
 
     def done(self) -> None:
-        """The stage is over."""
+        """End the stage."""
 
 
-class Silent:
-    """Progress that nobody watches."""
+class SilentProgress:
+    """Progress reports that are discarded."""
 
-    def start(self, total: int | None, what: str) -> None:
-        """Ignore it."""
+    def start(self, total: int | None, description: str) -> None:
+        """Do nothing."""
 
     def advance(self, steps: int) -> None:
-        """Ignore it."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Ignore it."""
+        """Do nothing."""
 
     def done(self) -> None:
-        """Ignore it."""
+        """Do nothing."""

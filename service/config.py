@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitrine.indexer.config import DEFAULT_INDEX, TRUE, parse_bytes
+from vitrine.indexer.config import DEFAULT_INDEX, TRUE_VALUES, parse_bytes
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.milvus.address import StoreAddress
 
@@ -157,9 +157,9 @@ def parsed_setting(name: str, value: str | bool) -> Any:
     default = {known.name: known.default for known in dataclasses.fields(ServiceConfig)}[name]
     text = str(value).strip()
     if isinstance(default, bool):
-        if text.lower() not in TRUE | FALSE:
+        if text.lower() not in TRUE_VALUES | FALSE:
             raise InputError(f"{variable(name)}={text!r} is neither true nor false")
-        return text.lower() in TRUE
+        return text.lower() in TRUE_VALUES
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if isinstance(default, int):

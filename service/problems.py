@@ -66,7 +66,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _problem_type(error: VitrineError) -> tuple[int, str, str]:
-    if isinstance(error, PictureError) and error.kind == "too-large":
+    if isinstance(error, PictureError) and error.code == "too-large":
         return TOO_LARGE
     if type(error) is QueryError and error.malformed:
         return MALFORMED

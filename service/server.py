@@ -26,7 +26,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from vitrine.indexer.config import Layout, index_folder
+from vitrine.indexer.config import Layout, resolve_index_folder
 from vitrine.indexer.errors import InputError, SnapshotMissing, VitrineError
 from vitrine.service import logs
 from vitrine.service.config import ServiceConfig
@@ -199,7 +199,7 @@ def _granian_log(log_format: str) -> dict[str, Any]:
 
 def _check_folder(config: ServiceConfig) -> None:
     """Raise SnapshotMissing for a missing folder, which is more likely a typing error than an early start."""
-    layout = Layout(index_folder(config.index))
+    layout = Layout(resolve_index_folder(config.index))
     if not layout.root.is_dir():
         raise SnapshotMissing(
             f"no index folder {layout.root}: give another one with --index, "

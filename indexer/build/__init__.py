@@ -1,1 +1,1 @@
-"""The nightly build: from products and vectors to a published snapshot, past the publish gate."""
+"""Building a snapshot from a source: row order, files, calibration and the publish gate."""

@@ -1,1 +1,1 @@
-"""Operations on an index folder besides building: compact, purge, and replication."""
+"""Operations on a published index folder: compaction, purge and replication."""

@@ -69,7 +69,7 @@ def decode(data: bytes, near_px: tuple[int, int] | None) -> tuple[Image.Image, t
         image: Image.Image = Image.open(io.BytesIO(data), formats=(format,))
         full = image.size
         if full[0] * full[1] > MAX_PIXELS:
-            raise PictureError(_TOO_MANY_PIXELS, kind="too-large")
+            raise PictureError(_TOO_MANY_PIXELS, code="too-large")
         if near_px is not None:
             side = max(near_px) * DRAFT_MARGIN  # one side for both: EXIF may still turn the picture
             image.draft(None, (side, side))
@@ -94,13 +94,13 @@ def sniff_format(data: bytes) -> str:
     Raises PictureError: too large, empty, not of a format that is read here.
     """
     if len(data) > MAX_BYTES:
-        raise PictureError(f"larger than {MAX_BYTES // 2**20} MiB", kind="too-large")
+        raise PictureError(f"larger than {MAX_BYTES // 2**20} MiB", code="too-large")
     if not data:
-        raise PictureError("the file is empty", kind="not-a-picture")
+        raise PictureError("the file is empty", code="not-a-picture")
     for format, signature in _SIGNATURES:
         if signature.match(data):
             return format
-    raise PictureError(_NOT_A_PICTURE, kind="not-a-picture")
+    raise PictureError(_NOT_A_PICTURE, code="not-a-picture")
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _only_picture_errors(format: str) -> Iterator[None]:
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
-        raise PictureError(_TOO_MANY_PIXELS, kind="too-large") from error
+        raise PictureError(_TOO_MANY_PIXELS, code="too-large") from error
     except MemoryError as error:
         raise PictureError(f"not enough memory to decode the {format}") from error
     except (

@@ -108,7 +108,7 @@ class LocalPlace:
         except ValueError:  # a NUL in the path; reading it says so
             return
         if not real.startswith(self._inside):
-            raise PictureError("a link that leads out of the source's folder", kind="outside-source")
+            raise PictureError("a link that leads out of the source's folder", code="outside-source")
 
 
 class RemotePlace:
@@ -224,9 +224,9 @@ def _picture(read: Callable[[], bytes]) -> bytes:
     try:
         return read()
     except TooManyBytes as error:
-        raise PictureError(str(error), kind="too-large") from error
+        raise PictureError(str(error), code="too-large") from error
     except FileNotFoundError as error:
-        raise PictureError("the file is missing", kind="missing") from error
+        raise PictureError("the file is missing", code="missing") from error
     except TimeoutError as error:
         raise PictureError("no answer in time") from error
     except requests.RequestException as error:

@@ -32,7 +32,7 @@ class SourceWithUploads(Source):
         try:
             return path.read_bytes()
         except OSError as error:
-            raise PictureError(f"the uploaded picture is gone ({error.strerror})", kind="missing") from error
+            raise PictureError(f"the uploaded picture is gone ({error.strerror})", code="missing") from error
 
     def absolute(self, row: int) -> str:
         """Return where a picture is; an upload's path stays relative, so that an index folder can move."""

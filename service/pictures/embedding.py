@@ -143,9 +143,9 @@ def read_image(image: ImageInput) -> bytes:
     try:
         return read_local(os.fspath(image), MAX_BYTES)
     except TooManyBytes as error:
-        raise PictureError(str(error), kind="too-large") from error
+        raise PictureError(str(error), code="too-large") from error
     except (OSError, ValueError) as error:
-        raise PictureError(f"{image!s} cannot be read: {error}", kind="missing") from error
+        raise PictureError(f"{image!s} cannot be read: {error}", code="missing") from error
 
 
 def crop_picture(data: bytes, crop: Sequence[float] | str) -> bytes:

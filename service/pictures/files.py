@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vitrine.indexer.config import Layout
 from vitrine.indexer.errors import PictureError
-from vitrine.indexer.files import storage_errors, whole_file
+from vitrine.indexer.files import storage_errors, atomic_write
 from vitrine.indexer.pictures.preprocessing import MAX_BYTES, sniff_format, thumbnail
 from vitrine.indexer.products.table import Product
 from vitrine.indexer.source.readers import is_url, local_path, read_local
@@ -87,7 +87,7 @@ class PictureFiles:
         with storage_errors(self._uploads):
             if not (path.is_file() and path.stat().st_size == len(data)):
                 self._uploads.mkdir(parents=True, exist_ok=True)
-                with whole_file(path) as file:
+                with atomic_write(path) as file:
                     file.write(data)
                 _sync_folder(self._uploads)
         return sha256, f"{self._uploads.name}/{path.name}"

@@ -154,7 +154,7 @@ def test_every_bad_picture_says_what_is_wrong(kind: str) -> None:
         open_picture(data)
     with pytest.raises(PictureError) as second:
         Preprocessing.parse(SPEC).pixels(data)
-    assert first.value.kind == error_kind
+    assert first.value.code == error_kind
     assert first.value.reason == second.value.reason
     assert len(first.value.reason) < 60
     assert "0x" not in first.value.reason
@@ -163,7 +163,7 @@ def test_every_bad_picture_says_what_is_wrong(kind: str) -> None:
 def test_too_many_bytes_are_refused_before_decoding() -> None:
     with pytest.raises(PictureError, match="larger than 32 MiB") as error:
         open_picture(jpeg() + bytes(MAX_BYTES))
-    assert error.value.kind == "too-large"
+    assert error.value.code == "too-large"
 
 
 def test_sixty_four_megapixels_are_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_sixty_four_megapixels_are_the_limit(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(decoding, "MAX_PIXELS", 96 * 64 - 1)
     with pytest.raises(PictureError) as error:
         open_picture(jpeg())
-    assert error.value.kind == "too-large"
+    assert error.value.code == "too-large"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_whatever_a_decoder_raises_is_a_picture_error(
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(PictureError) as caught:
         open_picture(jpeg())
-    assert caught.value.kind == "unreadable"
+    assert caught.value.code == "unreadable"
     assert caught.value.__cause__ is error
 
 

@@ -130,7 +130,7 @@ def test_a_picture_over_http_is_read(server: str, path: str) -> None:
 def test_what_http_says_is_said_in_the_failure(server: str, path: str, kind: str, reason: str) -> None:
     with pytest.raises(PictureError) as error:
         RemotePlace(server).read(path)
-    assert (error.value.kind, error.value.reason) == (kind, reason)
+    assert (error.value.code, error.value.reason) == (kind, reason)
 
 
 def test_a_connection_that_is_cut_is_a_failure(server: str) -> None:
@@ -177,7 +177,7 @@ def test_a_manifest_over_http_is_a_source(server: str) -> None:
     assert source.absolute(0) == f"{server}/picture/a.jpg"
     with pytest.raises(PictureError) as error:
         source.read(1)
-    assert error.value.kind == "missing"
+    assert error.value.code == "missing"
 
 
 def test_a_file_system_that_is_not_installed_is_a_failure(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def opened(read: Callable[[], bytes]) -> bytes | str:
     try:
         return read()
     except PictureError as error:
-        return error.kind
+        return error.code
 
 
 def test_only_relative_images_are_kept_inside(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def kinds_of_failure(source: Source) -> list[str | None]:
         try:
             source.read(row)
         except PictureError as error:
-            kinds.append(error.kind)
+            kinds.append(error.code)
         else:
             kinds.append(None)
     return kinds
