@@ -1,4 +1,4 @@
-"""A real Milvus server on loopback, of the PyPI package `milvus`: started, killed, started again."""
+"""A real Milvus server on the loopback interface, from the PyPI package `milvus`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-START_S = 180.0
+START_TIMEOUT_S = 180.0
 ATTEMPTS = 3
 
 
 class MilvusServer:
-    """One server process with a folder of its own; it keeps its ports from start to start."""
+    """A server process with its own data folder. It keeps its ports after a restart."""
 
     def __init__(self, folder: Path) -> None:
         package = import_module("milvus")
@@ -31,7 +31,7 @@ class MilvusServer:
         self.port = int(config.get("proxy_port"))
         self._ports = [int(config.get(name)) for name in config.configurable_items if name.endswith("_port")]
         self._health_port = _free_port()
-        self._ports += self._set_etcd_apart()
+        self._ports += self._configure_etcd()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -39,7 +39,7 @@ class MilvusServer:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         variables = {
             **os.environ,
             "DEPLOY_MODE": "STANDALONE",
@@ -57,28 +57,28 @@ class MilvusServer:
                 stderr=subprocess.STDOUT,
                 preexec_fn=_end_with_parent,
             )
-        ends = time.monotonic() + START_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_healthy():
-            ended = self._process.poll()
-            if ended is not None or time.monotonic() > ends:
+            exit_code = self._process.poll()
+            if exit_code is not None or time.monotonic() > deadline:
                 self.stop()
                 log_text = (self._folder / "logs" / "output.log").read_text(errors="replace")
-                raise RuntimeError(f"Milvus did not start (exit code {ended}): {log_text[-1500:]}")
+                raise RuntimeError(f"Milvus did not start (exit code {exit_code}): {log_text[-1500:]}")
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Kill it, as a crash would, and wait until it is gone."""
+        """Kill the server, as a crash would, and wait until it has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(timeout=20)
             self._process = None
 
     def open_ports(self) -> list[int]:
-        """Return those of its ports that somebody listens on."""
+        """Return the ports of the server that are still open."""
         return [port for port in [*self._ports, self._health_port] if _is_open(port)]
 
-    def _set_etcd_apart(self) -> list[int]:
-        """Give the etcd inside the server ports of its own; by itself it takes 2379 and 2380."""
+    def _configure_etcd(self) -> list[int]:
+        """Set free ports for the embedded etcd, whose default ports are 2379 and 2380; return them."""
         ports = [_free_port(), _free_port()]
         client, peer = (f"http://127.0.0.1:{port}" for port in ports)
         etcd = self._folder / "configs" / "etcd.yaml"
@@ -106,14 +106,14 @@ class MilvusServer:
     def _is_healthy(self) -> bool:
         with contextlib.suppress(OSError):
             url = f"http://127.0.0.1:{self._health_port}/healthz"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return b"OK" in answer.read()
+            with urllib.request.urlopen(url, timeout=5) as response:
+                return b"OK" in response.read()
         return False
 
 
 @contextlib.contextmanager
 def running_server(folder: Path) -> Iterator[MilvusServer]:
-    """Run a server. One of its ports may be taken between being found free and being used: try again."""
+    """Run a server. Retry the start: another process may take a port before the server uses it."""
     for attempt in range(ATTEMPTS):
         server = MilvusServer(folder / str(attempt))
         try:
@@ -130,7 +130,7 @@ def running_server(folder: Path) -> Iterator[MilvusServer]:
 
 
 def _end_with_parent() -> None:
-    """Let the server be killed when the tests are: prctl(PR_SET_PDEATHSIG, SIGKILL), on Linux."""
+    """Have the kernel kill the server when the tests end: prctl(PR_SET_PDEATHSIG, SIGKILL), on Linux."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 

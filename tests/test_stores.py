@@ -1,6 +1,6 @@
-"""The contract of the vector stores: every store answers as brute force does.
+"""The contract of the vector stores: every store returns the same results as brute force.
 
-Run against the embedded store, a file of milvus-lite and a real Milvus server.
+It runs against the embedded store, a milvus-lite file and a real Milvus server.
 """
 
 from __future__ import annotations
@@ -78,14 +78,14 @@ def base_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def stored(base_uri: str, tmp_path: Path) -> Stored:
-    """A folder and an alias of its own."""
+    """Return an index folder and a store with an alias of its own."""
     alias = "".join(letter for letter in tmp_path.name if letter.isalnum())
     return Stored(tmp_path / "index", base_uri if base_uri == "faiss" else f"{base_uri}/t_{alias}")
 
 
 @pytest.fixture
 def live(stored: Stored) -> Iterator[SnapshotFollower]:
-    """The catalogue in the store, to be changed."""
+    """Yield a follower of a catalogue that the test may change."""
     stored.publish(*make_catalogue())
     opened = stored.open()
     yield opened
@@ -94,7 +94,7 @@ def live(stored: Stored) -> Iterator[SnapshotFollower]:
 
 @pytest.fixture(scope="module")
 def unchanged(base_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnapshotFollower]:
-    """The catalogue in the store, to be read."""
+    """Yield a follower of a shared catalogue, which no test changes."""
     uri = base_uri if base_uri == "faiss" else f"{base_uri}/unchanged"
     stored = Stored(tmp_path_factory.mktemp("unchanged"), uri)
     stored.publish(*make_catalogue())
@@ -103,20 +103,20 @@ def unchanged(base_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     opened.close()
 
 
-def assert_same_answers(view: View, oracle: Oracle, options: SearchOptions, row: int | None) -> None:
+def assert_same_results(view: View, oracle: Oracle, options: SearchOptions, row: int | None) -> None:
     expected_view = oracle.view()
     if row is None:
         values = np.random.default_rng(5).random(view.state.segments.dimension)
-        references = [vector_reference(each, values) for each in (view, expected_view)]
+        references = [vector_reference(either, values) for either in (view, expected_view)]
     else:
-        references = [product_reference(each, row) for each in (view, expected_view)]
-    found, expected = (
-        recommend(each, reference, options)
-        for each, reference in zip((view, expected_view), references, strict=True)
+        references = [product_reference(either, row) for either in (view, expected_view)]
+    actual, expected = (
+        recommend(either, reference, options)
+        for either, reference in zip((view, expected_view), references, strict=True)
     )
-    assert found.rows.tolist() == expected.rows.tolist(), options
-    assert np.allclose(found.scores, expected.scores, atol=2e-6)
-    assert (found.reason, found.requested, found.returned) == (
+    assert actual.rows.tolist() == expected.rows.tolist(), options
+    assert np.allclose(actual.scores, expected.scores, atol=2e-6)
+    assert (actual.reason, actual.requested, actual.returned) == (
         expected.reason,
         expected.requested,
         expected.returned,
@@ -124,7 +124,7 @@ def assert_same_answers(view: View, oracle: Oracle, options: SearchOptions, row:
 
 
 def some_options(seed: int) -> SearchOptions:
-    """Return search options, each present with probability one half."""
+    """Return random search options, each present with probability 0.3."""
     random = np.random.default_rng(seed)
     choices: dict[str, Any] = {
         "same_category": True,
@@ -138,8 +138,8 @@ def some_options(seed: int) -> SearchOptions:
         "offset": 3,
         "exact": True,
     }
-    taken = {name: value for name, value in choices.items() if random.random() < 0.3}
-    return SearchOptions.model_validate({**taken, "limit": int(random.integers(1, 40))})
+    present = {name: value for name, value in choices.items() if random.random() < 0.3}
+    return SearchOptions.model_validate({**present, "limit": int(random.integers(1, 40))})
 
 
 def test_searches_equal_brute_force(unchanged: SnapshotFollower) -> None:
@@ -147,22 +147,24 @@ def test_searches_equal_brute_force(unchanged: SnapshotFollower) -> None:
     for seed in range(40):
         options = some_options(seed)
         row = seed * 5 + 1 if seed % 4 or options.same_category else None
-        assert_same_answers(unchanged.view(), oracle, options, row)
+        assert_same_results(unchanged.view(), oracle, options, row)
 
 
 @pytest.mark.parametrize("where", WHERE, ids=str)
-def test_conditions_mean_the_same_in_every_store(unchanged: SnapshotFollower, where: dict[str, Any]) -> None:
+def test_conditions_match_the_same_products_in_every_store(
+    unchanged: SnapshotFollower, where: dict[str, Any]
+) -> None:
     options = SearchOptions(where=where, limit=300)
-    assert_same_answers(unchanged.view(), Oracle(*make_catalogue()), options, 1)
+    assert_same_results(unchanged.view(), Oracle(*make_catalogue()), options, 1)
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_categories_of_any_name_can_be_filtered(unchanged: SnapshotFollower, category: str) -> None:
     options = SearchOptions(category=(category,), limit=20)
-    assert_same_answers(unchanged.view(), Oracle(*make_catalogue()), options, None)
+    assert_same_results(unchanged.view(), Oracle(*make_catalogue()), options, None)
 
 
-def test_a_longer_answer_begins_with_the_shorter(unchanged: SnapshotFollower) -> None:
+def test_the_top_k_is_a_prefix_of_a_larger_k(unchanged: SnapshotFollower) -> None:
     view = unchanged.view()
     query = view.state.segments.vectors([4])
     longest = view.search(query, 100)
@@ -171,11 +173,11 @@ def test_a_longer_answer_begins_with_the_shorter(unchanged: SnapshotFollower) ->
     assert (np.diff(longest.scores[0]) <= 0).all()
 
 
-def test_there_are_as_many_hits_as_live_products(unchanged: SnapshotFollower) -> None:
+def test_a_large_k_returns_every_live_product(unchanged: SnapshotFollower) -> None:
     view = unchanged.view()
-    found = view.search(view.state.segments.vectors([4, 9]), 10_000)
-    assert found.rows.shape == (2, int(view.state.live.sum()))
-    assert view.state.live[found.rows].all()
+    neighbours = view.search(view.state.segments.vectors([4, 9]), 10_000)
+    assert neighbours.rows.shape == (2, int(view.state.live.sum()))
+    assert view.state.live[neighbours.rows].all()
     nothing = view.search(view.state.segments.vectors([4]), 10, allowed=np.zeros(view.state.segments.n, bool))
     assert nothing.rows.shape == (1, 0)
 
@@ -189,21 +191,21 @@ def test_a_query_that_is_not_a_unit_vector_is_refused(unchanged: SnapshotFollowe
 
 
 @pytest.mark.parametrize("visible_after_s", [10.0, 0.0])
-def test_changes_are_in_the_next_answer(
+def test_changes_are_visible_in_the_next_query(
     live: SnapshotFollower, stored: Stored, visible_after_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the collection holds them already or not, and in whatever order they came."""
-    if visible_after_s == 0:  # then nothing is scanned beside the collection, which must be told to wait
+    """Apply changes of all kinds, some of which the collection contains already and some not."""
+    if visible_after_s == 0:  # searches must wait for writes: no rows are scanned beside the collection
         monkeypatch.setattr(collection, "CONSISTENCY", "Strong")
     monkeypatch.setattr(milvus_store, "VISIBLE_AFTER_S", visible_after_s)
     products, vectors = make_catalogue()
     oracle, random = Oracle(products, vectors), np.random.default_rng(3)
     more, more_vectors = make_catalogue(seed=9, count=240)
     for step in range(25):
-        kind = step % 5
+        change_type = step % 5
         with live.writing() as (view, journal):
             row = int(random.integers(view.state.segments.n))
-            if kind == 3:
+            if change_type == 3:
                 product = dataclasses.replace(
                     more[step], id=f"new{step:02d}", deleted_at=None,
                     attributes={**more[step].attributes, "since": None},
@@ -211,7 +213,7 @@ def test_changes_are_in_the_next_answer(
                 vector = more_vectors[step] if step % 8 else vectors[step]
                 journal.append("upload", [product.id], upload=upload_of(product, vector))
                 oracle.add(product, vector)
-            elif kind == 4:
+            elif change_type == 4:
                 category = ("new", *CATEGORIES)[step // 5]
                 before = oracle.move(view.state.segments.id_at(row), category)
                 details = {"category": category, "from": before}
@@ -221,53 +223,53 @@ def test_changes_are_in_the_next_answer(
                 journal.append("restore" if is_restore else "delete", [view.state.segments.id_at(row)])
                 oracle.set_live(view.state.segments.id_at(row), is_restore)
         options = SearchOptions.model_validate({"limit": 30, "where": WHERE[step % 12]})
-        assert_same_answers(live.view(), oracle, options, None)
+        assert_same_results(live.view(), oracle, options, None)
         in_category = SearchOptions.model_validate(
             {"limit": 300, "category": [("new", *CATEGORIES)[step // 5]]}
         )
-        assert_same_answers(live.view(), oracle, in_category, None)
-        assert_same_answers(live.view(), oracle, SearchOptions(limit=300), int(np.argmax(oracle.live)))
+        assert_same_results(live.view(), oracle, in_category, None)
+        assert_same_results(live.view(), oracle, SearchOptions(limit=300), int(np.argmax(oracle.live)))
         if step % 4 == 3:
             live.sync_store()
     assert not live.store_problem
-    with_nothing_in_memory = stored.open()
-    assert_same_answers(with_nothing_in_memory.view(), oracle, SearchOptions(limit=300), None)
-    with_nothing_in_memory.close()
+    reopened = stored.open()
+    assert_same_results(reopened.view(), oracle, SearchOptions(limit=300), None)
+    reopened.close()
 
 
-def test_the_collection_holds_the_changes_of_the_journal(
+def test_the_collection_contains_the_changes_of_the_journal(
     live: SnapshotFollower, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Deleted, restored and uploaded products are told apart by the store itself, too."""
+    """Read the deletion mark from Milvus itself."""
     if stored.uri == "faiss":
         pytest.skip("the embedded store has no copy")
     monkeypatch.setattr(milvus_store, "VISIBLE_AFTER_S", 0.0)
     view = live.view()
-    gone = view.state.segments.id_at(int(view.search(view.state.segments.vectors([5]), 1).rows[0, 0]))
+    deleted = view.state.segments.id_at(int(view.search(view.state.segments.vectors([5]), 1).rows[0, 0]))
     with live.writing() as (_, journal):
-        journal.append("delete", [gone])
+        journal.append("delete", [deleted])
     live.sync_store()
     address = StoreAddress.parse(stored.uri)
     connection = Connection(address)
-    there = Collection(connection, address.collection_name(view.state.snapshot.name))
-    found = connection.call(
+    collection_in_use = Collection(connection, address.collection_name(view.state.snapshot.name))
+    entities = connection.call(
         "query",
-        there.name,
-        filter=f"id == {quoted(gone)}",
+        collection_in_use.name,
+        filter=f"id == {quoted(deleted)}",
         output_fields=["deleted"],
         consistency_level="Strong",
     )
-    assert [each["deleted"] for each in found] == [True]
-    assert there.sequence() == live.view().state.sequence
+    assert [entity["deleted"] for entity in entities] == [True]
+    assert collection_in_use.read_sequence() == live.view().state.sequence
     connection.close()
 
 
 def test_candidates_come_from_the_store(
     unchanged: SnapshotFollower, base_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else every other test could pass by scanning."""
+    """Disable the exact scan: with it, every other test could pass without the store."""
     if base_uri == "faiss":
-        pytest.skip("the embedded store scans by itself")
+        pytest.skip("the embedded store is the exact scan")
     monkeypatch.setattr(milvus_store, "EMBEDDED", None)
     view = unchanged.view()
     for where in ({}, {"price": {"lt": 50}}, {"stock": [1, 2]}, {"in_stock": True}, {"brand": "acme"}):
@@ -286,12 +288,12 @@ def test_a_new_snapshot_is_served_once_the_alias_is_switched(live: SnapshotFollo
     assert report.loaded == 240
     live.poll()
     assert live.view().state.snapshot.name == second
-    assert_same_answers(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions(limit=20), None)
+    assert_same_results(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions(limit=20), None)
     stored.folder.set_current(first)
     assert stored.send().loaded == 0
     live.poll()
     assert live.view().state.snapshot.name == first
-    assert_same_answers(live.view(), Oracle(*make_catalogue()), SearchOptions(limit=20), None)
+    assert_same_results(live.view(), Oracle(*make_catalogue()), SearchOptions(limit=20), None)
 
 
 def test_collections_of_pruned_snapshots_are_dropped(live: SnapshotFollower, stored: Stored) -> None:
@@ -304,26 +306,26 @@ def test_collections_of_pruned_snapshots_are_dropped(live: SnapshotFollower, sto
 
 
 @pytest.mark.parametrize(
-    ("store", "code", "said"),
+    ("store", "code", "message"),
     [
-        ("milvus://db/no-good", 2, "the collection is named by"),
+        ("milvus://db/no-good", 2, "the name of a collection is up to"),
         ("milvus://127.0.0.1:1/shop", 3, "127.0.0.1:1"),
     ],
 )
-def test_publishing_to_a_missing_store_fails(store: str, code: int, said: str, small_index: Path) -> None:
+def test_publishing_to_a_missing_store_fails(store: str, code: int, message: str, small_index: Path) -> None:
     needs("pymilvus")
-    answer = CliRunner().invoke(main, ["publish", "--index", str(small_index), "--store", store])
-    assert answer.exit_code == code
-    assert said in answer.stderr
-    assert len(answer.stderr.splitlines()) == 1
+    result = CliRunner().invoke(main, ["publish", "--index", str(small_index), "--store", store])
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_the_error_of_a_missing_milvus_does_not_suggest_a_retry(small_index: Path) -> None:
     needs("pymilvus")
     arguments = ["publish", "--index", str(small_index), "--store", "milvus://127.0.0.1:1/shop"]
-    said = CliRunner().invoke(main, arguments).stderr
-    assert said.startswith("error: Milvus at http://127.0.0.1:1 does not answer (has_collection: ")
-    assert "again" not in said
+    message = CliRunner().invoke(main, arguments).stderr
+    assert message.startswith("error: Milvus at http://127.0.0.1:1 does not answer (has_collection: ")
+    assert "again" not in message
 
 
 def test_a_service_without_its_store_is_an_error(small_index: Path) -> None:

@@ -1,4 +1,4 @@
-"""A Milvus server that is killed while it is asked: clear refusals, no lost change, and answers again."""
+"""A Milvus server that is killed under load: clear errors, no lost change, and recovery."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.stores import milvus as milvus_store
 
 pytestmark = pytest.mark.milvus
-BACK_WITHIN_S = 60.0
+RECOVERY_TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -42,28 +42,28 @@ def served(server: MilvusServer, small_index: Path, monkeypatch: pytest.MonkeyPa
         yield catalogue
 
 
-class Asking:
-    """A thread that asks without a pause and keeps what it was told."""
+class LoadThread:
+    """A thread that sends requests without a pause and records the responses."""
 
     def __init__(self, client: FlaskClient) -> None:
         self.statuses: Counter[int] = Counter()
         self.slowest_s = 0.0
-        self.last = 0
+        self.last_status = 0
         self.problems: list[Any] = []
         self._client = client
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
-    def _ask(self) -> None:
+    def _run(self) -> None:
         while not self._stop.is_set():
-            began = time.monotonic()
-            answer = self._client.get("/api/v1/products/p01/similar?limit=3")
-            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
-            self.last = answer.status_code
-            self.statuses[answer.status_code] += 1
-            if answer.status_code != 200:
-                self.problems.append(answer.get_json())
+            started = time.monotonic()
+            response = self._client.get("/api/v1/products/p01/similar?limit=3")
+            self.slowest_s = max(self.slowest_s, time.monotonic() - started)
+            self.last_status = response.status_code
+            self.statuses[response.status_code] += 1
+            if response.status_code != 200:
+                self.problems.append(response.get_json())
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -71,17 +71,17 @@ class Asking:
         self._thread.join()
 
 
-def wait_until(what: Any, within_s: float) -> None:
-    ends = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < ends, "not in time"
+def wait_until(condition: Any, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
 
 
 def similar(client: FlaskClient) -> list[str]:
-    answer = client.get("/api/v1/products/p01/similar?limit=20")
-    assert answer.status_code == 200, answer.get_json()
-    return [hit["id"] for hit in answer.get_json()["hits"]]
+    response = client.get("/api/v1/products/p01/similar?limit=20")
+    assert response.status_code == 200, response.get_json()
+    return [hit["id"] for hit in response.get_json()["hits"]]
 
 
 def test_a_restart_under_load_loses_no_change(
@@ -89,33 +89,33 @@ def test_a_restart_under_load_loses_no_change(
 ) -> None:
     client = create_app(served, ServiceConfig()).test_client()
     assert client.get("/api/v1/status").get_json()["store"] == "milvus"
-    everything = similar(client)
-    asking = [Asking(create_app(served, ServiceConfig()).test_client()) for _ in range(2)]
+    before = similar(client)
+    threads = [LoadThread(create_app(served, ServiceConfig()).test_client()) for _ in range(2)]
     try:
-        wait_until(lambda: asking[0].statuses[200] > 20, 20)
+        wait_until(lambda: threads[0].statuses[200] > 20, 20)
         served.delete("p05")
         server.stop()
-        wait_until(lambda: all(each.last == 503 for each in asking), 20)
-        served.delete("p07")  # acknowledged while the store is away
+        wait_until(lambda: all(thread.last_status == 503 for thread in threads), 20)
+        served.delete("p07")  # acknowledged while the store is down
         served.add(jpeg(48, 32, 77), name="new", category="bolsa", id="while-away")
         server.start()
-        wait_until(lambda: all(each.last == 200 for each in asking), BACK_WITHIN_S)
+        wait_until(lambda: all(thread.last_status == 200 for thread in threads), RECOVERY_TIMEOUT_S)
     finally:
-        for each in asking:
-            each.stop()
-    statuses = asking[0].statuses + asking[1].statuses
+        for thread in threads:
+            thread.stop()
+    statuses = threads[0].statuses + threads[1].statuses
     assert set(statuses) == {200, 503}
-    assert max(each.slowest_s for each in asking) < 20
-    problem = asking[0].problems[0]
+    assert max(thread.slowest_s for thread in threads) < 20
+    problem = threads[0].problems[0]
     assert problem["type"] == "/problems/store-unavailable"
     assert "Milvus at http://127.0.0.1" in problem["detail"]
-    expected = sorted({*everything, "while-away"} - {"p05", "p07"})
+    expected = sorted({*before, "while-away"} - {"p05", "p07"})
     assert sorted(similar(client)) == expected
-    wait_until(lambda: _held(served) == served.view().state.sequence, 30)
+    wait_until(lambda: _stored_sequence(served) == served.view().state.sequence, 30)
     assert sorted(similar(client)) == expected
 
 
-def _held(catalogue: Catalogue) -> int | None:
+def _stored_sequence(catalogue: Catalogue) -> int | None:
     searcher: Any = catalogue.view().searcher
-    sequence: int | None = searcher._collection.sequence()
+    sequence: int | None = searcher._collection.read_sequence()
     return sequence

@@ -1,4 +1,4 @@
-"""Vector stores outside the process: addresses, connections, and collections filled from snapshots.
+"""Milvus as an external vector store: addresses, connections, and collections loaded from snapshots.
 
-The only importer of pymilvus, which is optional: `pip install vitrine[milvus]`.
+Only this package imports pymilvus, which is optional: `pip install vitrine[milvus]`.
 """

@@ -1,4 +1,4 @@
-"""Where a Milvus store is, read from its URI. Connects to nothing."""
+"""Addresses of Milvus stores, parsed from URIs. Makes no connection."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from urllib.parse import unquote, urlsplit
 from vitrine.indexer.errors import InputError
 
 DEFAULT_PORT = 19530
-TOKEN_VARIABLE = "VITRINE_MILVUS_TOKEN"  # noqa: S105 (the name of a variable)
+TOKEN_VARIABLE = "VITRINE_MILVUS_TOKEN"  # noqa: S105 (the name of a variable, not a password)
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _FORM = "milvus://HOST:PORT/COLLECTION, or milvus:///PATH/FILE.db/COLLECTION for a file of milvus-lite"
 
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """One alias in one Milvus.
+    """The address of an alias in a Milvus store.
 
-    collection: the alias; each snapshot has a collection whose name begins with it. endpoint: what pymilvus
-    connects to, a URL or the path of a milvus-lite file. token: "user:password" or a key, "" for none; never
-    shown.
+    collection: name of the alias; the collections of the snapshots begin with it. endpoint: a URL, or the
+    path of a milvus-lite file, as pymilvus takes it. token: "user:password" or an API key, "" for none; never
+    printed.
     """
 
     collection: str
@@ -30,9 +30,9 @@ class StoreAddress:
 
     @classmethod
     def parse(cls, uri: str) -> StoreAddress:
-        """Read milvus://[USER:PASSWORD@]HOST[:PORT]/COLLECTION; milvus+tls:// encrypts.
+        """Parse milvus://[USER:PASSWORD@]HOST[:PORT]/COLLECTION; milvus+tls:// uses TLS.
 
-        Without a password in the URI the token is that of $VITRINE_MILVUS_TOKEN. Raises InputError.
+        Without a password in the URI, the token is $VITRINE_MILVUS_TOKEN. Raises InputError.
         """
         try:
             parts = urlsplit(uri)
@@ -40,44 +40,45 @@ class StoreAddress:
         except ValueError as error:
             raise InputError(f"--store {uri!r}: {error}; expected {_FORM}") from None
         if parts.scheme not in ("milvus", "milvus+tls") or parts.query or parts.fragment:
-            raise InputError(f"--store {cls._shown(uri)!r}: expected {_FORM}")
+            raise InputError(f"--store {cls._without_password(uri)!r}: expected {_FORM}")
         path, _, collection = parts.path.rpartition("/")
         if not _COLLECTION.fullmatch(collection):
             raise InputError(
-                f"--store {cls._shown(uri)!r}: the collection is named by up to 100 letters, digits and _"
+                f"--store {cls._without_password(uri)!r}: the name of a collection is up to 100 letters, "
+                "digits and _"
             )
         if not parts.hostname:
             if not path.endswith(".db"):
                 raise InputError(f"--store {uri!r}: expected {_FORM}")
             return cls(collection, unquote(path))
         if path:
-            raise InputError(f"--store {cls._shown(uri)!r}: expected {_FORM}")
+            raise InputError(f"--store {cls._without_password(uri)!r}: expected {_FORM}")
         scheme = "https" if parts.scheme == "milvus+tls" else "http"
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        given = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        token = given if parts.password else os.environ.get(TOKEN_VARIABLE, "")
+        credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        token = credentials if parts.password else os.environ.get(TOKEN_VARIABLE, "")
         return cls(collection, f"{scheme}://{host}:{port}", token)
 
     @staticmethod
-    def _shown(uri: str) -> str:
-        """Return the URI without a password."""
+    def _without_password(uri: str) -> str:
+        """Return the URI with its credentials hidden."""
         return re.sub(r"//[^/@]*@", "//…@", uri)
 
     @property
     def is_file(self) -> bool:
-        """Whether milvus-lite keeps it in a file, which one process at a time can open."""
+        """True for a milvus-lite file, which only one process at a time can open."""
         return "://" not in self.endpoint
 
     def __str__(self) -> str:
-        """The address without the token."""
+        """Return the address without the token."""
         return f"{self.endpoint}/{self.collection}"
 
-    def collection_of(self, snapshot: str) -> str:
+    def collection_name(self, snapshot: str) -> str:
         """Return the name of the collection that holds a snapshot."""
         return f"{self.collection}_{snapshot.replace('-', '_')}"
 
-    def snapshot_of(self, collection: str) -> str | None:
+    def snapshot_name(self, collection: str) -> str | None:
         """Return the snapshot that a collection holds, None for a collection of something else."""
-        stamp = collection.removeprefix(f"{self.collection}_")
-        found = re.fullmatch(r"([0-9]{8}T[0-9]{9}Z)_([0-9a-f]{4})", stamp)
-        return f"{found[1]}-{found[2]}" if found and stamp != collection else None
+        suffix = collection.removeprefix(f"{self.collection}_")
+        match = re.fullmatch(r"([0-9]{8}T[0-9]{9}Z)_([0-9a-f]{4})", suffix)
+        return f"{match[1]}-{match[2]}" if match and suffix != collection else None

@@ -1,4 +1,4 @@
-"""Publishing a snapshot to a vector store: a collection of its own, then one switch of the alias."""
+"""Publishing to Milvus: load a snapshot into a collection of its own, then switch the alias to it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.snapshot.snapshot import Snapshot
 
-BLOCK_ROWS = 1024
+_BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class PublishReport:
-    """What publishing did. loaded: products sent, 0 when the collection was there already."""
+    """Result of publishing. loaded: products sent, 0 if the collection existed already.
+
+    The field names are those of `publish --json`.
+    """
 
     snapshot: str
     store: str
@@ -32,16 +35,16 @@ class PublishReport:
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields as `publish --json` prints them."""
+        """Return the object that `publish --json` prints."""
         return dataclasses.asdict(self)
 
 
 def publish_to_store(folder: IndexFolder, address: StoreAddress, progress: Progress) -> PublishReport:
-    """Bring the live snapshot of a folder into a store and let its alias stand for it.
+    """Load the current snapshot of a folder into a store and switch the alias to it.
 
-    A snapshot that is there already, as after a rollback, costs the switch only. Collections of snapshots
-    that the folder no longer has are dropped. Changes since the snapshot are sent by the service that finds
-    the collection. Raises SnapshotError, StoreUnavailable; the alias then stands for what it did.
+    If the store has the snapshot already, as after a rollback, only the alias is switched. Collections of
+    snapshots that the folder no longer has are dropped. Later changes are sent by the service. Raises
+    SnapshotError, StoreUnavailable; the alias is then unchanged.
     """
     started = time.monotonic()
     snapshot = folder.open()
@@ -50,27 +53,28 @@ def publish_to_store(folder: IndexFolder, address: StoreAddress, progress: Progr
     loaded = 0
     try:
         with folder.publishing():
-            if collection.sequence() is None:
+            if collection.read_sequence() is None:
                 loaded = _load(collection, snapshot, progress)
             alias.switch_to(collection.name)
-            kept = {snapshot.name, *folder.snapshot_names()}
-            old = {name: found for name, found in alias.collections().items() if name not in kept}
-            for name in old.values():
-                Collection(connection, name).drop()
+            published = {snapshot.name, *folder.snapshot_names()}
+            collections = alias.collections()
+            dropped = sorted(collections.keys() - published)
+            for name in dropped:
+                Collection(connection, collections[name]).drop()
     finally:
         connection.close()
     products, seconds = len(snapshot.table), round(time.monotonic() - started, 3)
-    return PublishReport(snapshot.name, str(address), collection.name, products, loaded, sorted(old), seconds)
+    return PublishReport(snapshot.name, str(address), collection.name, products, loaded, dropped, seconds)
 
 
 def _load(collection: Collection, snapshot: Snapshot, progress: Progress) -> int:
-    """Fill a collection from nothing; one that an earlier try left unfinished is dropped first."""
+    """Fill a new collection; one that an earlier attempt left incomplete is dropped first."""
     collection.drop()
     table, deleted = snapshot.table, snapshot.table.deleted
     collection.create(snapshot.manifest.dimension)
     progress.start(len(table), f"products into {collection.name}")
-    for start in range(0, len(table), BLOCK_ROWS):
-        vectors = np.asarray(snapshot.vectors[start : start + BLOCK_ROWS], np.float32)
+    for start in range(0, len(table), _BLOCK_ROWS):
+        vectors = np.asarray(snapshot.vectors[start : start + _BLOCK_ROWS], np.float32)
         collection.insert(
             [
                 to_entity(row, table.product(row), vector, deleted=bool(deleted[row]))
@@ -78,7 +82,7 @@ def _load(collection: Collection, snapshot: Snapshot, progress: Progress) -> int
             ]
         )
         progress.advance(len(vectors))
-    collection.finish(len(table))
+    collection.load(len(table))
     collection.record_sequence(snapshot.manifest.uploads_sequence, snapshot.manifest.dimension)
     progress.done()
     return len(table)

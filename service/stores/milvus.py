@@ -76,7 +76,7 @@ class MilvusStore:
         """Return the searcher of a snapshot's collection. Raises SnapshotMissing, StoreUnavailable."""
         address = self.connection.address
         collection = Collection(self.connection, address.collection_name(snapshot.name))
-        if collection.sequence() is None:
+        if collection.read_sequence() is None:
             raise SnapshotMissing(
                 f"{address} does not hold snapshot {snapshot.name}: "
                 "run `vitrine-indexer publish --store` first"
@@ -148,7 +148,7 @@ class MilvusSearcher:
             return
         try:
             with FileLock(folder.root / _LOCK, timeout=0):
-                stored = self._collection.sequence()
+                stored = self._collection.read_sequence()
                 if stored is None:
                     raise StoreUnavailable(f"the collection {self._collection.name} is gone: publish again")
                 if stored < state.sequence:

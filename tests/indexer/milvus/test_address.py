@@ -1,4 +1,4 @@
-"""Addresses of Milvus stores."""
+"""Tests of vitrine.indexer.milvus.address: valid and invalid URIs, and hidden passwords."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def test_valid_addresses(uri: str, endpoint: str, collection: str, token: str) -
     assert (address.endpoint, address.collection, address.token) == (endpoint, collection, token)
     assert "p@ss" not in f"{address} {address!r}"
     assert (
-        address.snapshot_of(address.collection_of("20260101T010203004Z-ab12")) == "20260101T010203004Z-ab12"
+        address.snapshot_name(address.collection_name("20260101T010203004Z-ab12"))
+        == "20260101T010203004Z-ab12"
     )
-    assert address.snapshot_of(collection) is None
+    assert address.snapshot_name(collection) is None
 
 
 @pytest.mark.parametrize(
