@@ -1,4 +1,4 @@
-"""Disks that fill up in a build or a compaction: exit 3 in one line, and the live snapshot stays whole."""
+"""Disks that fill up in a build or a compaction: exit 3 in one line, and the current snapshot stays whole."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class Life(RuleBasedStateMachine):
             return
         kind, ids, before = self.undoable[-1]
         if not set(ids) <= set(self.live):
-            return  # the products are not in the live snapshot; what then is answered has a test of its own
+            return  # the products are not in the current snapshot; what then is answered has a test of its own
         self.catalogue.undo()
         self.undoable.pop()
         for name, category in before.items():

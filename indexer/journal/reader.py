@@ -45,7 +45,7 @@ class JournalReader(Journal):
 
     def transaction(self) -> NoReturn:
         """Raise StoreUnavailable."""
-        raise StoreUnavailable(f"{self.path.parent} is read-only: changes are not possible")
+        raise StoreUnavailable(f"{self.path.parent} cannot be written: changes are not possible")
 
     def _read(self) -> sqlite3.Connection:
         """Return a connection to a copy of the journal in memory. Raises StoreUnavailable."""

@@ -48,7 +48,7 @@ class Uploads:
 class Segments:
     """A snapshot and its uploads, read as one sequence of rows.
 
-    moved: the category of each row that was moved out of the category in its table.
+    moved: the present category of each row that was moved out of the category in its table.
     """
 
     snapshot: Snapshot

@@ -125,5 +125,5 @@ def test_the_journal_of_a_read_only_folder_cannot_be_written(
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with folder.journal() as journal:
         assert journal.last_sequence() == 1
-        with pytest.raises(StoreUnavailable, match="read-only"):
+        with pytest.raises(StoreUnavailable, match="cannot be written"):
             journal.append("delete", ["p01"])

@@ -43,8 +43,8 @@ def test_recent_values_are_bounded() -> None:
 
 def test_rules_are_compiled_for_the_rows_of_the_state() -> None:
     view = make_view()
-    assert view.compiled_rules.banned([]) is None
-    banned = view.with_rules(BAN).compiled_rules.banned([])
+    assert view.compiled_rules.banned_rows([]) is None
+    banned = view.with_rules(BAN).compiled_rules.banned_rows([])
     assert banned is not None
     assert banned.tolist() == [False, True, False]
 
