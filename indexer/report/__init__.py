@@ -1,5 +1,5 @@
-"""Reports: one HTML file that opens anywhere, with its pictures inside."""
+"""Reports: HTML pages that contain their pictures and need no network."""
 
-from vitrine.indexer.report.report import ReportAnswer, write_report
+from vitrine.indexer.report.report import ReportSummary, write_report
 
-__all__ = ["ReportAnswer", "write_report"]
+__all__ = ["ReportSummary", "write_report"]
