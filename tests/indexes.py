@@ -17,7 +17,9 @@ from PIL import Image
 from tests.pictures import jpeg
 from vitrine.indexer.build.calibration import calibrate_confidence
 from vitrine.indexer.pictures.preprocessing import open_picture
-from vitrine.indexer.products.table import Product, Table, write_failures
+from vitrine.indexer.products.failures import write_failures
+from vitrine.indexer.products.schema import Product
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.recipes import RecipeRequest, VectorIndex, build_index
 from vitrine.indexer.snapshot.folder import IndexFolder

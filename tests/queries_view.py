@@ -11,7 +11,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from vitrine.indexer.products.table import Product, Table
+from vitrine.indexer.products.schema import Product
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.snapshot.confidence import Confidence
 from vitrine.indexer.snapshot.folder import IndexFolder

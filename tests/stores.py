@@ -20,7 +20,7 @@ from tests.vectors import clustered
 from vitrine.indexer.journal.journal import Upload
 from vitrine.indexer.milvus.address import StoreAddress
 from vitrine.indexer.milvus.publish import publish_to_store
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service.catalogue.follower import SnapshotFollower

@@ -18,7 +18,7 @@ from tests.fuzzing import FUZZED, damaged
 from tests.http_client import Client
 from tests.pictures import GOOD, jpeg
 from vitrine.indexer.errors import PictureError, SourceError
-from vitrine.indexer.pictures.preprocessing import open_picture, thumbnail
+from vitrine.indexer.pictures.preprocessing import make_thumbnail, open_picture
 from vitrine.indexer.source.manifest import parse_manifest
 
 API = "/api/v1"
@@ -90,7 +90,7 @@ def test_no_damaged_picture_makes_reading_it_fail(data: bytes) -> None:
     with contextlib.suppress(PictureError):
         assert open_picture(data).mode == "RGB"
     with contextlib.suppress(PictureError):
-        assert thumbnail(data, 32)
+        assert make_thumbnail(data, 32)
 
 
 @FUZZED

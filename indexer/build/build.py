@@ -15,7 +15,8 @@ from vitrine.indexer.build.candidate import plan_candidate, write_candidate
 from vitrine.indexer.build.gate import Thresholds, check_publishable, compare_with_current
 from vitrine.indexer.config import KEEP_SNAPSHOTS
 from vitrine.indexer.embedding.cache import EmbeddingCache
-from vitrine.indexer.embedding.pipeline import EmbeddingOptions, EmbeddingRun, embed_source
+from vitrine.indexer.embedding.pipeline import EmbeddingOptions, embed_source
+from vitrine.indexer.embedding.run import EmbeddingRun
 from vitrine.indexer.errors import PublishRefused, SnapshotError, SourceError
 from vitrine.indexer.journal.fold import fold_journal
 from vitrine.indexer.models import ModelSource, resolve
@@ -25,7 +26,7 @@ from vitrine.indexer.recipes import RecipeRequest
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.source.source import Source, open_source
-from vitrine.indexer.source.uploads import with_uploads
+from vitrine.indexer.source.uploads import add_uploads
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,12 @@ def build_snapshot(
     progress.note(f"model {model.name}: {model.why}")
     if model.dimension is not None:  # else known once the network is loaded; the index checks it then
         options.recipe.check(model.dimension)
-    with folder.publishing(), EmbeddingCache.open(folder.layout.cache) as cache:
+    with folder.publishing(), EmbeddingCache(folder.layout.cache) as cache:
         previous = _previous_snapshot(folder, progress)
         with folder.journal() as journal:
             changes = fold_journal(journal, previous.table if previous else None)
-        source = with_uploads(source.without(changes.purged), changes.uploads, folder.root).moved(
-            changes.moves
-        )
+        source = source.exclude_products(changes.purged)
+        source = add_uploads(source, changes.uploads, folder.root).apply_moves(changes.moves)
         run = _embed(source, model, cache, options, progress)
         if not run.ok.any():
             raise SourceError(_no_pictures_message(location, run))
@@ -131,7 +131,7 @@ def build_snapshot(
 def _resolve_model(options: BuildOptions, progress: Progress) -> ModelSource:
     """Find the weights, and apply the preprocessing options to the model."""
     model = resolve(options.model, image_size=options.image_size, progress=progress)
-    spec = Preprocessing.parse(model.preprocessing).fitted(options.fit, trimmed=options.trim)
+    spec = Preprocessing.parse(model.preprocessing).with_fit(options.fit, trim=options.trim)
     return dataclasses.replace(model, preprocessing=str(spec))
 
 

@@ -20,17 +20,13 @@ import numpy as np
 from vitrine.indexer.arrays import BLOCK_ROWS, FloatMatrix, Rows
 from vitrine.indexer.build.calibration import calibrate_confidence, is_calibration_current
 from vitrine.indexer.embedding.cache import EmbeddingCache
-from vitrine.indexer.embedding.pipeline import EmbeddingRun
+from vitrine.indexer.embedding.run import EmbeddingRun
 from vitrine.indexer.files import create_matrix
 from vitrine.indexer.journal.fold import FoldedChanges
 from vitrine.indexer.models import ModelSource
-from vitrine.indexer.products.table import (
-    Table,
-    assemble_table,
-    encode_column,
-    sort_rows_by_id,
-    write_failures,
-)
+from vitrine.indexer.products.assembly import assemble_table, encode_column, sort_rows_by_id
+from vitrine.indexer.products.failures import write_failures
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.recipes import (
@@ -139,7 +135,7 @@ def write_candidate(
         table = assemble_table(
             candidate.source.products,
             rows,
-            images=[candidate.source.absolute(int(row)) for row in rows],
+            images=[candidate.source.resolve_image(int(row)) for row in rows],
             sha256=run.sha256[rows],
             sizes_px=run.sizes_px[rows],
             deleted_at=changes.deleted_at,

@@ -1,1 +1,1 @@
-"""Embedding pipeline: pictures to unit vectors, with a cache by content, on this machine or on Ray."""
+"""Embedding stage: product pictures to unit vectors, cached by content, on this machine or on Ray."""

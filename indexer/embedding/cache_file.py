@@ -1,4 +1,4 @@
-"""The SQLite file behind the embedding cache: opened soundly, set aside when broken, errors translated."""
+"""SQLite file of the embedding cache: its schema, its transactions, and the recovery from a damaged file."""
 
 import logging
 import sqlite3
@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 120
-PURPOSE = "the embedding cache"  # in error messages
+PURPOSE = "the embedding cache"  # noun phrase in error messages
 
-# Entries are small and apart from the vectors, so that asking what is known never reads a vector's page.
+# Entries are small and in a table of their own, so that a look-up of digests reads no pages of vectors.
 _SCHEMA = """
 CREATE TABLE model (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, dimension INTEGER NOT NULL);
 CREATE TABLE vector (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
@@ -33,18 +33,18 @@ CREATE INDEX file_sha ON file (sha);
 
 
 class CacheFile:
-    """One connection to a sound cache file, which is created where there is none."""
+    """A connection to a valid cache file, created if missing. Not thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Open, after setting aside a file that is not a sound cache. Raises SnapshotError, StorageFull."""
+        """Open the file, replacing one that cannot be used as a cache. Raises SnapshotError, StorageFull."""
         self.path = path
         with storage_errors(path, PURPOSE):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._alone():
+            with self._lock():
                 try:
                     self._connect()
                 except sqlite3.DatabaseError as error:
-                    if not is_unsound(error):
+                    if not is_unusable(error):
                         raise
                     self._set_aside(error)
                     self._connect()
@@ -53,16 +53,16 @@ class CacheFile:
         """Close the connection."""
         self.connection.close()
 
-    def begin_anew(self, error: Exception) -> None:
-        """Replace a file found to be broken while in use, unless another process has done so already."""
+    def recreate(self, error: Exception) -> None:
+        """Replace a file that failed while in use, unless another process has already replaced it."""
         self.connection.close()
-        with self._alone():
+        with self._lock():
             if self.path.exists() and self.path.stat().st_ino == self._inode:
                 self._set_aside(error)
             self._connect()
 
-    def _alone(self) -> FileLock:
-        """Held while the file is created or set aside: one process at a time."""
+    def _lock(self) -> FileLock:
+        """Return the lock between processes for creating the file or setting it aside."""
         return FileLock(f"{self.path}.lock", timeout=_BUSY_TIMEOUT_S)
 
     def _connect(self) -> None:
@@ -83,11 +83,16 @@ class CacheFile:
         for suffix in ("-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         self.path.replace(aside)
-        _log.warning("%s cannot be used (%s): kept as %s, a new cache begins", self.path, error, aside.name)
+        _log.warning(
+            "%s cannot be used (%s): renamed to %s and replaced by an empty cache",
+            self.path,
+            error,
+            aside.name,
+        )
 
 
-class _WrongLayout(sqlite3.DatabaseError):
-    """A sound database that is not this program's cache."""
+class _SchemaMismatch(sqlite3.DatabaseError):
+    """A valid database with a schema other than this cache's."""
 
 
 def _ensure_schema(connection: sqlite3.Connection) -> None:
@@ -99,19 +104,19 @@ def _ensure_schema(connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     elif version != _SCHEMA_VERSION:
-        raise _WrongLayout(f"layout version {version}, this program's is {_SCHEMA_VERSION}")
+        raise _SchemaMismatch(f"schema version {version}, expected {_SCHEMA_VERSION}")
 
 
-def is_unsound(error: sqlite3.DatabaseError) -> bool:
-    """True when the file itself is at fault: damaged, not a database, or another program's."""
-    broken = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    missing = "no such table" in str(error) or "no such column" in str(error)
-    return isinstance(error, _WrongLayout) or _primary_code(error) in broken or missing
+def is_unusable(error: sqlite3.DatabaseError) -> bool:
+    """Return True if the file is the cause: damaged, not a database, or with another schema."""
+    damaged = _primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    incomplete = "no such table" in str(error) or "no such column" in str(error)
+    return isinstance(error, _SchemaMismatch) or damaged or incomplete
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, durable at the end."""
+    """Run the block in one write transaction: committed durably at its end, rolled back on an exception."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

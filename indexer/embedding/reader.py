@@ -1,6 +1,8 @@
-"""The pictures of a source, read and decoded by threads ahead of whoever wants them. Knows no vectors.
+"""Picture loader: reads and decodes the pictures of a source in threads, ahead of inference.
 
-An unchanged local file is not read again to know its digest: the cache remembers it by size and time.
+An unchanged local file is not read for its digest: the cache holds the digest by file size and modification
+time. Independent of models and vectors.
+Shapes: H W pixels. A digest is the 32-byte SHA-256 of the file content.
 """
 
 import hashlib
@@ -11,9 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from vitrine.indexer.arrays import Pixels
 from vitrine.indexer.embedding.cache import EmbeddingCache, FileEntry
 from vitrine.indexer.embedding.inference import Timer
 from vitrine.indexer.errors import PictureError
@@ -22,176 +22,192 @@ from vitrine.indexer.source.source import Source
 
 T = TypeVar("T")
 
-# Rows whose content is looked up in the cache at once, and read while the rows before them are decoded.
+# Rows that are looked up in the cache together; the next chunk is read while this one is decoded.
 CHUNK_ROWS = 64
-# Bytes kept between hashing and decoding; what is past them is read a second time.
-HELD_BYTES = 64 * 2**20
-# A remote picture is waiting, not work: many at a time.
-REMOTE_READERS = 16
-_FILES_REMEMBERED_AT_ONCE = 1024
+# Limit of the bytes held in memory between hashing and decoding; pictures beyond it are read a second time.
+MAX_BUFFERED_BYTES = 64 * 2**20
+# Reading a remote picture is waiting for the network, not computing, so there are many threads.
+REMOTE_READ_THREADS = 16
+_FILES_PER_WRITE = 1024
 
 
-class Picture(NamedTuple):
-    """One product's picture, read and hashed. data: its bytes, None where they were not kept."""
+class HashedPicture(NamedTuple):
+    """The digest of a product's picture. data: file content, or None if it is to be read again."""
 
     row: int
-    sha: bytes
+    digest: bytes
     data: bytes | None = None
     file: FileEntry | None = None
 
 
-class Decoded(NamedTuple):
-    """A picture ready for the net: pixels (H, W, 3), and the size of the upright original."""
+class DecodedPicture(NamedTuple):
+    """A picture ready for the network: pixels (H, W, 3), and the size of the upright original."""
 
-    sha: bytes
-    pixels: NDArray[np.uint8]
+    digest: bytes
+    pixels: Pixels
     width_px: int
     height_px: int
 
 
-class Bad(NamedTuple):
-    """A picture that cannot be used; sha is None when not even its bytes could be had."""
+class UnusablePicture(NamedTuple):
+    """A picture that cannot be embedded. digest: None if the picture could not be read."""
 
     row: int
-    sha: bytes | None
+    digest: bytes | None
     reason: str
     file: FileEntry | None = None
 
 
-class PictureReader:
-    """Reads and decodes one source. Its methods are for one thread; `_read` and `_decode` run in others."""
+class PictureLoader:
+    """A loader of the pictures of one source, with thread pools for reading and for decoding.
+
+    Public methods are for a single calling thread; `_read` and `_decode` run in the pools.
+    """
 
     def __init__(self, source: Source, cache: EmbeddingCache, spec: Preprocessing, threads: int) -> None:
-        """threads: for decoding, and for reading where the pictures are local."""
+        """threads: for decoding, and for reading if the pictures are local."""
         self.decode_timer = Timer()
         self.threads = threads
         self._source = source
         self._cache = cache
         self._spec = spec
-        self._rows = source.products.num_rows
-        self._held = _ByteBudget(HELD_BYTES)
-        self._files: list[FileEntry] = []
-        remote = self._rows > 0 and "://" in source.absolute(0)
-        self._readers = ThreadPoolExecutor(REMOTE_READERS if remote else threads, "read")
-        self._decoders = ThreadPoolExecutor(threads, "decode")
+        self._row_count = source.products.num_rows
+        self._buffer = _ByteBudget(MAX_BUFFERED_BYTES)
+        self._new_files: list[FileEntry] = []
+        is_remote = self._row_count > 0 and "://" in source.resolve_image(0)
+        self._read_pool = ThreadPoolExecutor(REMOTE_READ_THREADS if is_remote else threads, "read")
+        self._decode_pool = ThreadPoolExecutor(threads, "decode")
 
-    def chunks(self) -> Iterator[list[Picture | Bad]]:
-        """Yield the pictures of all rows in order, some at a time, the next ones being read meanwhile."""
-        firsts = range(0, self._rows, CHUNK_ROWS)
-        rows = (range(first, min(first + CHUNK_ROWS, self._rows)) for first in firsts)
-        for begun in _one_ahead([self._begin(row) for row in chunk] for chunk in rows):
-            chunk = [item.result() if isinstance(item, Future) else item for item in begun]
+    def read_chunks(self) -> Iterator[list[HashedPicture | UnusablePicture]]:
+        """Yield the pictures of all rows in order, in chunks; the next chunk is read meanwhile."""
+        starts = range(0, self._row_count, CHUNK_ROWS)
+        ranges = (range(start, min(start + CHUNK_ROWS, self._row_count)) for start in starts)
+        for started in _one_ahead([self._start_reading(row) for row in rows] for rows in ranges):
+            chunk = [item.result() if isinstance(item, Future) else item for item in started]
             for picture in chunk:
-                self._remember(picture.file)
+                self._record_file(picture.file)
             yield chunk
 
-    def release(self, picture: Picture) -> None:
-        """Say that a picture will not be decoded."""
-        self._held.give_back(picture.data)
+    def discard(self, picture: HashedPicture) -> None:
+        """Release the memory of a picture that will not be decoded."""
+        self._buffer.release(picture.data)
 
-    def decoded(self, pictures: Iterable[Picture], ahead: Callable[[], int]) -> Iterator[Decoded | Bad]:
-        """Decode pictures in threads and yield them in order; ahead: how many may be in work or waiting."""
-        begun: deque[Future[Decoded | Bad]] = deque()
+    def decode(
+        self, pictures: Iterable[HashedPicture], max_pending: Callable[[], int]
+    ) -> Iterator[DecodedPicture | UnusablePicture]:
+        """Decode pictures in threads and yield them in order.
+
+        max_pending: returns the number of pictures that may be in decoding or decoded and not yet taken.
+        """
+        pending: deque[Future[DecodedPicture | UnusablePicture]] = deque()
         for picture in pictures:
-            begun.append(self._decoders.submit(self._decode, picture))
-            if len(begun) >= ahead():
-                yield self._finished(begun.popleft())
-        while begun:
-            yield self._finished(begun.popleft())
+            pending.append(self._decode_pool.submit(self._decode, picture))
+            if len(pending) >= max_pending():
+                yield self._wait_for(pending.popleft())
+        while pending:
+            yield self._wait_for(pending.popleft())
 
     def set_threads(self, threads: int) -> None:
-        """Decode with so many threads from now on."""
+        """Change the number of decoding threads for pictures that are not yet in decoding."""
         if threads != self.threads:
             self.threads = threads
-            self._decoders.shutdown(wait=False)  # what it has begun, it finishes
-            self._decoders = ThreadPoolExecutor(threads, "decode")
+            self._decode_pool.shutdown(wait=False)  # submitted pictures are still decoded
+            self._decode_pool = ThreadPoolExecutor(threads, "decode")
 
     def flush(self) -> None:
-        """Let the cache remember what the files read so far contained."""
-        files, self._files = self._files, []
-        self._cache.remember_files(files)
+        """Write the digests of the files read so far to the cache."""
+        files, self._new_files = self._new_files, []
+        self._cache.put_files(files)
 
     def close(self) -> None:
         """Stop reading and decoding."""
-        self._readers.shutdown(wait=True, cancel_futures=True)
-        self._decoders.shutdown(wait=True, cancel_futures=True)
+        self._read_pool.shutdown(wait=True, cancel_futures=True)
+        self._decode_pool.shutdown(wait=True, cancel_futures=True)
 
-    def _begin(self, row: int) -> "Picture | Future[Picture | Bad]":
-        """Say what a row's content is, from the cache's memory of unchanged files or by reading it."""
+    def _start_reading(self, row: int) -> "HashedPicture | Future[HashedPicture | UnusablePicture]":
+        """Return the cached digest of an unchanged local file, else the future of reading the picture."""
         fingerprint = self._source.fingerprint(row)
         if fingerprint is not None:
-            sha = self._cache.file_sha(self._source.absolute(row), *fingerprint)
-            if sha is not None:
-                return Picture(row, sha)
-        return self._readers.submit(self._read, row)
+            digest = self._cache.file_digest(self._source.resolve_image(row), *fingerprint)
+            if digest is not None:
+                return HashedPicture(row, digest)
+        return self._read_pool.submit(self._read, row)
 
     def _load(self, row: int) -> tuple[bytes, bytes, FileEntry | None]:
-        """Return a picture's bytes, their digest, and what to remember of its file."""
-        file = self._source.fingerprint(row)  # before the content: a later change must not look remembered
+        """Return the content of a picture, its digest, and the file entry of a local picture."""
+        # Taken before the content, so that a change after it does not get the old digest.
+        fingerprint = self._source.fingerprint(row)
         data = self._source.read(row)
-        sha = hashlib.sha256(data).digest()
-        return data, sha, None if file is None else FileEntry(self._source.absolute(row), *file, sha)
+        digest = hashlib.sha256(data).digest()
+        if fingerprint is None:
+            return data, digest, None
+        return data, digest, FileEntry(self._source.resolve_image(row), *fingerprint, digest)
 
-    def _read(self, row: int) -> Picture | Bad:
+    def _read(self, row: int) -> HashedPicture | UnusablePicture:
         try:
-            data, sha, file = self._load(row)
+            data, digest, file = self._load(row)
         except PictureError as error:
-            return Bad(row, None, error.reason)
-        return Picture(row, sha, data if self._held.take(len(data)) else None, file)
+            return UnusablePicture(row, None, error.reason)
+        return HashedPicture(row, digest, data if self._buffer.reserve(len(data)) else None, file)
 
-    def _decode(self, picture: Picture) -> Decoded | Bad:
-        begin = time.thread_time()
-        data, sha, file = picture.data, picture.sha, picture.file
+    def _decode(self, picture: HashedPicture) -> DecodedPicture | UnusablePicture:
+        start_s = time.thread_time()
+        data, digest, file = picture.data, picture.digest, picture.file
         try:
             if data is None:
-                data, sha, file = self._load(picture.row)
-            if sha != picture.sha:
-                return Bad(picture.row, picture.sha, "it changed while the build ran; build again", file)
-            pixels, width_px, height_px = self._spec.pixels(data)
+                data, digest, file = self._load(picture.row)
+            if digest != picture.digest:
+                reason = "it changed while the build ran; build again"
+                return UnusablePicture(picture.row, picture.digest, reason, file)
+            pixels, width_px, height_px = self._spec.to_pixels(data)
         except PictureError as error:
-            return Bad(picture.row, picture.sha, error.reason)
+            return UnusablePicture(picture.row, picture.digest, error.reason)
         finally:
-            self._held.give_back(picture.data)
-            self.decode_timer.add(time.thread_time() - begin)
-        return Decoded(sha, pixels, width_px, height_px)
+            self._buffer.release(picture.data)
+            self.decode_timer.add(time.thread_time() - start_s)
+        return DecodedPicture(digest, pixels, width_px, height_px)
 
-    def _finished(self, decoding: "Future[Decoded | Bad]") -> Decoded | Bad:
-        item = decoding.result()
-        if isinstance(item, Bad):
-            self._remember(item.file)
-        return item
+    def _wait_for(
+        self, decoding: "Future[DecodedPicture | UnusablePicture]"
+    ) -> DecodedPicture | UnusablePicture:
+        picture = decoding.result()
+        if isinstance(picture, UnusablePicture):
+            self._record_file(picture.file)
+        return picture
 
-    def _remember(self, file: FileEntry | None) -> None:
+    def _record_file(self, file: FileEntry | None) -> None:
         if file is not None:
-            self._files.append(file)
-        if len(self._files) >= _FILES_REMEMBERED_AT_ONCE:
+            self._new_files.append(file)
+        if len(self._new_files) >= _FILES_PER_WRITE:
             self.flush()
 
 
 class _ByteBudget:
-    """Bytes that may be held in memory between hashing and decoding."""
+    """A thread-safe limit of bytes held in memory."""
 
     def __init__(self, max_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._left = max_bytes
+        self._free_bytes = max_bytes
 
-    def take(self, size: int) -> bool:
+    def reserve(self, size_bytes: int) -> bool:
+        """Reserve memory and return True; return False if too little is free."""
         with self._lock:
-            granted = size <= self._left
-            if granted:
-                self._left -= size
-            return granted
+            is_granted = size_bytes <= self._free_bytes
+            if is_granted:
+                self._free_bytes -= size_bytes
+            return is_granted
 
-    def give_back(self, data: bytes | None) -> None:
+    def release(self, data: bytes | None) -> None:
+        """Free the memory reserved for `data`. None: nothing was reserved."""
         if data is not None:
             with self._lock:
-                self._left += len(data)
+                self._free_bytes += len(data)
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield the same items, each only after the next one has been asked for."""
-    for first in items:
-        for second in items:
-            yield first
-            first = second
-        yield first
+    """Yield the same items, each one after the next has been fetched from the iterator."""
+    for current in items:
+        for following in items:
+            yield current
+            current = following
+        yield current

@@ -20,7 +20,7 @@ def colour_histogram(data: bytes) -> FloatVector:
     Values are square roots of shares, so that the inner product of two is their Bhattacharyya coefficient.
     Raises PictureError.
     """
-    small = open_picture(data, near_px=(SIDE_PX, SIDE_PX)).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
+    small = open_picture(data, target_px=(SIDE_PX, SIDE_PX)).resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
     hsv = np.asarray(small.convert("HSV"), np.int64)
     bins = (hsv[..., 0] * HUES // 256 * SATURATIONS + hsv[..., 1] * SATURATIONS // 256) * VALUES
     bins += hsv[..., 2] * VALUES // 256

@@ -109,8 +109,8 @@ def read_model_vectors(folder: IndexFolder, snapshot: Snapshot, rows: Rows) -> F
     model = snapshot.manifest.model
     column = snapshot.table.column("sha256")
     digests = [bytes.fromhex(column[row]) for row in rows.tolist()]
-    with EmbeddingCache.open(folder.layout.cache) as cache:
-        if len(cache.known(model.key, digests)) < len(set(digests)):
+    with EmbeddingCache(folder.layout.cache) as cache:
+        if len(cache.sizes_px(model.key, digests)) < len(set(digests)):
             return None
         vectors = np.empty((len(rows), model.dimension), np.float32)
         try:

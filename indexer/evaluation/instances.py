@@ -72,7 +72,7 @@ def _embed_photos(
     photos = {}
     for change in PHOTO_CHANGES:
         rng = np.random.default_rng(SEED)
-        pixels = [spec.pixels(simulate_photo(data, change, rng))[0] for data in pictures_by_index.values()]
+        pixels = [spec.to_pixels(simulate_photo(data, change, rng))[0] for data in pictures_by_index.values()]
         blocks = [np.stack(pixels[start : start + _BATCH]) for start in range(0, len(pixels), _BATCH)]
         photos[change] = np.concatenate([model.embed(block) for block in blocks])
         progress.advance(len(pixels))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vitrine.indexer.arrays import BLOCK_ROWS, Mask, Rows
-from vitrine.indexer.products.where import matching_rows, rows_of_categories
+from vitrine.indexer.products.conditions import category_mask, condition_mask
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.compiled_rules import CompiledRules, RowSelector, compile_rules
 from vitrine.indexer.state.rules import NO_RULES, Pin, Rules
@@ -39,9 +39,9 @@ class Filters:
         """Return the live rows that may be hits, in order of id. Raises QueryError for a bad condition."""
         allowed = state.live.copy()
         if self.category:
-            allowed &= rows_of_categories(self.category, state.categories, state.category_codes)
+            allowed &= category_mask(self.category, state.categories, state.category_codes)
         if self.where:
-            allowed &= matching_rows(state.segments.tables, self.where)
+            allowed &= condition_mask(state.segments.tables, self.where)
         excluded = [state.segments.row_of(product_id) for product_id in self.exclude]
         allowed[[row for row in excluded if row is not None]] = False
         rows: Rows = state.live_rows[allowed[state.live_rows]]

@@ -16,7 +16,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import FloatMatrix, FloatVector, Rows
 from vitrine.indexer.milvus.connection import ATTEMPTS, TIMEOUT_S, Connection, data_types
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 
 STATE_ROW = -1
 # Maximum length of a text field. Longer texts are not stored, and conditions on them are not sent.

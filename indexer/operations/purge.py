@@ -20,7 +20,8 @@ from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.errors import InputError, RecipeImpossible, SnapshotCorrupt
 from vitrine.indexer.files import create_matrix
 from vitrine.indexer.operations.compact import link_unchanged
-from vitrine.indexer.products.table import Table, read_failures, write_failures
+from vitrine.indexer.products.failures import read_failures, write_failures
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.quality.pictures import MeasureCache
 from vitrine.indexer.quality.store import delete_analyses
@@ -56,7 +57,7 @@ def purge_products(folder: IndexFolder, ids: Sequence[str]) -> PurgeReport:
     Raises InputError for an id without stored data, SnapshotError.
     """
     folder.current_name()
-    with folder.publishing(), EmbeddingCache.open(folder.layout.cache) as cache, folder.journal() as journal:
+    with folder.publishing(), EmbeddingCache(folder.layout.cache) as cache, folder.journal() as journal:
         current = folder.open()
         rows = current.table.rows_of(ids)
         uploaded = [change for change in journal.changes_since(0) if change.id in ids]
@@ -76,7 +77,7 @@ def purge_products(folder: IndexFolder, ids: Sequence[str]) -> PurgeReport:
             snapshot = _republish(folder, current)
         # A picture that another product has too is kept.
         unused = sorted(digests - set(snapshot.table.column("sha256")) - {""})
-        cache_entries = cache.forget([bytes.fromhex(digest) for digest in unused])
+        cache_entries = cache.delete([bytes.fromhex(digest) for digest in unused])
         MeasureCache(folder.layout.cache).remove(unused)
         delete_analyses(folder)
         files = _remove_files(folder.root, unused)
@@ -106,7 +107,7 @@ def _publish_without(folder: IndexFolder, current: Snapshot, rows: Rows, ids: Se
     """Publish a snapshot without some rows of the current one; return the current one if `rows` is empty."""
     if not len(rows):
         return current
-    table = current.table.without(rows)
+    table = current.table.drop_rows(rows)
     with folder.staging() as staged:
         changed = (TABLE, VECTORS, INDEX, SKETCH, TEXT, FAILURES, CONFIDENCE)
         link_unchanged(current, staged, changed=changed)

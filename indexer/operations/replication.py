@@ -27,7 +27,7 @@ from vitrine.indexer.progress import Progress
 from vitrine.indexer.snapshot.folder import SNAPSHOT_NAME, IndexFolder
 from vitrine.indexer.snapshot.manifest import MANIFEST, FileRecord, Manifest
 from vitrine.indexer.snapshot.snapshot import open_snapshot
-from vitrine.indexer.source.readers import clients_as_os_errors
+from vitrine.indexer.source.readers import client_errors_as_os_errors
 from vitrine.indexer.state.rules import parse_rules
 
 _BLOCK_BYTES = 2**22
@@ -71,7 +71,7 @@ class Remote:
     def _errors(self) -> Iterator[None]:
         """Translate errors of the file system into SnapshotError."""
         try:
-            with clients_as_os_errors():
+            with client_errors_as_os_errors():
                 yield
         except FileNotFoundError as error:
             raise SnapshotMissing(f"{self.location}: {error} is missing: push a snapshot there") from error

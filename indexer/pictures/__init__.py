@@ -1,1 +1,1 @@
-"""Picture decoding and the preprocessing that a network expects."""
+"""Decoding of pictures, preprocessing for a network, and thumbnails."""

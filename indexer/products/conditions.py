@@ -1,26 +1,28 @@
-"""Conditions on one attribute column: which rows satisfy `price < 50`. Beside table and source, an importer
-of pyarrow.
+"""Conditions on the columns of product tables: attributes compared with values, and categories.
 
-A null satisfies only `exists: false`. Numbers compare with numbers, text with text, booleans with booleans;
-times and dates with ISO 8601 text. A list satisfies what one of its values does; `ne` and `not_in`, what all
-of them do.
+Syntax: {"price": {"lt": 50}, "brand": ["a", "b"], "in_stock": true}. A row matches if all conditions hold.
+
+A null satisfies only `exists: false`. Numbers are compared with numbers, text with text, booleans with
+booleans, times and dates with ISO 8601 text. A list satisfies a condition if one of its values does; `ne` and
+`not_in` require all of them to.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vitrine.indexer.arrays import Mask
+from vitrine.indexer.arrays import Codes, Mask
 from vitrine.indexer.errors import QueryError
+from vitrine.indexer.products.table import Table
 
-_COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
+_COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "eq": pc.equal,
     "ne": pc.not_equal,
     "lt": pc.less,
@@ -28,51 +30,100 @@ _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "gt": pc.greater,
     "gte": pc.greater_equal,
 }
-_LISTS = ("in", "not_in")
-_OPPOSITES = {"ne": "eq", "not_in": "in"}
-OPERATORS = (*_COMPARE, *_LISTS, "exists")
+_LIST_OPERATORS = ("in", "not_in")
+_NEGATED = {"ne": "eq", "not_in": "in"}
+_OPERATORS = (*_COMPARISONS, *_LIST_OPERATORS, "exists")
 
 
-def rows_matching(column: pa.Array, attribute: str, operator: str, value: Any) -> Mask:
-    """Return (N,) bool: the rows whose value satisfies the condition.
+def category_mask(wanted: Collection[str], categories: Sequence[str], codes: Codes) -> Mask:
+    """Return (n,) bool, True for rows of the wanted categories.
 
-    Raises QueryError naming the attribute for an unknown operator or a value of another type than the
-    column's.
+    categories: (C,) names. codes: (n,) index of each row's category in `categories`.
     """
+    names = set(wanted)
+    mask: Mask = np.array([name in names for name in categories], bool)[codes]
+    return mask
+
+
+def condition_mask(tables: Iterable[tuple[int, Table]], where: Mapping[str, Any]) -> Mask:
+    """Return (n,) bool, True for rows, live or deleted, that satisfy every condition.
+
+    tables: (first row, table) pairs. where: conditions by attribute. A scalar means `eq`, null `exists:
+    false`, a list `in`; an object maps operators to values. An attribute that one table lacks is null there.
+    Raises QueryError for an attribute that no table has, an unknown operator, or a value of another type than
+    its column.
+    """
+    conditions, parts = list(_parse_conditions(where)), [table for _, table in tables]
+    known = {name for table in parts for name in table.attribute_names}
+    for attribute, _, _ in conditions:
+        if attribute not in known:
+            known_text = f"; there are: {', '.join(sorted(known))}" if known else ""
+            raise QueryError(f"where: no product has an attribute {attribute!r}{known_text}", field="where")
+    return np.concatenate([_table_mask(table, conditions) for table in parts])
+
+
+def _parse_conditions(where: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield (attribute, operator, value) triples."""
+    for attribute, condition in where.items():
+        if isinstance(condition, Mapping):
+            if not condition:
+                raise _error(attribute, f"give an operator of {', '.join(_OPERATORS)}")
+            yield from ((attribute, operator, value) for operator, value in condition.items())
+        elif isinstance(condition, (list, tuple)):
+            yield attribute, "in", list(condition)
+        elif condition is None:
+            yield attribute, "exists", False
+        else:
+            yield attribute, "eq", condition
+
+
+def _table_mask(table: Table, conditions: list[tuple[str, str, Any]]) -> Mask:
+    mask = np.ones(len(table), bool)
+    for attribute, operator, value in conditions:
+        if attribute in table.attribute_names:
+            mask &= _column_mask(table.attribute(attribute), attribute, operator, value)
+        else:
+            mask &= operator == "exists" and value is False
+    return mask
+
+
+def _column_mask(column: pa.Array, attribute: str, operator: str, value: Any) -> Mask:
+    """Return (N,) bool, True for rows whose value satisfies one condition. Raises QueryError."""
     if operator == "exists":
         if not isinstance(value, bool):
             raise _error(attribute, "exists takes true or false")
-        return _mask(column.is_valid() if value else column.is_null())
+        return _to_mask(column.is_valid() if value else column.is_null())
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return _in_lists(column, attribute, operator, value)
-    if operator in _LISTS:
+        return _list_column_mask(column, attribute, operator, value)
+    if operator in _LIST_OPERATORS:
         if not isinstance(value, (list, tuple)):
             raise _error(attribute, f"{operator} takes a list")
-        return _listed(column, attribute, operator, value)
-    if operator not in _COMPARE:
-        raise _error(attribute, f"{operator!r} is not one of {', '.join(OPERATORS)}")
+        return _membership_mask(column, attribute, operator, value)
+    if operator not in _COMPARISONS:
+        raise _error(attribute, f"{operator!r} is not one of {', '.join(_OPERATORS)}")
     if operator not in ("eq", "ne") and pa.types.is_boolean(column.type):
         raise _error(attribute, f"true and false have no order, so {operator} does not apply")
-    return _mask(_COMPARE[operator](*_comparable(column, _checked(column.type, attribute, value))))
+    operands = _common_type(column, _parse_value(column.type, attribute, value))
+    return _to_mask(_COMPARISONS[operator](*operands))
 
 
-def _in_lists(column: pa.Array, attribute: str, operator: str, value: Any) -> Mask:
-    opposite = _OPPOSITES.get(operator)
-    found = np.zeros(len(column), bool)
-    matching = rows_matching(column.flatten(), attribute, opposite or operator, value)
-    found[pc.list_parent_indices(column).to_numpy()[matching]] = True
-    return ~found & _mask(column.is_valid()) if opposite else found
+def _list_column_mask(column: pa.Array, attribute: str, operator: str, value: Any) -> Mask:
+    positive = _NEGATED.get(operator)
+    mask = np.zeros(len(column), bool)
+    matches = _column_mask(column.flatten(), attribute, positive or operator, value)
+    mask[pc.list_parent_indices(column).to_numpy()[matches]] = True
+    return ~mask & _to_mask(column.is_valid()) if positive else mask
 
 
-def _listed(column: pa.Array, attribute: str, operator: str, values: Any) -> Mask:
-    found = np.zeros(len(column), bool)
+def _membership_mask(column: pa.Array, attribute: str, operator: str, values: Any) -> Mask:
+    mask = np.zeros(len(column), bool)
     for value in values:
-        found |= _mask(pc.equal(*_comparable(column, _checked(column.type, attribute, value))))
-    return found if operator == "in" else ~found & _mask(column.is_valid())
+        mask |= _to_mask(pc.equal(*_common_type(column, _parse_value(column.type, attribute, value))))
+    return mask if operator == "in" else ~mask & _to_mask(column.is_valid())
 
 
-def _comparable(column: pa.Array, value: Any) -> tuple[pa.Array, pa.Scalar]:
-    """Let an integer column meet a fraction, and any number one that is beyond its type."""
+def _common_type(column: pa.Array, value: Any) -> tuple[pa.Array, pa.Scalar]:
+    """Return the operands as one type: float64 for integers beside a fraction or a number out of range."""
     if isinstance(value, float) and pa.types.is_integer(column.type):
         return column.cast(pa.float64(), safe=False), pa.scalar(value)
     try:
@@ -81,41 +132,42 @@ def _comparable(column: pa.Array, value: Any) -> tuple[pa.Array, pa.Scalar]:
         return column.cast(pa.float64(), safe=False), pa.scalar(float(value))
 
 
-def _checked(kind: pa.DataType, attribute: str, value: Any) -> Any:
-    """Return the value as Arrow compares it. Raises QueryError where the types do not meet."""
-    if pa.types.is_boolean(kind):
-        wanted, fits = "true or false", isinstance(value, bool)
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        wanted, fits = "a number", isinstance(value, (int, float)) and not isinstance(value, bool)
-        fits = fits and math.isfinite(value)
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        wanted, fits = "text", isinstance(value, str)
-    elif pa.types.is_temporal(kind):
-        return _moment(kind, attribute, value)
+def _parse_value(data_type: pa.DataType, attribute: str, value: Any) -> Any:
+    """Return the value in the form that Arrow compares. Raises QueryError if its type does not fit."""
+    if pa.types.is_boolean(data_type):
+        expected, is_valid = "true or false", isinstance(value, bool)
+    elif pa.types.is_integer(data_type) or pa.types.is_floating(data_type) or pa.types.is_decimal(data_type):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        expected, is_valid = "a number", is_number and math.isfinite(value)
+    elif pa.types.is_string(data_type) or pa.types.is_large_string(data_type):
+        expected, is_valid = "text", isinstance(value, str)
+    elif pa.types.is_temporal(data_type):
+        return _parse_time(data_type, attribute, value)
     else:
-        raise _error(attribute, f"its type {kind} cannot be compared")
-    if not fits:
-        raise _error(attribute, f"it is compared with {wanted}, not with {value!r}")
+        raise _error(attribute, f"values of type {data_type} cannot be compared")
+    if not is_valid:
+        raise _error(attribute, f"expected {expected}, not {value!r}")
     return value
 
 
-def _moment(kind: pa.DataType, attribute: str, value: Any) -> dt.date | dt.datetime | dt.time:
+def _parse_time(data_type: pa.DataType, attribute: str, value: Any) -> dt.date | dt.datetime | dt.time:
+    """Parse ISO 8601 text; a time without an offset is in UTC. Raises QueryError."""
     try:
-        if pa.types.is_date(kind):
+        if pa.types.is_date(data_type):
             return dt.date.fromisoformat(value)
-        if pa.types.is_time(kind):
+        if pa.types.is_time(data_type):
             return dt.time.fromisoformat(value)
-        moment = dt.datetime.fromisoformat(value)
+        time = dt.datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        raise _error(attribute, f"it is compared with an ISO 8601 date, not with {value!r}") from None
-    moment = moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
-    return moment if getattr(kind, "tz", None) else moment.replace(tzinfo=None)
+        raise _error(attribute, f"expected an ISO 8601 date, not {value!r}") from None
+    time = time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+    return time if getattr(data_type, "tz", None) else time.replace(tzinfo=None)
 
 
-def _mask(answer: pa.Array) -> Mask:
-    mask: Mask = answer.fill_null(False).to_numpy(zero_copy_only=False).astype(bool, copy=False)
+def _to_mask(values: pa.Array) -> Mask:
+    mask: Mask = values.fill_null(False).to_numpy(zero_copy_only=False).astype(bool, copy=False)
     return mask
 
 
-def _error(attribute: str, what: str) -> QueryError:
-    return QueryError(f"where: attribute {attribute!r}: {what}", field="where")
+def _error(attribute: str, problem: str) -> QueryError:
+    return QueryError(f"where: attribute {attribute!r}: {problem}", field="where")

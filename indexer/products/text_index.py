@@ -1,8 +1,7 @@
-"""Words of names, categories and ids, and the products that have them. Knows how text is folded; ranks
-nothing.
+"""Inverted index of the words in names, categories and ids, without ranking.
 
-One sorted vocabulary with the postings of each word behind each other, so that the words with a common prefix
-and all their products are one slice. Shape letters: N rows, W words, P postings.
+The vocabulary is sorted and the postings of its words are stored one after another, so the words with a
+common prefix, and all their postings, are one slice. Shape letters: N rows, W words, P postings.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,120 +22,123 @@ from vitrine.indexer.arrays import Rows
 from vitrine.indexer.errors import SnapshotCorrupt
 from vitrine.indexer.products.table import Table
 
-Numbers = np.ndarray[tuple[int], Any]
+# One-dimensional array of some integer type.
+IntArray = np.ndarray[tuple[int], Any]
 
+# Fields of a product, as stored in postings.
 NAME, CATEGORY, ID = 0, 1, 2
 _FIELD_BITS = 2
-_ARRAYS = ("starts", "postings", "name_ranks", "name_words", "spoken")
+# Names of the arrays in text.npz, by attribute of TextIndex.
+_STORED_ARRAYS = {
+    "posting_offsets": "starts",
+    "packed_postings": "postings",
+    "name_ranks": "name_ranks",
+    "name_word_counts": "name_words",
+    "fuzzy_words": "spoken",
+}
+_MAX_WORD_COUNT = 255
 _WORD = re.compile(r"[^\W_]+")
-# Letters that Unicode does not decompose, as people type them without their stroke.
-_PLAIN = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
+# Letters that Unicode does not decompose, and their usual spelling in plain letters.
+_PLAIN_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
 
 
 def fold(text: str) -> str:
-    """Return text without case and accents: "Tênis" and "TENIS" fold alike."""
+    """Return text in lower case without accents: "Tênis" and "TENIS" both become "tenis"."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text)
-    bare = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return unicodedata.normalize("NFKD", bare.casefold()).translate(_PLAIN)
+    base_letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return unicodedata.normalize("NFKD", base_letters.casefold()).translate(_PLAIN_LETTERS)
 
 
-def words_of(text: str) -> list[str]:
-    """Return the folded words of a text, in order; anything but letters and digits parts words."""
+def tokenize(text: str) -> list[str]:
+    """Return the folded words of a text, in order; a word is a run of letters and digits."""
     return _WORD.findall(fold(text))
 
 
 class Vocabulary(Sequence[str]):
-    """W sorted words kept as one run of UTF-8 bytes, so that opening a million of them costs nothing."""
+    """Sequence of W sorted words, stored as one UTF-8 string so that a million words load at once."""
 
-    def __init__(self, letters: bytes, ends: Numbers) -> None:
-        """letters: the words behind each other. ends: (W,) where each ends."""
-        self.letters = letters
-        self.ends = ends
+    def __init__(self, utf8: bytes, end_offsets: IntArray) -> None:
+        """utf8: the words one after another. end_offsets: (W,) byte offset of the end of each word."""
+        self.utf8 = utf8
+        self.end_offsets = end_offsets
 
     @classmethod
-    def of(cls, words: Iterable[str]) -> Vocabulary:
-        """Make one of words that are sorted by code point already."""
+    def from_sorted(cls, words: Iterable[str]) -> Vocabulary:
+        """Build a vocabulary from words that are already sorted by code point."""
         encoded = [word.encode() for word in words]
         return cls(b"".join(encoded), np.cumsum([len(word) for word in encoded], dtype=np.int64))
 
     def __len__(self) -> int:
         """Return W."""
-        return len(self.ends)
+        return len(self.end_offsets)
 
     def __getitem__(self, number: Any) -> Any:
-        """Return one word; slices are not offered."""
-        start = int(self.ends[number - 1]) if number else 0
-        return self.letters[start : int(self.ends[number])].decode()
+        """Return the word of a number from 0 to W - 1; slices are not supported."""
+        start = int(self.end_offsets[number - 1]) if number else 0
+        return self.utf8[start : int(self.end_offsets[number])].decode()
 
-    def with_prefix(self, prefix: str) -> range:
+    def prefix_range(self, prefix: str) -> range:
         """Return the numbers of the words that begin with `prefix`."""
         return range(bisect_left(self, prefix), bisect_left(self, prefix + chr(0x10FFFF)))
 
 
 @dataclass(frozen=True)
 class TextIndex:
-    """Which of N products have which words. Immutable; thread-safe.
+    """Inverted index of N products. Immutable; thread-safe.
 
-    starts: (W + 1,) where the postings of each word begin. postings: (P,) uint32, row << 2 | field.
-    name_ranks: (N,) int32, the place of each product when ordered by folded name, then id. name_words: (N,)
-    uint8, how many words its name has. spoken: (S,) int32, the words of names and categories that hold a
-    letter, which are what people mistype.
+    posting_offsets: (W + 1,) start of each word's postings. packed_postings: (P,) uint32, row << 2 | field.
+    name_ranks: (N,) int32, rank of each product in the order of folded name, then id.
+    name_word_counts: (N,) uint8, number of distinct words in each name.
+    fuzzy_words: int32 word numbers, those of names and categories with a letter. Only these are compared with
+    misspelt words.
     """
 
     vocabulary: Vocabulary
-    starts: Numbers
-    postings: Numbers
-    name_ranks: Numbers
-    name_words: Numbers
-    spoken: Numbers
+    posting_offsets: IntArray
+    packed_postings: IntArray
+    name_ranks: IntArray
+    name_word_counts: IntArray
+    fuzzy_words: IntArray
 
     @classmethod
     def build(cls, table: Table) -> TextIndex:
         """Index the names, categories and ids of a table."""
         ids, names = table.ids(), [fold(name) for name in table.column("name")]
-        numbers: dict[str, int] = {}
-        word_of, posting_of = array("I"), array("I")
-        of_category = [set(words_of(name)) for name in table.categories]
-        categories = (of_category[code] for code in table.category_codes.tolist())
-        of_name = [set(_WORD.findall(name)) for name in names]
-        name_words = np.array([min(len(words), 255) for words in of_name], np.uint8)
-        of_id = (set(words_of(product_id)) for product_id in ids)
-        for field, words_by_row in ((NAME, of_name), (CATEGORY, categories), (ID, of_id)):
-            for row, words in enumerate(words_by_row):
-                for word in words:
-                    word_of.append(numbers.setdefault(word, len(numbers)))
-                    posting_of.append(row << _FIELD_BITS | field)
-        ordered = sorted(numbers)
-        place = np.empty(len(ordered), np.int64)
-        place[[numbers[word] for word in ordered]] = np.arange(len(ordered))
-        places = place[np.asarray(word_of, np.int64)]
-        order = np.argsort(places, kind="stable")
-        postings = np.asarray(posting_of, np.uint32)[order]
-        starts = np.searchsorted(places[order], np.arange(len(ordered) + 1))
-        by_name = sorted(range(len(ids)), key=lambda row: (names[row], ids[row]))
+        name_words = [set(_WORD.findall(name)) for name in names]
+        words_by_category = [set(tokenize(name)) for name in table.categories]
+        category_words = (words_by_category[code] for code in table.category_codes.tolist())
+        id_words = (set(tokenize(product_id)) for product_id in ids)
+        words, offsets, postings = _invert({NAME: name_words, CATEGORY: category_words, ID: id_words})
+        name_order = sorted(range(len(ids)), key=lambda row: (names[row], ids[row]))
         name_ranks = np.empty(len(ids), np.int32)
-        name_ranks[by_name] = np.arange(len(ids))
-        spoken = _spoken(ordered, starts, postings)
-        return cls(Vocabulary.of(ordered), starts, postings, name_ranks, name_words, spoken)
+        name_ranks[name_order] = np.arange(len(ids))
+        return cls(
+            vocabulary=Vocabulary.from_sorted(words),
+            posting_offsets=offsets,
+            packed_postings=postings,
+            name_ranks=name_ranks,
+            name_word_counts=np.array([min(len(w), _MAX_WORD_COUNT) for w in name_words], np.uint8),
+            fuzzy_words=_fuzzy_words(words, offsets, postings),
+        )
 
     def save(self, path: Path) -> None:
         """Write text.npz, uncompressed."""
         np.savez(
             path,
-            letters=np.frombuffer(self.vocabulary.letters, np.uint8),
-            ends=self.vocabulary.ends,
-            **{name: getattr(self, name) for name in _ARRAYS},
+            letters=np.frombuffer(self.vocabulary.utf8, np.uint8),
+            ends=self.vocabulary.end_offsets,
+            **{stored: getattr(self, name) for name, stored in _STORED_ARRAYS.items()},
         )
 
     @classmethod
     def load(cls, path: Path) -> TextIndex:
-        """Open text.npz. Raises SnapshotCorrupt."""
+        """Open text.npz. Raises SnapshotCorrupt if it cannot be read."""
         try:
-            with np.load(path, allow_pickle=False) as parts:
-                vocabulary = Vocabulary(parts["letters"].tobytes(), parts["ends"])
-                return cls(vocabulary, **{name: parts[name] for name in _ARRAYS})
+            with np.load(path, allow_pickle=False) as arrays:
+                vocabulary = Vocabulary(arrays["letters"].tobytes(), arrays["ends"])
+                return cls(vocabulary, **{name: arrays[stored] for name, stored in _STORED_ARRAYS.items()})
         except (OSError, ValueError, KeyError) as error:
             raise SnapshotCorrupt(f"{path} is not a readable text index: {error}") from error
 
@@ -144,30 +146,60 @@ class TextIndex:
         """Return N."""
         return len(self.name_ranks)
 
-    def products_of(self, words: range) -> tuple[Rows, Numbers]:
-        """Return the (rows, fields) that hold any of a run of words; a row may come several times."""
+    def postings(self, words: range) -> tuple[Rows, IntArray]:
+        """Return the (rows, fields) of the postings of consecutive words; a row may occur more than once.
+
+        words: numbers in the vocabulary. fields: NAME, CATEGORY or ID.
+        """
         if not words:
             return np.empty(0, np.int64), np.empty(0, np.uint32)
-        postings = self.postings[self.starts[words.start] : self.starts[words.stop]]
-        return (postings >> _FIELD_BITS).astype(np.int64), postings & (2**_FIELD_BITS - 1)
+        packed = self.packed_postings[self.posting_offsets[words.start] : self.posting_offsets[words.stop]]
+        return (packed >> _FIELD_BITS).astype(np.int64), _fields(packed)
 
     @cached_property
     def name_order(self) -> Rows:
-        """(N,) rows in the order of folded name, then id."""
+        """(N,) rows in the order of folded name, then id: the inverse of `name_ranks`."""
         order = np.empty(len(self), np.int64)
         order[self.name_ranks] = np.arange(len(self))
         return order
 
     @cached_property
-    def spoken_words(self) -> dict[int, str]:
-        """The words of names and categories by their number: what a mistyped word is compared with."""
-        return {int(number): self.vocabulary[int(number)] for number in self.spoken}
+    def fuzzy_vocabulary(self) -> dict[int, str]:
+        """Words that a misspelt word is compared with, by number in the vocabulary."""
+        return {int(number): self.vocabulary[int(number)] for number in self.fuzzy_words}
 
 
-def _spoken(words: list[str], starts: Numbers, postings: Numbers) -> Numbers:
-    named = np.zeros(len(words), bool)
+def _invert(words_by_field: Mapping[int, Iterable[set[str]]]) -> tuple[list[str], IntArray, IntArray]:
+    """Return the W sorted words, (W + 1,) offsets of their postings, and the (P,) packed postings.
+
+    words_by_field: the words of each row, by field. The postings of a word are in the order of field, then
+    row.
+    """
+    numbers: dict[str, int] = {}  # words in the order in which they were seen
+    seen_words, packed = array("I"), array("I")
+    for field, words_by_row in words_by_field.items():
+        for row, words in enumerate(words_by_row):
+            for word in words:
+                seen_words.append(numbers.setdefault(word, len(numbers)))
+                packed.append(row << _FIELD_BITS | field)
+    sorted_words = sorted(numbers)
+    sorted_numbers = np.empty(len(sorted_words), np.int64)
+    sorted_numbers[[numbers[word] for word in sorted_words]] = np.arange(len(sorted_words))
+    posting_words = sorted_numbers[np.asarray(seen_words, np.int64)]
+    order = np.argsort(posting_words, kind="stable")
+    offsets = np.searchsorted(posting_words[order], np.arange(len(sorted_words) + 1))
+    return sorted_words, offsets, np.asarray(packed, np.uint32)[order]
+
+
+def _fields(postings: IntArray) -> IntArray:
+    fields: IntArray = postings & (2**_FIELD_BITS - 1)
+    return fields
+
+
+def _fuzzy_words(words: list[str], offsets: IntArray, postings: IntArray) -> IntArray:
+    is_in_text = np.zeros(len(words), bool)
     if len(postings):
-        of_word = np.repeat(np.arange(len(words)), np.diff(starts))
-        named[of_word[(postings & (2**_FIELD_BITS - 1)) != ID]] = True
-    numbers = [number for number in np.flatnonzero(named).tolist() if not words[number].isdecimal()]
+        posting_words = np.repeat(np.arange(len(words)), np.diff(offsets))
+        is_in_text[posting_words[_fields(postings) != ID]] = True
+    numbers = [number for number in np.flatnonzero(is_in_text).tolist() if not words[number].isdecimal()]
     return np.array(numbers, np.int32)

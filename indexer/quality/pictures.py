@@ -52,7 +52,7 @@ class PictureMeasures:
 
 def measure_picture(data: bytes) -> tuple[Pixels, float, float]:
     """Return the thumbnail (T, T, 3), the intensity range and the sharpness. Raises PictureError."""
-    image = open_picture(data, near_px=(_SHARPNESS_SIDE_PX, _SHARPNESS_SIDE_PX))
+    image = open_picture(data, target_px=(_SHARPNESS_SIDE_PX, _SHARPNESS_SIDE_PX))
     size = THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX
     thumbnail = np.asarray(image.resize(size, Image.Resampling.BOX), np.uint8)
     low, high = np.percentile(thumbnail.reshape(-1, 3), (1, 99), axis=0)

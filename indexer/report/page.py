@@ -20,7 +20,7 @@ from vitrine.indexer.arrays import FloatMatrix, Rows, unit
 from vitrine.indexer.errors import InputError, PictureError
 from vitrine.indexer.evaluation.evaluation_set import PictureReader
 from vitrine.indexer.files import atomic_write
-from vitrine.indexer.pictures.preprocessing import thumbnail
+from vitrine.indexer.pictures.preprocessing import make_thumbnail
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.report.texts import TEXTS
 from vitrine.indexer.snapshot.folder import IndexFolder
@@ -92,7 +92,7 @@ def product_data(folder: IndexFolder, state: CatalogueState, ids: Sequence[str],
 
     def read_thumbnail(row: int) -> bytes:
         try:
-            return thumbnail(reader.read(row), THUMBNAIL_PX)
+            return make_thumbnail(reader.read(row), THUMBNAIL_PX)
         except PictureError:
             return b""
         finally:

@@ -1,1 +1,1 @@
-"""Sources: folders and manifests, local or remote, read into the products to index."""
+"""Sources: folders and manifests, local or remote, as tables of products to index."""

@@ -1,6 +1,6 @@
-"""CSV as shops really save it: any of the usual separators and encodings, decimal commas, codes like 007.
+"""Parser of CSV manifests: detects the delimiter, the encoding and decimal commas, and infers types.
 
-Knows nothing of what the columns mean, but that some are text whatever they look like.
+Codes with leading zeros, such as 007, stay text.
 """
 
 import codecs
@@ -17,58 +17,59 @@ from vitrine.indexer.errors import SourceError
 
 _log = logging.getLogger(__name__)
 
-# The whole file is one block of pyarrow's, since a row cannot be longer than its block.
+# The whole file is read as one block of pyarrow, because a row cannot be longer than a block.
 _MAX_BLOCK_BYTES = 2**31 - 2
-_LOOK_BYTES = 1 << 16
+_SAMPLE_BYTES = 1 << 16
 _LEADING_ZERO = r"^[+-]?0\d"
-# Up to this share of a column, cells that are no number are taken for mistakes in a column of numbers.
-MAX_STRAYS = 0.1
+# Up to this share of non-numeric cells, a column is assumed to be meant as numbers, and a warning is logged.
+MAX_NON_NUMERIC_SHARE = 0.1
 
 
-def parse_csv(data: bytes, label: str, texts: Sequence[str]) -> pa.Table:
-    """Read a CSV file with a header line; columns named in `texts` are text, the others typed.
+def parse_csv(data: bytes, label: str, text_columns: Sequence[str]) -> pa.Table:
+    """Parse a CSV file with a header line; the types of columns other than `text_columns` are inferred.
 
-    Numbers written with leading zeros (bar codes, postcodes) stay text. An empty attribute is null. What
-    keeps a column of numbers from being one is logged.
+    label: name of the file, for messages. Numbers written with leading zeros (bar codes, postcodes) stay
+    text. An empty attribute is null. A column that would be numeric but for a few cells is logged.
     Raises SourceError, pyarrow.ArrowInvalid.
     """
-    data = _without_separator_line(_utf8(data, label))
-    delimiter = _delimiter(data)
-    comma = delimiter == ";" and _has_decimal_commas(data)
-    convert = pa_csv.ConvertOptions(
-        column_types=dict.fromkeys(texts, pa.string()), decimal_point="," if comma else "."
-    )
-    table = _read(data, delimiter, convert)
+    data = _drop_separator_line(_to_utf8(data, label))
+    delimiter = _detect_delimiter(data)
+    decimal_point = "," if delimiter == ";" and _has_decimal_commas(data) else "."
+    column_types = dict.fromkeys(text_columns, pa.string())
+    convert_options = pa_csv.ConvertOptions(column_types=column_types, decimal_point=decimal_point)
+    table = _read(data, delimiter, convert_options)
     if re.search(rb'(?:^|[\n"\t,;|])[+-]?0\d', data):
-        table = _keep_leading_zeros(table, data, delimiter)
-    table = _without_blank_rows(table)
-    for place, column in enumerate(table.schema):
-        if column.type == pa.string() and column.name not in texts:
-            values = table.column(place)
-            if stray := _stray_among_numbers(values, "," if comma else "."):
-                _log.warning("%s: the column %r is text, not numbers: %s", label, column.name.strip(), stray)
+        table = _restore_leading_zeros(table, data, delimiter)
+    table = _drop_blank_rows(table)
+    for position, column in enumerate(table.schema):
+        if column.type == pa.string() and column.name not in text_columns:
+            values = table.column(position)
+            if problem := _describe_non_numeric_cells(values, decimal_point):
+                _log.warning(
+                    "%s: the column %r is text, not numbers: %s", label, column.name.strip(), problem
+                )
             filled = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
-            table = table.set_column(place, column, filled)
+            table = table.set_column(position, column, filled)
     return table
 
 
-def _stray_among_numbers(values: pa.ChunkedArray, point: str) -> str:
-    """Say what makes values text of which nine in ten, or more, are numbers; empty for any others."""
-    empty = pc.is_in(values, value_set=pa.array(["", *pa_csv.ConvertOptions().null_values]))
-    number = pc.match_substring_regex(values, rf"^\s*[+-]?(\d+[{point}]?\d*|[{point}]\d+)([eE][+-]?\d+)?\s*$")
-    strays = pc.invert(pc.or_(empty, number))
-    count = pc.sum(strays).as_py() or 0
-    if not 0 < count <= (len(values) - pc.sum(empty).as_py()) * MAX_STRAYS:
+def _describe_non_numeric_cells(values: pa.ChunkedArray, decimal_point: str) -> str:
+    """Describe the non-numeric cells of a column if they are few, else return ""."""
+    is_empty = pc.is_in(values, value_set=pa.array(["", *pa_csv.ConvertOptions().null_values]))
+    number = rf"^\s*[+-]?(\d+[{decimal_point}]?\d*|[{decimal_point}]\d+)([eE][+-]?\d+)?\s*$"
+    is_text = pc.invert(pc.or_(is_empty, pc.match_substring_regex(values, number)))
+    count = pc.sum(is_text).as_py() or 0
+    if not 0 < count <= (len(values) - pc.sum(is_empty).as_py()) * MAX_NON_NUMERIC_SHARE:
         return ""
     if pc.any(pc.match_substring_regex(values, _LEADING_ZERO)).as_py():
         return ""
-    row = pc.index(strays, True).as_py()
+    row = pc.index(is_text, True).as_py()
     others = f" and {count - 1} more rows have no number either" if count > 1 else ""
     return f"row {row + 1} has {shorten(values[row].as_py(), 40)!r}{others}; leave such cells empty"
 
 
-def _without_blank_rows(table: pa.Table) -> pa.Table:
-    """Drop the rows of separators alone that spreadsheets leave below their last one."""
+def _drop_blank_rows(table: pa.Table) -> pa.Table:
+    """Drop rows without any value, as spreadsheets write them below the last row."""
     filled = pa.chunked_array([pa.repeat(False, len(table))])
     for values in table.columns:
         if values.type == pa.string():
@@ -80,27 +81,28 @@ def _without_blank_rows(table: pa.Table) -> pa.Table:
     return table.filter(filled)
 
 
-def _read(data: bytes, delimiter: str, convert: pa_csv.ConvertOptions) -> pa.Table:
-    block = min(len(data) + 1, _MAX_BLOCK_BYTES)
-    # Without threads pyarrow names the row that is at fault.
-    options = pa_csv.ReadOptions(block_size=block, use_threads=False)
-    parse = pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    return pa_csv.read_csv(pa.BufferReader(data), options, parse, convert)
+def _read(data: bytes, delimiter: str, convert_options: pa_csv.ConvertOptions) -> pa.Table:
+    block_size = min(len(data) + 1, _MAX_BLOCK_BYTES)
+    # Without threads, error messages of pyarrow contain the row number.
+    read_options = pa_csv.ReadOptions(block_size=block_size, use_threads=False)
+    parse_options = pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    return pa_csv.read_csv(pa.BufferReader(data), read_options, parse_options, convert_options)
 
 
-def _keep_leading_zeros(table: pa.Table, data: bytes, delimiter: str) -> pa.Table:
+def _restore_leading_zeros(table: pa.Table, data: bytes, delimiter: str) -> pa.Table:
+    """Replace integer columns by their text where a value has a leading zero."""
     names = [column.name for column in table.schema if pa.types.is_integer(column.type)]
     if not names:
         return table
-    as_text = dict.fromkeys(names, pa.string())
-    written = _read(data, delimiter, pa_csv.ConvertOptions(include_columns=names, column_types=as_text))
+    column_types = dict.fromkeys(names, pa.string())
+    texts = _read(data, delimiter, pa_csv.ConvertOptions(include_columns=names, column_types=column_types))
     for name in names:
-        if pc.any(pc.match_substring_regex(written[name], _LEADING_ZERO)).as_py():
-            table = table.set_column(table.schema.get_field_index(name), name, written[name])
+        if pc.any(pc.match_substring_regex(texts[name], _LEADING_ZERO)).as_py():
+            table = table.set_column(table.schema.get_field_index(name), name, texts[name])
     return table
 
 
-def _utf8(data: bytes, label: str) -> bytes:
+def _to_utf8(data: bytes, label: str) -> bytes:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         data = data.decode("utf-16").encode()
     data = data.removeprefix(codecs.BOM_UTF8)
@@ -114,19 +116,20 @@ def _utf8(data: bytes, label: str) -> bytes:
     return data
 
 
-def _without_separator_line(data: bytes) -> bytes:
-    """Drop the line `sep=;` that Excel writes and reads."""
+def _drop_separator_line(data: bytes) -> bytes:
+    """Drop a first line `sep=;`, an extension of Excel."""
     return re.sub(rb'\A"?sep=.?"?\r?\n', b"", data)
 
 
-def _delimiter(data: bytes) -> str:
-    """The separator seen most often in the header line, outside quotes; a comma where there is none."""
-    header = re.sub(rb'"[^"]*"', b"", data[:_LOOK_BYTES]).lstrip(b"\r\n").split(b"\n", 1)[0]
-    return max((",", ";", "\t", "|"), key=lambda mark: header.count(mark.encode()))
+def _detect_delimiter(data: bytes) -> str:
+    """Return the most frequent separator in the header line, outside quotes; a comma if it has none."""
+    header = re.sub(rb'"[^"]*"', b"", data[:_SAMPLE_BYTES]).lstrip(b"\r\n").split(b"\n", 1)[0]
+    return max((",", ";", "\t", "|"), key=lambda separator: header.count(separator.encode()))
 
 
 def _has_decimal_commas(data: bytes) -> bool:
-    look = data[:_LOOK_BYTES]
-    commas = re.findall(rb'(?<=[;"\n])-?\d+,\d+(?=[;"\r\n])', look)
-    points = re.findall(rb'(?<=[;"\n])-?\d+\.\d+(?=[;"\r\n])', look)
+    """Return True if the first numbers in the file have decimal commas more often than points."""
+    sample = data[:_SAMPLE_BYTES]
+    commas = re.findall(rb'(?<=[;"\n])-?\d+,\d+(?=[;"\r\n])', sample)
+    points = re.findall(rb'(?<=[;"\n])-?\d+\.\d+(?=[;"\r\n])', sample)
     return len(commas) > len(points)

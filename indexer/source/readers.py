@@ -1,7 +1,7 @@
-"""Where pictures lie: bytes of local files and URLs, bounded in size and time. Knows nothing of products.
+"""Readers of picture files at local paths and URLs, with limits on size and time.
 
-Relative images are read inside the place's own folder only, whatever symbolic links say; absolute paths and
-URLs are read as they are, since whoever may index a source may name any file.
+Relative paths are read only inside the root folder, also where symbolic links lead out of it. Absolute paths
+and URLs are read as given: a user who may index a source may read any file that the process can.
 """
 
 # os.path on strings, not Path: these functions run for each of a million pictures.
@@ -29,115 +29,122 @@ from vitrine.indexer.pictures.preprocessing import MAX_BYTES
 T = TypeVar("T")
 
 TIMEOUT_S = 30.0
-READER_THREAD = "vitrine-url-reader"
+READER_THREAD_NAME = "vitrine-url-reader"
 _IDLE_TIMEOUT_S = 10.0
 _LOCAL_SCHEMES = ("file://", "local://")
 
 
-class TooManyBytes(OSError):
-    """The file is larger than the reader allows."""
+class FileTooLarge(OSError):
+    """A file that is larger than the limit of its reader."""
 
 
-class Place(Protocol):
-    """A folder, local or not, that images are relative to."""
+class PictureReader(Protocol):
+    """Reader of the images of one source.
+
+    root: folder, as a path or URL, that relative images are resolved against. image: as the source names it,
+    a relative path, an absolute path or a URL.
+    """
 
     root: str
 
-    def absolute(self, image: str) -> str:
+    def resolve(self, image: str) -> str:
         """Return the absolute path or URL of an image."""
 
     def read(self, image: str) -> bytes:
         """Return the bytes of an image. Raises PictureError."""
 
     def fingerprint(self, image: str) -> tuple[int, int] | None:
-        """Return (size in bytes, modification time in ns) of a local file, None where there is none."""
+        """Return (size in bytes, modification time in ns) of a local file, None for any other image."""
 
 
-# A relative path that nothing has to be taken out of: no empty or dotted part, and no scheme.
+# A relative path that is normalised already: no empty part, none that starts with a dot, and no scheme.
 _PLAIN_PATH = re.compile(r"(?:[^/:.][^/:]*/)*[^/:.][^/:]*")
 
 
 def is_url(location: str) -> bool:
-    """True for what fsspec opens by its scheme, local files apart."""
+    """Return True for a location with a scheme other than that of local files."""
     return "://" in location and not location.startswith(_LOCAL_SCHEMES)
 
 
 def local_path(location: str) -> str:
-    """The path of a local location, which may be written file://…"""
+    """Return the path of a local location, without a file:// or local:// scheme."""
     for scheme in _LOCAL_SCHEMES:
         location = location.removeprefix(scheme)
     return location
 
 
-class LocalPlace:
-    """A folder of this machine."""
+class LocalReader:
+    """Reader of the images of a local folder or manifest."""
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
-        self._folder = os.path.join(self.root, "")
-        self._inside = os.path.join(os.path.realpath(root), "")
-        self._urls = UrlReader()
+        self._prefix = os.path.join(self.root, "")
+        self._real_prefix = os.path.join(os.path.realpath(root), "")
+        self._url_reader = UrlReader()
 
-    def absolute(self, image: str) -> str:
+    def resolve(self, image: str) -> str:
         """Return the absolute path or URL of an image."""
-        if _PLAIN_PATH.fullmatch(image):  # most are, of which there may be a million
-            return f"{self._folder}{image}"
+        if _PLAIN_PATH.fullmatch(image):  # fast path for the usual case
+            return f"{self._prefix}{image}"
         return image if is_url(image) else os.path.abspath(os.path.join(self.root, local_path(image)))
 
     def read(self, image: str) -> bytes:
-        """Return the bytes of an image. Raises PictureError, of kind outside-source among others."""
-        path = self.absolute(image)
+        """Return the bytes of an image.
+
+        Raises PictureError with code missing, outside-source, too-large or unreadable.
+        """
+        path = self.resolve(image)
         if is_url(path):
-            return _picture(lambda: self._urls.read(path, MAX_BYTES))
+            return _translate_errors(lambda: self._url_reader.read(path, MAX_BYTES))
         if not os.path.isabs(local_path(image)):
-            self._refuse_outside(path)
-        return _picture(lambda: read_local(path, MAX_BYTES))
+            self._check_inside(path)
+        return _translate_errors(lambda: read_local(path, MAX_BYTES))
 
     def fingerprint(self, image: str) -> tuple[int, int] | None:
-        """Return (size in bytes, modification time in ns) of a local file, None where there is none."""
-        path = self.absolute(image)
+        """Return (size in bytes, modification time in ns) of a regular local file, else None."""
+        path = self.resolve(image)
         try:
             status = os.stat(path)
         except (OSError, ValueError):
             return None
         return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
-    def _refuse_outside(self, path: str) -> None:
+    def _check_inside(self, path: str) -> None:
         try:
             real = os.path.realpath(path)
-        except ValueError:  # a NUL in the path; reading it says so
+        except ValueError:  # a NUL in the path: reading it reports the error
             return
-        if not real.startswith(self._inside):
+        if not real.startswith(self._real_prefix):
             raise PictureError("a link that leads out of the source's folder", code="outside-source")
 
 
-class RemotePlace:
-    """A folder behind a URL."""
+class RemoteReader:
+    """Reader of the images of a folder or manifest at a URL."""
 
-    def __init__(self, base_url: str) -> None:
-        self.root = base_url.rstrip("/")
-        self._urls = UrlReader()
+    def __init__(self, root_url: str) -> None:
+        self.root = root_url.rstrip("/")
+        self._url_reader = UrlReader()
 
-    def absolute(self, image: str) -> str:
+    def resolve(self, image: str) -> str:
         """Return the absolute path or URL of an image."""
         if is_url(image) or image.startswith(("/", *_LOCAL_SCHEMES)):
             return local_path(image)
         return f"{self.root}/{posixpath.normpath(image)}"
 
     def read(self, image: str) -> bytes:
-        """Return the bytes of an image. Raises PictureError: missing, too-large, unreadable."""
-        location = self.absolute(image)
+        """Return the bytes of an image. Raises PictureError with code missing, too-large or unreadable."""
+        location = self.resolve(image)
         if is_url(location):
-            return _picture(lambda: self._urls.read(location, MAX_BYTES))
-        return _picture(lambda: read_local(location, MAX_BYTES))
+            return _translate_errors(lambda: self._url_reader.read(location, MAX_BYTES))
+        return _translate_errors(lambda: read_local(location, MAX_BYTES))
 
-    def fingerprint(self, image: str) -> tuple[int, int] | None:  # noqa: ARG002, as the protocol has it
-        """None: what lies behind a URL is read every time."""
+    def fingerprint(self, image: str) -> tuple[int, int] | None:  # noqa: ARG002, as in the protocol
+        """Return None: a remote image is read again by every build."""
         return None
 
 
 def read_local(path: str, max_bytes: int) -> bytes:
-    """Return the bytes of a regular file. Raises OSError, TooManyBytes; a pipe or device never blocks."""
+    """Return the bytes of a regular file. Raises OSError, FileTooLarge; never blocks on a pipe or device."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
@@ -145,15 +152,18 @@ def read_local(path: str, max_bytes: int) -> bytes:
             raise OSError("not a regular file")
         data = b"" if status.st_size > max_bytes else file.read(max_bytes + 1)
     if status.st_size > max_bytes or len(data) > max_bytes:
-        raise TooManyBytes(f"larger than {max_bytes // 2**20} MiB")
+        raise FileTooLarge(f"larger than {max_bytes // 2**20} MiB")
     return data
 
 
 class UrlReader:
-    """Reads http(s) URLs with requests, so that no async client is needed, and every other with fsspec."""
+    """Reader of URLs: http(s) through requests, other schemes through fsspec.
+
+    fsspec reads http(s) too, but through an asynchronous client that would be one more dependency.
+    """
 
     def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
-        """timeout_s: for one whole read, retries included."""
+        """timeout_s: limit for one whole read, retries included."""
         self._timeout_s = timeout_s
         self._session = requests.Session()
         retry = Retry(
@@ -164,13 +174,16 @@ class UrlReader:
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=32, max_retries=retry))
 
     def read(self, url: str, max_bytes: int) -> bytes:
-        """Return the bytes behind a URL. Raises OSError (FileNotFoundError, TimeoutError, TooManyBytes…)."""
+        """Return the bytes at a URL.
+
+        Raises OSError, such as FileNotFoundError, TimeoutError or FileTooLarge, ValueError or ImportError.
+        """
         read = self._read_http if url.startswith(("http://", "https://")) else _read_fsspec
-        with clients_as_os_errors():
-            return _within(self._timeout_s, lambda: read(url, max_bytes))
+        with client_errors_as_os_errors():
+            return _run_with_timeout(lambda: read(url, max_bytes), self._timeout_s)
 
     def _read_http(self, url: str, max_bytes: int) -> bytes:
-        ends = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self._timeout_s
         with self._session.get(url, stream=True, timeout=_IDLE_TIMEOUT_S) as response:
             if response.status_code in (404, 410):
                 raise FileNotFoundError(f"HTTP {response.status_code}")
@@ -180,15 +193,15 @@ class UrlReader:
             while chunk := response.raw.read1(1 << 16, decode_content=True):
                 data += chunk
                 if len(data) > max_bytes:
-                    raise TooManyBytes(f"larger than {max_bytes // 2**20} MiB")
-                if time.monotonic() > ends:
+                    raise FileTooLarge(f"larger than {max_bytes // 2**20} MiB")
+                if time.monotonic() > deadline:
                     raise TimeoutError
         return bytes(data)
 
 
 @contextmanager
-def clients_as_os_errors() -> Iterator[None]:
-    """Turn what a file system's own client raises (urllib3, botocore, aiohttp…) into OSError."""
+def client_errors_as_os_errors() -> Iterator[None]:
+    """Turn exceptions of a file system's client library (urllib3, botocore, aiohttp…) into OSError."""
     try:
         yield
     except (OSError, ValueError, ImportError):
@@ -201,29 +214,32 @@ def _read_fsspec(url: str, max_bytes: int) -> bytes:
     with fsspec.open(url, "rb") as file:
         data: bytes = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise TooManyBytes(f"larger than {max_bytes // 2**20} MiB")
+        raise FileTooLarge(f"larger than {max_bytes // 2**20} MiB")
     return data
 
 
-def _within(timeout_s: float, work: Callable[[], T]) -> T:
-    """Do it in a thread, given up after timeout_s: not every file system has time limits of its own."""
-    answer: Future[T] = Future()
+def _run_with_timeout(function: Callable[[], T], timeout_s: float) -> T:
+    """Run a function in a thread and abandon it after timeout_s. Raises TimeoutError.
+
+    Some file systems have no time limits of their own.
+    """
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
-            answer.set_result(work())
+            future.set_result(function())
         except BaseException as error:
-            answer.set_exception(error)
+            future.set_exception(error)
 
-    threading.Thread(target=run, name=READER_THREAD, daemon=True).start()
-    return answer.result(timeout_s)
+    threading.Thread(target=run, name=READER_THREAD_NAME, daemon=True).start()
+    return future.result(timeout_s)
 
 
-def _picture(read: Callable[[], bytes]) -> bytes:
-    """Say in a PictureError what kept a picture from being read, in words that stay the same."""
+def _translate_errors(read: Callable[[], bytes]) -> bytes:
+    """Call `read`, and turn its errors into a PictureError with a stable reason."""
     try:
         return read()
-    except TooManyBytes as error:
+    except FileTooLarge as error:
         raise PictureError(str(error), code="too-large") from error
     except FileNotFoundError as error:
         raise PictureError("the file is missing", code="missing") from error

@@ -1,10 +1,10 @@
-"""What is indexed: a folder or a manifest, as one table of products whose pictures can be read.
+"""Sources: a folder or a manifest as one table of products, with their picture files.
 
-Knows nothing of decoding, models or snapshots. Every rule that a product of a source must keep is checked
-here, once, when the source is opened; what is wrong with a single picture shows when it is read.
+The rules for products are checked once, when a source is opened. Errors of a single picture are raised when
+it is read; pictures are not decoded here.
 """
 
-# os.path on strings, not Path: a folder may hold a million pictures.
+# os.path on strings, not Path: a folder may contain a million pictures.
 # ruff: noqa: PTH100, PTH110, PTH112, PTH118, PTH120, PTH122
 
 import copy
@@ -22,83 +22,86 @@ import requests
 from vitrine.indexer.errors import PictureError, SourceError
 from vitrine.indexer.journal.fold import Move
 from vitrine.indexer.pictures.preprocessing import PICTURE_EXTENSIONS
-from vitrine.indexer.source.complete import Origin, category_pattern, complete_products
-from vitrine.indexer.source.manifest import manifest_kind, parse_manifest
+from vitrine.indexer.source.complete import SourceContext, compile_category_pattern, complete_products
+from vitrine.indexer.source.manifest import manifest_format, parse_manifest
 from vitrine.indexer.source.readers import (
-    LocalPlace,
-    Place,
-    RemotePlace,
+    LocalReader,
+    PictureReader,
+    RemoteReader,
     UrlReader,
-    clients_as_os_errors,
+    client_errors_as_os_errors,
     is_url,
     local_path,
     read_local,
 )
 
-SourceKind = Literal["folder", "csv", "parquet", "jsonl"]
+SourceFormat = Literal["folder", "csv", "parquet", "jsonl"]
 
 _MAX_MANIFEST_BYTES = 8 * 2**30
 _MANIFEST_TIMEOUT_S = 600.0
+_NO_PICTURE_FILES = "no JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file in this folder"
 
 _log = logging.getLogger(__name__)
 
 
 class Source:
-    """Products in source order, and their pictures.
+    """Table of products in source order, with access to their picture files.
 
-    location: as given. kind: what it is. products: columns id, name, category, group, image (text; only
-    group has nulls; no category is ""), then the attributes with their types.
+    location: path or URL, as given. products: columns id, name, category, group and image (text; only group
+    has nulls; category is "" for none), then the attributes with their types.
     """
 
-    def __init__(self, location: str, kind: SourceKind, products: pa.Table, place: Place) -> None:
+    def __init__(
+        self, location: str, format: SourceFormat, products: pa.Table, reader: PictureReader
+    ) -> None:
         self.location = location
-        self.kind = kind
+        self.format = format
         self.products = products
-        self._place = place
+        self.reader = reader
         self._images: pa.Array = products["image"].combine_chunks()
 
     def __len__(self) -> int:
         return len(self.products)
 
-    def without(self, ids: Collection[str]) -> "Source":
-        """Return the source without the products of these ids."""
+    def exclude_products(self, ids: Collection[str]) -> "Source":
+        """Return the source without the products of the given ids."""
         if not ids:
             return self
-        unwanted = pc.is_in(self.products["id"], value_set=pa.array(sorted(ids), pa.string()))
-        return Source(self.location, self.kind, self.products.filter(pc.invert(unwanted)), self._place)
+        excluded = pc.is_in(self.products["id"], value_set=pa.array(sorted(ids), pa.string()))
+        return Source(self.location, self.format, self.products.filter(pc.invert(excluded)), self.reader)
 
-    def moved(self, moves: Mapping[str, Move]) -> "Source":
-        """Return the source with products where people put them. moves: by id."""
+    def apply_moves(self, moves: Mapping[str, Move]) -> "Source":
+        """Return the source with the categories that products were moved to. moves: by product id."""
         if not moves:
             return self
-        names = self.products["category"].to_pylist()
+        categories = self.products["category"].to_pylist()
         for row, product_id in enumerate(self.products["id"].to_pylist()):
             move = moves.get(product_id)
-            if move is not None and move.overrides(names[row]):
-                names[row] = move.category
-        moved = copy.copy(self)
-        place = self.products.column_names.index("category")
-        moved.products = self.products.set_column(place, "category", pa.array(names, pa.string()))
-        return moved
+            if move is not None and move.overrides(categories[row]):
+                categories[row] = move.category
+        changed = copy.copy(self)
+        position = self.products.column_names.index("category")
+        changed.products = self.products.set_column(position, "category", pa.array(categories, pa.string()))
+        return changed
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of a product's picture; safe to call from several threads.
+        """Return the bytes of a product's picture. Thread-safe.
 
-        Raises PictureError of kind missing, outside-source, too-large or unreadable.
+        Raises PictureError with code missing, outside-source, too-large or unreadable.
         """
         image = self._image(row)
         if not image:
             raise PictureError("no image is named", code="missing")
-        return self._place.read(image)
+        return self.reader.read(image)
 
-    def absolute(self, row: int) -> str:
-        """Return the absolute path or URL of a product's picture, "" where none is named."""
+    def resolve_image(self, row: int) -> str:
+        """Return the absolute path or URL of a product's picture, "" if it has none."""
         image = self._image(row)
-        return self._place.absolute(image) if image else ""
+        return self.reader.resolve(image) if image else ""
 
     def fingerprint(self, row: int) -> tuple[int, int] | None:
-        """Return (size in bytes, modification time in ns) of a local picture; None where there is none."""
-        return self._place.fingerprint(self._image(row))
+        """Return (size in bytes, modification time in ns) of a local picture, else None."""
+        return self.reader.fingerprint(self._image(row))
 
     def _image(self, row: int) -> str:
         image: str = self._images[row].as_py()
@@ -112,100 +115,96 @@ def open_source(
     columns: Mapping[str, str] = MappingProxyType({}),
     limit: int | None = None,
 ) -> Source:
-    """Open a folder or a CSV, Parquet or JSONL manifest, local or behind any fsspec URL.
+    """Open a folder or a CSV, Parquet or JSONL manifest, local or at any URL that fsspec supports.
 
-    category_from: 'auto' (a manifest's own column, else the folder, else the leading letters of the file
+    category_from: 'auto' (the column of a manifest, else the folder, else the leading letters of the file
     name), 'folder', 'filename', or a regular expression searched in the image's relative path without
-    extension, whose first group is the category. columns: FIELD: NAME for a manifest whose columns are
-    called otherwise. limit: at most so many products, the first ones.
+    extension, whose first group is the category. columns: names of a manifest's columns by field, where they
+    differ. limit: maximum number of products; the first ones are kept.
     Raises SourceError.
     """
-    text = os.fspath(location)
-    text = text if is_url(text) else local_path(text)
+    path = os.fspath(location)
+    path = path if is_url(path) else local_path(path)
     if limit is not None and limit < 1:
         raise SourceError(f"--limit {limit}: at least 1 product")
     if category_from not in ("auto", "folder", "filename"):
-        category_pattern(category_from)
-    kind = _kind(text)
-    table, place = _list_folder(text) if kind == "folder" else _read_manifest(text, columns)
-    if kind == "folder" and columns:
-        raise SourceError(f"{text}: --column is for manifests, and this is a folder")
+        compile_category_pattern(category_from)
+    format = _detect_format(path)
+    table, reader = _list_folder(path) if format == "folder" else _read_manifest(path, columns)
+    if format == "folder" and columns:
+        raise SourceError(f"{path}: --column is for manifests, and this is a folder")
     if limit is not None:
         table = table.slice(0, limit)
     if len(table) == 0:
-        what = (
-            "no JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file in this folder"
-            if kind == "folder"
-            else "no rows"
-        )
-        raise SourceError(f"{text}: no products found, {what}")
+        reason = _NO_PICTURE_FILES if format == "folder" else "no rows"
+        raise SourceError(f"{path}: no products found, {reason}")
 
-    def name_row(row: int) -> str:
-        return repr(table["image"][row].as_py()) if kind == "folder" else f"row {row + 1}"
+    def row_label(row: int) -> str:
+        return repr(table["image"][row].as_py()) if format == "folder" else f"row {row + 1}"
 
-    products = complete_products(table, Origin(text, place.root, name_row), category_from)
-    return Source(text, kind, products, place)
+    products = complete_products(table, SourceContext(path, reader.root, row_label), category_from)
+    return Source(path, format, products, reader)
 
 
-def _kind(text: str) -> SourceKind:
-    """Tell a folder from the kinds of manifest. Raises SourceError for anything else."""
-    if is_url(text):
-        return manifest_kind(text.split("?")[0]) or "folder"
-    if os.path.isdir(text):
+def _detect_format(path: str) -> SourceFormat:
+    """Return 'folder' or the format of a manifest. Raises SourceError for any other file."""
+    if is_url(path):
+        return manifest_format(path.split("?")[0]) or "folder"
+    if os.path.isdir(path):
         return "folder"
-    if not os.path.exists(text):
-        raise SourceError(f"{text}: no such file or folder")
-    kind = manifest_kind(text)
-    if kind is None:
-        raise SourceError(f"{text}: neither a folder nor a manifest (.csv, .parquet or .jsonl)")
-    return kind
+    if not os.path.exists(path):
+        raise SourceError(f"{path}: no such file or folder")
+    format = manifest_format(path)
+    if format is None:
+        raise SourceError(f"{path}: neither a folder nor a manifest (.csv, .parquet or .jsonl)")
+    return format
 
 
-def _read_manifest(text: str, columns: Mapping[str, str]) -> tuple[pa.Table, Place]:
-    place: Place
+def _read_manifest(path: str, columns: Mapping[str, str]) -> tuple[pa.Table, PictureReader]:
+    reader: PictureReader
     try:
-        if is_url(text):
-            place = RemotePlace(text.split("?")[0].rsplit("/", 1)[0])
-            data = UrlReader(_MANIFEST_TIMEOUT_S).read(text, _MAX_MANIFEST_BYTES)
+        if is_url(path):
+            reader = RemoteReader(path.split("?")[0].rsplit("/", 1)[0])
+            data = UrlReader(_MANIFEST_TIMEOUT_S).read(path, _MAX_MANIFEST_BYTES)
         else:
-            place = LocalPlace(os.path.dirname(os.path.abspath(text)))
-            data = read_local(text, _MAX_MANIFEST_BYTES)
+            reader = LocalReader(os.path.dirname(os.path.abspath(path)))
+            data = read_local(path, _MAX_MANIFEST_BYTES)
     except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"{text}: cannot be read: {_reason(error)}") from error
-    return parse_manifest(data, text.split("?")[0], columns), place
+        raise SourceError(f"{path}: cannot be read: {_reason(error)}") from error
+    return parse_manifest(data, path.split("?")[0], columns), reader
 
 
-def _list_folder(text: str) -> tuple[pa.Table, Place]:
-    place: Place
+def _list_folder(path: str) -> tuple[pa.Table, PictureReader]:
+    reader: PictureReader
     try:
-        if is_url(text):
-            place = RemotePlace(text)
-            images = _remote_images(text)
+        if is_url(path):
+            reader = RemoteReader(path)
+            images = _list_remote_images(path)
         else:
-            place = LocalPlace(text)
-            images = _local_images(text)
+            reader = LocalReader(path)
+            images = _list_local_images(path)
     except (OSError, ValueError, ImportError) as error:
-        raise SourceError(f"{text}: cannot be listed: {_reason(error)}") from error
+        raise SourceError(f"{path}: cannot be listed: {_reason(error)}") from error
     images.sort()
     try:
-        return pa.table({"image": pa.array(images, pa.string())}), place
+        return pa.table({"image": pa.array(images, pa.string())}), reader
     except UnicodeEncodeError as error:
-        raise SourceError(f"{text}: {error.object!r}: the file name is not UTF-8; rename the file") from error
+        raise SourceError(f"{path}: {error.object!r}: the file name is not UTF-8; rename the file") from error
 
 
-def _local_images(root: str) -> list[str]:
-    """Relative paths of the picture files below root; hidden ones and links to folders are left out."""
+def _list_local_images(root: str) -> list[str]:
+    """Return the relative paths of picture files below root, without hidden files and links to folders."""
     images: list[str] = []
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
+    pending = [""]
+    while pending:
+        folder = pending.pop()
         with os.scandir(os.path.join(root, folder)) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 path = folder + entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(path + "/")
+                    pending.append(path + "/")
                 elif entry.is_dir():
                     _log.warning("%s: a link to a folder, not followed", os.path.join(root, path))
                 elif _has_picture_extension(path):
@@ -213,8 +212,8 @@ def _local_images(root: str) -> list[str]:
     return images
 
 
-def _remote_images(url: str) -> list[str]:
-    with clients_as_os_errors():
+def _list_remote_images(url: str) -> list[str]:
+    with client_errors_as_os_errors():
         filesystem, root = fsspec.core.url_to_fs(url)
         if not filesystem.isdir(root):
             raise FileNotFoundError("no such folder, and not a manifest (.csv, .parquet or .jsonl)")

@@ -1,4 +1,4 @@
-"""Products that came in through the service, as part of the next source. Reads only the index folder."""
+"""Uploaded products as part of the next source: their rows in the journal, pictures in the index folder."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import pyarrow as pa
 
 from vitrine.indexer.errors import PictureError
 from vitrine.indexer.journal.journal import Upload
-from vitrine.indexer.products.table import CORE_SCHEMA, Product, Table, join_products
+from vitrine.indexer.products.assembly import join_products
+from vitrine.indexer.products.schema import COMPUTED_COLUMNS, Product
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.source.source import Source
-
-_COMPUTED = [name for name in CORE_SCHEMA.names if name not in ("id", "name", "category", "group", "image")]
 
 
 class SourceWithUploads(Source):
-    """A source and, behind its rows, uploaded products. Their `image` is a path inside the index folder."""
+    """Source followed by uploaded products, whose `image` is a path relative to the index folder."""
 
     def __init__(self, source: Source, uploads: pa.Table, root: Path) -> None:
-        """uploads: product columns as a source has them. root: the index folder."""
-        super().__init__(source.location, source.kind, join_products(source.products, uploads), source._place)
+        """uploads: columns as in Source.products. root: the index folder."""
+        products = join_products(source.products, uploads)
+        super().__init__(source.location, source.format, products, source.reader)
         self._source = source
         self._root = root
 
@@ -34,22 +35,25 @@ class SourceWithUploads(Source):
         except OSError as error:
             raise PictureError(f"the uploaded picture is gone ({error.strerror})", code="missing") from error
 
-    def absolute(self, row: int) -> str:
-        """Return where a picture is; an upload's path stays relative, so that an index folder can move."""
-        return self._source.absolute(row) if row < len(self._source) else self._image(row)
+    def resolve_image(self, row: int) -> str:
+        """Return the path or URL of a picture; that of an upload stays relative to the index folder.
+
+        An index folder can then be moved.
+        """
+        return self._source.resolve_image(row) if row < len(self._source) else self._image(row)
 
     def fingerprint(self, row: int) -> tuple[int, int] | None:
-        """Return (size in bytes, modification time in ns); None for uploads, which are named by content."""
+        """Return (size in bytes, modification time in ns), None for an upload: its name is its hash."""
         return self._source.fingerprint(row) if row < len(self._source) else None
 
 
-def with_uploads(source: Source, uploads: Mapping[str, Upload], root: Path) -> Source:
-    """Return the source with the uploads that it does not hold itself; a product of both is the source's."""
+def add_uploads(source: Source, uploads: Mapping[str, Upload], root: Path) -> Source:
+    """Return the source with the uploads whose ids it does not contain. root: the index folder."""
     if not uploads:
         return source
-    known = set(source.products.column("id").to_pylist())
-    products = [Product(**upload.product) for name, upload in uploads.items() if name not in known]
+    source_ids = set(source.products.column("id").to_pylist())
+    products = [Product(**upload.product) for id, upload in uploads.items() if id not in source_ids]
     if not products:
         return source
-    columns = Table.from_products(products).arrow.drop_columns(_COMPUTED)
+    columns = Table.from_products(products).arrow.drop_columns(sorted(COMPUTED_COLUMNS))
     return SourceWithUploads(source, columns, root)

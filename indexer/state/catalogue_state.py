@@ -18,7 +18,7 @@ from vitrine.indexer.arrays import Codes, Mask, Rows
 from vitrine.indexer.errors import InputError
 from vitrine.indexer.journal.fold import effect_of
 from vitrine.indexer.journal.journal import Change
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.segments import Segments, Uploads

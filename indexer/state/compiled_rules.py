@@ -12,8 +12,8 @@ import numpy as np
 
 from vitrine.indexer.arrays import Codes, Mask, Rows
 from vitrine.indexer.errors import QueryError, RulesError
+from vitrine.indexer.products.conditions import category_mask, condition_mask
 from vitrine.indexer.products.table import Table
-from vitrine.indexer.products.where import matching_rows, rows_of_categories
 from vitrine.indexer.state.catalogue_state import CatalogueState
 from vitrine.indexer.state.rules import Pin, Rules, Selector
 from vitrine.indexer.vectors.ranking import NO_EFFECTS, Hits, RuleEffects
@@ -46,9 +46,9 @@ class RowSelector:
         if selector.groups:
             mask &= np.concatenate([_has_group(table, selector.groups) for _, table in self.tables])
         if selector.categories:
-            mask &= rows_of_categories(selector.categories, self.categories, self.category_codes)
+            mask &= category_mask(selector.categories, self.categories, self.category_codes)
         if selector.where:
-            mask &= matching_rows(self.tables, selector.where)
+            mask &= condition_mask(self.tables, selector.where)
         return mask
 
     def rule_mask(self, rule_name: str, selector: Selector) -> Mask:

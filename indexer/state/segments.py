@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from vitrine.indexer.arrays import Codes, FloatMatrix, Rows
-from vitrine.indexer.products.table import Product, Table
+from vitrine.indexer.products.schema import Product
+from vitrine.indexer.products.table import Table
 from vitrine.indexer.products.text_index import TextIndex
 from vitrine.indexer.snapshot.snapshot import Snapshot
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from vitrine.indexer.config import resolve_index_folder
 from vitrine.indexer.errors import QueryError, VitrineError
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service.catalogue import overview
 from vitrine.service.catalogue.findings import findings_by_key, findings_page

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.ids import MAX_ID_LENGTH, id_problem
-from vitrine.indexer.products.table import RESERVED
+from vitrine.indexer.products.ids import MAX_ID_LENGTH, invalid_id_reason
+from vitrine.indexer.products.schema import CORE_COLUMNS
 from vitrine.indexer.products.text_index import fold
 from vitrine.service.queries.view import View
 
@@ -34,7 +34,7 @@ class NewProduct:
 
         Raises QueryError naming the field.
         """
-        if self.id is not None and (problem := id_problem(self.id)):
+        if self.id is not None and (problem := invalid_id_reason(self.id)):
             raise QueryError(problem, field="id")
         return NewProduct(
             name=_validated_text("name", self.name),
@@ -90,7 +90,7 @@ def _validated_value(name: str, value: Any, view: View) -> Scalar:
     """Return a value in the type of its column. A column of mixed types could not be filtered."""
     if not name or not name.isprintable() or len(name) > MAX_TEXT:
         raise QueryError(f"{name!r} cannot be the name of an attribute", field="attributes")
-    if name in RESERVED:
+    if name in CORE_COLUMNS:
         raise QueryError(f"{name!r} is a field of every product, not an attribute", field="attributes")
     if value is not None and not isinstance(value, (str, int, float, bool)):
         raise QueryError(f"attribute {name!r} must be a text, a number or a boolean", field="attributes")

@@ -15,7 +15,8 @@ import numpy as np
 
 from vitrine.indexer.arrays import Rows
 from vitrine.indexer.journal.journal import Change
-from vitrine.indexer.products.table import Product, Table
+from vitrine.indexer.products.schema import Product
+from vitrine.indexer.products.table import Table
 from vitrine.service.queries.nearest import SearchResult
 from vitrine.service.queries.view import View
 

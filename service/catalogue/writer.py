@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrine.indexer.journal.journal import Change, ChangeKind, Journal, Upload
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 from vitrine.indexer.quality.findings import Finding
 from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.catalogue.new_product import (

@@ -118,7 +118,7 @@ class BatchingEmbedder:
 
     def _decode(self, data: bytes, model: ModelRecord) -> tuple[Pixels, int, int]:
         try:
-            return Preprocessing.parse(model.preprocessing).pixels(data)
+            return Preprocessing.parse(model.preprocessing).to_pixels(data)
         except BaseException:
             with self._change:
                 self._decoding -= 1

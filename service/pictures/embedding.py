@@ -23,7 +23,7 @@ from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
 from vitrine.indexer.errors import PictureError, QueryError, VitrineError
 from vitrine.indexer.pictures.preprocessing import MAX_BYTES, open_picture
 from vitrine.indexer.snapshot.manifest import ModelRecord
-from vitrine.indexer.source.readers import TooManyBytes, read_local
+from vitrine.indexer.source.readers import FileTooLarge, read_local
 from vitrine.service.queries.view import View
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class CachingEmbedder:
     def _read_cache(self, key: str, sha256: bytes) -> EmbeddedPhoto | None:
         cache = self._open_cache()
         try:
-            sizes = cache.known(key, [sha256]) if cache else {}
+            sizes = cache.sizes_px(key, [sha256]) if cache else {}
             if cache is None or sha256 not in sizes:
                 return None
             return EmbeddedPhoto(cache.vectors(key, [sha256])[0], *sizes[sha256])
@@ -129,7 +129,7 @@ class CachingEmbedder:
         """Return the cache; None where the folder is not writable, as on a replica."""
         if self._cache is None and self._has_cache:
             try:
-                self._cache = EmbeddingCache.open(self._layout.cache)
+                self._cache = EmbeddingCache(self._layout.cache)
             except VitrineError as error:
                 self._has_cache = False
                 log.info("no embedding cache is used: %s", error)
@@ -142,7 +142,7 @@ def read_image(image: ImageInput) -> bytes:
         return image
     try:
         return read_local(os.fspath(image), MAX_BYTES)
-    except TooManyBytes as error:
+    except FileTooLarge as error:
         raise PictureError(str(error), code="too-large") from error
     except (OSError, ValueError) as error:
         raise PictureError(f"{image!s} cannot be read: {error}", code="missing") from error

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from vitrine.indexer.config import Layout
 from vitrine.indexer.errors import PictureError
-from vitrine.indexer.files import storage_errors, atomic_write
-from vitrine.indexer.pictures.preprocessing import MAX_BYTES, sniff_format, thumbnail
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.files import atomic_write, storage_errors
+from vitrine.indexer.pictures.preprocessing import MAX_BYTES, make_thumbnail, sniff_format
+from vitrine.indexer.products.schema import Product
 from vitrine.indexer.source.readers import is_url, local_path, read_local
 from vitrine.service.errors import PictureUnavailable
 from vitrine.service.pictures.thumbnails import Format, ThumbnailCache, rounded_size
@@ -68,7 +68,7 @@ class PictureFiles:
 
         def make() -> bytes:
             try:
-                return thumbnail(self._read(product, source), size_px, format)
+                return make_thumbnail(self._read(product, source), size_px, format)
             except PictureError as error:
                 raise PictureUnavailable(
                     f"the picture of {product.id!r} cannot be decoded: {error}"

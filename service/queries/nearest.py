@@ -17,7 +17,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import DoubleArray, FloatVector, Mask, Rows, Strings
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.where import matching_rows, rows_of_categories
+from vitrine.indexer.products.conditions import category_mask, condition_mask
 from vitrine.indexer.state.compiled_rules import CompiledRules
 from vitrine.indexer.vectors.ranking import Hits, RuleEffects, Stages
 from vitrine.service.queries.options import SearchOptions
@@ -171,13 +171,13 @@ def _filter(view: View, reference: Reference, options: SearchOptions) -> tuple[M
     if options.same_category:
         if not reference.categories:
             raise QueryError("same_category needs a product as the reference", field="same_category")
-        allowed &= rows_of_categories(reference.categories, state.categories, state.category_codes)
+        allowed &= category_mask(reference.categories, state.categories, state.category_codes)
         record("same_category")
     if options.category:
-        allowed &= rows_of_categories(options.category, state.categories, state.category_codes)
+        allowed &= category_mask(options.category, state.categories, state.category_codes)
         record("category")
     if options.where:
-        allowed &= matching_rows(segments.tables, options.where)
+        allowed &= condition_mask(segments.tables, options.where)
         record("where")
     if options.exclude:
         rows = [segments.row_of(product_id) for product_id in options.exclude]

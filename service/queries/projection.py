@@ -14,7 +14,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import Codes, FloatMatrix, Mask, Rows
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.where import rows_of_categories
+from vitrine.indexer.products.conditions import category_mask
 from vitrine.service.queries.components import Blocks, Components, fit_components
 from vitrine.service.queries.view import View
 
@@ -94,7 +94,7 @@ def _shown_rows(view: View, categories: Sequence[str]) -> Mask:
     for name in categories:
         if name not in state.categories:
             raise QueryError(f"there is no category {name!r}", field="category")
-    shown: Mask = state.live & rows_of_categories(categories, state.categories, state.category_codes)
+    shown: Mask = state.live & category_mask(categories, state.categories, state.category_codes)
     return shown
 
 

@@ -14,8 +14,8 @@ from rapidfuzz.distance import OSA
 
 from vitrine.indexer.arrays import Mask, Rows
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.text_index import NAME, TextIndex, fold, words_of
-from vitrine.indexer.products.where import rows_of_categories
+from vitrine.indexer.products.conditions import category_mask
+from vitrine.indexer.products.text_index import NAME, TextIndex, fold, tokenize
 from vitrine.service.queries.view import View
 
 MAX_TEXT = 300
@@ -59,7 +59,7 @@ def find_products(
     counts = np.bincount(state.category_codes[levels < NO_MATCH], minlength=len(state.categories))
     facets = {name: int(count) for name, count in zip(state.categories, counts, strict=True) if count}
     if categories:
-        in_categories = rows_of_categories(categories, state.categories, state.category_codes)
+        in_categories = category_mask(categories, state.categories, state.category_codes)
         levels = np.where(in_categories, levels, np.uint8(NO_MATCH))
     total = int(np.count_nonzero(levels < NO_MATCH))
     return TextMatches(total, _best_rows(view, levels, offset + limit)[offset:], facets)
@@ -68,7 +68,7 @@ def find_products(
 def best_product(view: View, text: str) -> int:
     """Return the row of the live product that matches best. Raises QueryError when none does."""
     matches = find_products(view, text, limit=1)
-    if not words_of(text) or not matches.total:
+    if not tokenize(text) or not matches.total:
         raise QueryError(f"no product matches {text!r}", field="text")
     return int(matches.rows[0])
 
@@ -78,7 +78,7 @@ def match_levels(view: View, text: str) -> Levels:
     if len(text) > MAX_TEXT:
         raise QueryError(f"a text has at most {MAX_TEXT} characters, not {len(text)}", field="q")
     segments = view.state.segments
-    words = list(dict.fromkeys(words_of(text)))[:MAX_WORDS]
+    words = list(dict.fromkeys(tokenize(text)))[:MAX_WORDS]
     levels = np.full(segments.n, EXACT if not words else NAME_WORD, np.uint8)
     for word in words:
         word_levels = _levels(view, word, _word_levels)
@@ -87,8 +87,8 @@ def match_levels(view: View, text: str) -> Levels:
         np.maximum(levels, word_levels, out=levels)
     if text.strip() and not words:
         levels[:] = NO_MATCH
-    name_words = np.concatenate([index.name_words for _, index in segments.texts])
-    levels[(levels == NAME_WORD) & (name_words == len(words))] = EXACT
+    name_word_counts = np.concatenate([index.name_word_counts for _, index in segments.texts])
+    levels[(levels == NAME_WORD) & (name_word_counts == len(words))] = EXACT
     row = segments.row_of(text.strip())
     if row is not None:
         levels[row] = EXACT
@@ -108,12 +108,12 @@ def _levels(view: View, word: str, index_levels: Callable[[TextIndex, str], Leve
 def _word_levels(index: TextIndex, word: str) -> Levels:
     """Return (N,) the levels for whole words and prefixes."""
     levels = np.full(len(index), NO_MATCH, np.uint8)
-    with_prefix = index.vocabulary.with_prefix(word)
-    rows, fields = index.products_of(with_prefix)
+    prefix_range = index.vocabulary.prefix_range(word)
+    rows, fields = index.postings(prefix_range)
     levels[rows] = OTHER_PREFIX
     levels[rows[fields == NAME]] = NAME_PREFIX
-    if with_prefix and index.vocabulary[with_prefix.start] == word:
-        rows, fields = index.products_of(range(with_prefix.start, with_prefix.start + 1))
+    if prefix_range and index.vocabulary[prefix_range.start] == word:
+        rows, fields = index.postings(range(prefix_range.start, prefix_range.start + 1))
         levels[rows] = OTHER_WORD
         levels[rows[fields == NAME]] = NAME_WORD
     return levels
@@ -125,9 +125,11 @@ def _typo_levels(index: TextIndex, word: str) -> Levels:
     max_typos = allowed_typos(word)
     if not max_typos:
         return levels
-    similar = process.extract(word, index.spoken_words, scorer=OSA.distance, score_cutoff=max_typos, limit=50)
+    similar = process.extract(
+        word, index.fuzzy_vocabulary, scorer=OSA.distance, score_cutoff=max_typos, limit=50
+    )
     for _, _, number in similar:
-        rows, _ = index.products_of(range(number, number + 1))
+        rows, _ = index.postings(range(number, number + 1))
         levels[rows] = TYPO
     return levels
 

@@ -33,7 +33,8 @@ from tests.indexer.models.random_bit import (
 )
 from tests.paths import CLOTHING, DEMO, ROOT
 from vitrine.indexer.embedding.cache import EmbeddingCache
-from vitrine.indexer.embedding.pipeline import EmbeddingOptions, EmbeddingRun, embed_source
+from vitrine.indexer.embedding.pipeline import EmbeddingOptions, embed_source
+from vitrine.indexer.embedding.run import EmbeddingRun
 from vitrine.indexer.models import Model, ModelSource, resolve
 from vitrine.indexer.models.runtime import FrozenNet, Threads, import_tensorflow
 from vitrine.indexer.snapshot.manifest import ModelRecord
@@ -139,7 +140,7 @@ def take_turns(contest: Contest, turns: int) -> tuple[Rates, list[EmbeddingRun]]
 
 
 def _pipeline(contest: Contest, model: Loaded, runs: list[EmbeddingRun]) -> float:
-    with tempfile.TemporaryDirectory(dir=contest.folder) as folder, EmbeddingCache.open(folder) as cache:
+    with tempfile.TemporaryDirectory(dir=contest.folder) as folder, EmbeddingCache(folder) as cache:
         run = embed_source(contest.source, model, cache, options=EmbeddingOptions(batch_size=8))
     runs.append(run)
     return run.embedded
@@ -149,7 +150,7 @@ def _notebook(contest: Contest) -> Callable[[], float]:
     """Return the notebook's loop: PIL, squash, / 255, and one call of the module a picture."""
     tf = import_tensorflow()
     module = hub_module(contest.arrays)
-    paths = [contest.source.absolute(row) for row in range(min(12, len(contest.source)))]
+    paths = [contest.source.resolve_image(row) for row in range(min(12, len(contest.source)))]
 
     def loop() -> float:
         for path in paths:
@@ -166,7 +167,7 @@ def _timm(contest: Contest) -> Callable[[], float] | None:
     if importlib.util.find_spec("timm") is None:
         return None
     weights = contest.folder / "r50x1.npz"
-    pictures = [contest.source.absolute(row) for row in range(16)]
+    pictures = [contest.source.resolve_image(row) for row in range(16)]
     worker = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.timm_worker", str(weights), *pictures],
         cwd=ROOT,
@@ -226,7 +227,7 @@ def _pixels(contest: Contest, first: int, count: int) -> Any:
     from vitrine.indexer.pictures.preprocessing import Preprocessing
 
     spec = Preprocessing.parse(contest.native.preprocessing)
-    return np.stack([spec.pixels(data)[0] for data in contest.pictures[first : first + count]])
+    return np.stack([spec.to_pixels(data)[0] for data in contest.pictures[first : first + count]])
 
 
 def _against(rates: Rates) -> list[Row]:

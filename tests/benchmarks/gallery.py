@@ -14,7 +14,7 @@ from tests.benchmarks.service import served
 from tests.indexes import publish
 from tests.paths import DEMO
 from tests.vectors import clustered
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 
 DIMENSION = 2048
 SIZE = {"width": 1366, "height": 768}

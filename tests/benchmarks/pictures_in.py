@@ -36,8 +36,8 @@ def by_spec(fit: Fit, *, trimmed: bool = False) -> Prepare:
     """Prepare pictures as `build --fit … --trim` does."""
 
     def prepare(data: bytes, side: int) -> Any:
-        spec = Preprocessing.parse(f"decode|resize({side})|value_range(0,1)").fitted(fit, trimmed=trimmed)
-        return spec.pixels(data)[0]
+        spec = Preprocessing.parse(f"decode|resize({side})|value_range(0,1)").with_fit(fit, trim=trimmed)
+        return spec.to_pixels(data)[0]
 
     return prepare
 

@@ -28,14 +28,14 @@ from tests.benchmarks.report import Row, Section
 from tests.benchmarks.sharding import fan_out
 from vitrine.indexer.build.candidate import plan_candidate, write_candidate
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
-from vitrine.indexer.embedding.pipeline import EmbeddingRun
+from vitrine.indexer.embedding.run import EmbeddingRun
 from vitrine.indexer.journal.fold import FoldedChanges
 from vitrine.indexer.models import ModelSource
 from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.recipes import RecipeRequest
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.snapshot.manifest import Manifest
-from vitrine.indexer.source.readers import LocalPlace
+from vitrine.indexer.source.readers import LocalReader
 from vitrine.indexer.source.source import Source
 from vitrine.service.catalogue.follower import SnapshotFollower
 from vitrine.service.queries.nearest import product_reference, recommend
@@ -222,7 +222,7 @@ def make_source(size: int, folder: Path) -> Source:
         "image": [f"{each}.jpg" for each in ids],
         "price": random.uniform(0, 100, size),
     }
-    return Source("made for a measurement", "csv", pa.table(columns), LocalPlace(str(folder)))
+    return Source("made for a measurement", "csv", pa.table(columns), LocalReader(str(folder)))
 
 
 def feature_model(folder: Path, dimension: int) -> ModelSource:

@@ -21,7 +21,7 @@ from tests.benchmarks.report import Row, Section
 from tests.indexes import publish
 from tests.vectors import clustered
 from vitrine.indexer.journal.journal import Change
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 from vitrine.indexer.recipes import IndexReport, RecipeRequest, VectorIndex, build_index
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.vectors.scoring import score_rows, search_all

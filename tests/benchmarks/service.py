@@ -25,7 +25,7 @@ import numpy as np
 from tests.benchmarks.report import Row, Section
 from tests.indexes import publish
 from tests.vectors import clustered
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 
 DIMENSION = 2048
 CONNECTIONS = 8

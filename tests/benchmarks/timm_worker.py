@@ -28,7 +28,7 @@ def main(weights: str, *pictures: str) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for _ in sys.stdin:
-        pixels = np.stack([spec.pixels(Path(picture).read_bytes())[0] for picture in pictures])
+        pixels = np.stack([spec.to_pixels(Path(picture).read_bytes())[0] for picture in pictures])
         batch = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
         with torch.inference_mode():
             net(batch.contiguous(memory_format=torch.channels_last)).numpy()

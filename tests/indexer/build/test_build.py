@@ -24,7 +24,7 @@ from vitrine.indexer.errors import (
     SnapshotMissing,
     SourceError,
 )
-from vitrine.indexer.products.table import read_failures
+from vitrine.indexer.products.failures import read_failures
 from vitrine.indexer.recipes import RecipeRequest
 from vitrine.indexer.snapshot.folder import IndexFolder, roll_back
 from vitrine.service import Catalogue

@@ -1,4 +1,4 @@
-"""From products to vectors in the cache: every picture once, the bad ones listed, nothing lost to a kill."""
+"""Tests of vitrine.indexer.embedding.pipeline, reader and run: cache use, failures, kills, memory."""
 
 import csv
 import os
@@ -16,18 +16,19 @@ import pytest
 from tests.indexer.models.bad_server import running_server
 from tests.pictures import jpeg
 from vitrine.indexer.embedding.cache import EmbeddingCache
-from vitrine.indexer.embedding.pipeline import EmbeddingOptions, EmbeddingRun, embed_source
+from vitrine.indexer.embedding.pipeline import EmbeddingOptions, embed_source
+from vitrine.indexer.embedding.run import EmbeddingRun
 from vitrine.indexer.errors import ModelUnavailable, SourceError
 from vitrine.indexer.models import ModelSource
 from vitrine.indexer.pictures.preprocessing import Preprocessing
-from vitrine.indexer.progress import Silent
+from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.source.source import Source, open_source
 
 SPEC = "decode|resize(4,4)|value_range(0,1)"
 
 
 class FakeModel:
-    """The picture itself as a unit vector."""
+    """A model whose vector of a picture is its pixels, scaled to unit length."""
 
     dimension = 48
     device = "CPU"
@@ -48,7 +49,7 @@ class FakeModel:
 
 
 class FakeSource(ModelSource):
-    """A model source whose network takes no time to load. batches: what its networks computed."""
+    """A model source that loads at once. batches: sizes of the computed batches. loads: number of loads."""
 
     batches: list[int]
     delay_s: float
@@ -67,16 +68,16 @@ class FakeSource(ModelSource):
         return FakeModel(self.batches, self.delay_s)
 
 
-class Counted(Silent):
-    """Adds up what it is told."""
+class RecordedProgress(SilentProgress):
+    """Progress reports recorded for the test."""
 
     def __init__(self) -> None:
         self.total: int | None = None
         self.steps = 0
         self.notes: list[str] = []
-        self.ended = False
+        self.is_done = False
 
-    def start(self, total: int | None, what: str) -> None:
+    def start(self, total: int | None, description: str) -> None:
         self.total = total
 
     def advance(self, steps: int) -> None:
@@ -86,17 +87,17 @@ class Counted(Silent):
         self.notes.append(text)
 
     def done(self) -> None:
-        self.ended = True
+        self.is_done = True
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Any:
-    with EmbeddingCache.open(tmp_path / "cache") as cache:
+    with EmbeddingCache(tmp_path / "cache") as cache:
         yield cache
 
 
 def write_pictures(folder: Path, count: int, first: int = 0) -> Path:
-    """Write pictures of distinct content quickly: one JPEG with its number behind its end."""
+    """Write pictures of distinct content quickly: one JPEG followed by a number."""
     folder.mkdir(parents=True, exist_ok=True)
     data = jpeg(24, 16)
     for number in range(first, first + count):
@@ -110,22 +111,22 @@ def vectors_of(run: EmbeddingRun, model: ModelSource, cache: EmbeddingCache) -> 
     return cache.vectors(model.key, [sha.tobytes() for sha in run.sha256[run.ok]])
 
 
-def test_every_picture_gets_its_vector_its_size_and_its_digest(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_every_picture_gets_a_vector_a_size_and_a_digest(tmp_path: Path, cache: EmbeddingCache) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     pictures = [jpeg(20 + seed, 30, seed) for seed in range(10)]
     for number, data in enumerate(pictures):
         (folder / f"p_{number}.jpg").write_bytes(data)
-    model, progress = FakeSource.make(), Counted()
+    model, progress = FakeSource.make(), RecordedProgress()
     run = embed_source(open_source(folder), model, cache, progress=progress)
     assert run.ok.all()
     assert (run.embedded, run.from_cache, run.failures, run.dimension) == (10, 0, [], 48)
     assert run.sizes_px.tolist() == [[20 + seed, 30] for seed in range(10)]
     spec = Preprocessing.parse(SPEC)
     for data, vector in zip(pictures, vectors_of(run, model, cache), strict=True):
-        flat = spec.pixels(data)[0].reshape(-1).astype(np.float32)
+        flat = spec.to_pixels(data)[0].reshape(-1).astype(np.float32)
         np.testing.assert_allclose(vector, flat / np.linalg.norm(flat), rtol=1e-5)
-    assert (progress.total, progress.steps, progress.ended) == (10, 10, True)
+    assert (progress.total, progress.steps, progress.is_done) == (10, 10, True)
     assert progress.notes == ["fake runs on CPU"]
     assert run.device == "CPU"
     assert 0 <= run.net_wait_share < 1
@@ -143,7 +144,7 @@ def test_a_second_run_loads_no_model(tmp_path: Path, cache: EmbeddingCache) -> N
     np.testing.assert_array_equal(first.sizes_px, again.sizes_px)
 
 
-def test_one_changed_photo_embeds_one(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_only_a_changed_picture_is_embedded_again(tmp_path: Path, cache: EmbeddingCache) -> None:
     folder = write_pictures(tmp_path / "photos", 30)
     model = FakeSource.make()
     embed_source(open_source(folder), model, cache)
@@ -153,13 +154,13 @@ def test_one_changed_photo_embeds_one(tmp_path: Path, cache: EmbeddingCache) -> 
     assert (run.embedded, run.from_cache) == (1, 29)
 
 
-def test_another_model_or_spec_shares_nothing(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_models_share_no_vectors(tmp_path: Path, cache: EmbeddingCache) -> None:
     folder = write_pictures(tmp_path / "photos", 5)
     for model in (FakeSource.make("one"), FakeSource.make("two")):
         assert embed_source(open_source(folder), model, cache).embedded == 5
 
 
-def test_the_same_content_is_embedded_once_near_and_far(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_identical_pictures_are_embedded_once(tmp_path: Path, cache: EmbeddingCache) -> None:
     folder = write_pictures(tmp_path / "photos", 150)
     for copy in range(3):
         (folder / f"q_{copy}.jpg").write_bytes((folder / "p_00000.jpg").read_bytes())
@@ -170,13 +171,15 @@ def test_the_same_content_is_embedded_once_near_and_far(tmp_path: Path, cache: E
     assert sum(model.batches) == 150
 
 
-def test_bad_pictures_are_listed_and_the_rest_is_embedded(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_unusable_pictures_are_listed_and_the_others_are_embedded(
+    tmp_path: Path, cache: EmbeddingCache
+) -> None:
     folder = write_pictures(tmp_path / "photos", 20)
     (folder / "p_00003.jpg").write_bytes(b"")
     (folder / "p_00011.jpg").write_bytes(b"this is text")
     (folder / "p_00012.jpg").write_bytes(b"this is text")
     (folder / "p_00013.jpg").write_bytes(jpeg()[:200])
-    progress = Counted()
+    progress = RecordedProgress()
     run = embed_source(open_source(folder), FakeSource.make(), cache, progress=progress)
     assert [failure.row for failure in run.failures] == [3, 11, 12, 13]
     assert run.failures[0].id == "p_00003"
@@ -191,7 +194,7 @@ def test_bad_pictures_are_listed_and_the_rest_is_embedded(tmp_path: Path, cache:
     assert (run.embedded, progress.steps) == (16, 20)
 
 
-def test_a_bad_picture_alone_loads_no_model(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_an_unusable_picture_alone_loads_no_model(tmp_path: Path, cache: EmbeddingCache) -> None:
     folder = write_pictures(tmp_path / "photos", 5)
     (folder / "p_bad.jpg").write_bytes(b"this is text")
     model = FakeSource.make()
@@ -200,7 +203,7 @@ def test_a_bad_picture_alone_loads_no_model(tmp_path: Path, cache: EmbeddingCach
     assert (model.loads, len(run.failures), run.dimension) == (1, 1, 48)
 
 
-def test_nothing_but_bad_pictures_has_no_dimension(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_a_run_without_vectors_has_no_dimension(tmp_path: Path, cache: EmbeddingCache) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "bad.jpg").write_bytes(b"this is text")
     run = embed_source(open_source(tmp_path / "photos"), FakeSource.make(), cache)
@@ -235,11 +238,11 @@ def test_more_failures_than_allowed_end_the_run(
     with pytest.raises(SourceError, match=r"3 of 10 pictures cannot be used.*p_00000\.jpg: not a JPEG"):
         embed_source(open_source(folder), FakeSource.make(), cache, options=options)
     assert not [
-        thread for thread in threading.enumerate() if thread.name.startswith(("read", "decode", "net"))
+        thread for thread in threading.enumerate() if thread.name.startswith(("read", "decode", "inference"))
     ]
 
 
-def test_pictures_in_which_the_model_finds_nothing_are_listed(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_pictures_without_a_unit_vector_are_listed(tmp_path: Path, cache: EmbeddingCache) -> None:
     from PIL import Image
 
     folder = write_pictures(tmp_path / "photos", 3)
@@ -251,7 +254,7 @@ def test_pictures_in_which_the_model_finds_nothing_are_listed(tmp_path: Path, ca
     assert run.embedded == 3
 
 
-def test_what_loading_raises_ends_the_run(
+def test_an_error_while_loading_the_model_ends_the_run(
     tmp_path: Path, cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_pictures(tmp_path / "photos", 300)
@@ -263,11 +266,11 @@ def test_what_loading_raises_ends_the_run(
     with pytest.raises(ModelUnavailable, match="no weights"):
         embed_source(open_source(folder), FakeSource.make(), cache)
     assert not [
-        thread for thread in threading.enumerate() if thread.name.startswith(("read", "decode", "net"))
+        thread for thread in threading.enumerate() if thread.name.startswith(("read", "decode", "inference"))
     ]
 
 
-def test_a_batch_size_that_is_given_is_used(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_a_given_batch_size_is_used(tmp_path: Path, cache: EmbeddingCache) -> None:
     folder = write_pictures(tmp_path / "photos", 25)
     model = FakeSource.make()
     options = EmbeddingOptions(batch_size=10, decode_threads=1)
@@ -276,8 +279,8 @@ def test_a_batch_size_that_is_given_is_used(tmp_path: Path, cache: EmbeddingCach
     assert (run.batch_size, run.decode_threads) == (10, 1)
 
 
-def test_the_batch_size_is_chosen_by_the_first_batches(tmp_path: Path, cache: EmbeddingCache) -> None:
-    """A network whose batches cost the same, whatever their size, wants the largest."""
+def test_the_batch_size_is_tuned_on_the_first_batches(tmp_path: Path, cache: EmbeddingCache) -> None:
+    """If every batch takes the same time, the largest size is chosen."""
     folder = write_pictures(tmp_path / "photos", 200)
     model = FakeSource.make(delay_s=0.02)
     run = embed_source(open_source(folder), model, cache)
@@ -286,7 +289,7 @@ def test_the_batch_size_is_chosen_by_the_first_batches(tmp_path: Path, cache: Em
     assert run.decode_threads is not None
 
 
-def test_a_file_that_changed_behind_its_time_stamp_is_not_given_an_old_digest(
+def test_a_file_changed_without_a_new_time_stamp_does_not_get_the_old_digest(
     tmp_path: Path, cache: EmbeddingCache
 ) -> None:
     folder = write_pictures(tmp_path / "photos", 3)
@@ -302,26 +305,26 @@ def test_a_file_that_changed_behind_its_time_stamp_is_not_given_an_old_digest(
     assert embed_source(open_source(folder), two, cache).ok.all()
 
 
-def test_pictures_larger_than_what_may_be_held_are_read_twice(
+def test_pictures_beyond_the_buffer_limit_are_read_twice(
     tmp_path: Path, cache: EmbeddingCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vitrine.indexer.embedding.reader.HELD_BYTES", 2000)
+    monkeypatch.setattr("vitrine.indexer.embedding.reader.MAX_BUFFERED_BYTES", 2000)
     folder = write_pictures(tmp_path / "photos", 30)
     run = embed_source(open_source(folder), FakeSource.make(), cache)
     assert run.ok.all()
 
 
-def test_pictures_behind_urls_are_read_side_by_side(tmp_path: Path, cache: EmbeddingCache) -> None:
-    together, most, lock = 0, 0, threading.Lock()
+def test_remote_pictures_are_read_concurrently(tmp_path: Path, cache: EmbeddingCache) -> None:
+    active, max_active, lock = 0, 0, threading.Lock()
 
-    def slowly(request: Any, data: bytes) -> None:
-        nonlocal together, most
+    def answer_slowly(request: Any, data: bytes) -> None:
+        nonlocal active, max_active
         with lock:
-            together += 1
-            most = max(most, together)
+            active += 1
+            max_active = max(max_active, active)
         time.sleep(0.05)
         with lock:
-            together -= 1
+            active -= 1
         request.begin(200, len(data))
         request.wfile.write(data)
 
@@ -329,39 +332,39 @@ def test_pictures_behind_urls_are_read_side_by_side(tmp_path: Path, cache: Embed
         rows = csv.writer(file)
         rows.writerow(["name", "category", "image"])
         for number in range(24):
-            server.serve(f"/p{number}.jpg", jpeg(24, 16, number), slowly)
+            server.serve(f"/p{number}.jpg", jpeg(24, 16, number), answer_slowly)
             rows.writerow([f"n{number}", "c", f"{server.url}/p{number}.jpg"])
         file.flush()
         run = embed_source(open_source(tmp_path / "m.csv"), FakeSource.make(), cache)
     assert run.ok.all()
-    assert most > 4
+    assert max_active > 4
 
 
-KILLED = """
+SLOW_RUN = """
 import sys
 from tests.indexer.embedding.test_pipeline import FakeSource
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.embedding.pipeline import EmbeddingOptions, embed_source
 from vitrine.indexer.source.source import open_source
-with EmbeddingCache.open(sys.argv[2]) as cache:
+with EmbeddingCache(sys.argv[2]) as cache:
     embed_source(open_source(sys.argv[1]), FakeSource.make(delay_s=0.03), cache,
                  options=EmbeddingOptions(batch_size=8))
 """
 
 
-def test_a_kill_repeats_one_batch_at_most(tmp_path: Path) -> None:
-    folder, kept = write_pictures(tmp_path / "photos", 400), tmp_path / "cache"
+def test_a_kill_loses_at_most_one_batch(tmp_path: Path) -> None:
+    folder, cache_folder = write_pictures(tmp_path / "photos", 400), tmp_path / "cache"
     model = FakeSource.make()
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), str(kept)])
+    process = subprocess.Popen([sys.executable, "-c", SLOW_RUN, str(folder), str(cache_folder)])
     stored, deadline = 0, time.monotonic() + 30
     while stored < 80 and time.monotonic() < deadline:
         time.sleep(0.01)
-        if (kept / "embeddings.sqlite").exists():
-            with EmbeddingCache.open(kept) as cache:
+        if (cache_folder / "embeddings.sqlite").exists():
+            with EmbeddingCache(cache_folder) as cache:
                 stored = sum(cache.statistics().vectors.values())
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    with EmbeddingCache.open(kept) as cache:
+    with EmbeddingCache(cache_folder) as cache:
         before = cache.statistics().vectors[model.key]
         run = embed_source(open_source(folder), model, cache)
         assert before >= stored >= 80
@@ -369,32 +372,32 @@ def test_a_kill_repeats_one_batch_at_most(tmp_path: Path) -> None:
         assert (run.embedded, run.from_cache) == (400 - before, before)
 
 
-MEASURED = """
+MEASURED_RUN = """
 import resource, sys, tempfile
 from tests.indexer.embedding.test_pipeline import FakeSource
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.embedding.pipeline import embed_source
 from vitrine.indexer.source.source import open_source
-with tempfile.TemporaryDirectory() as folder, EmbeddingCache.open(folder) as cache:
+with tempfile.TemporaryDirectory() as folder, EmbeddingCache(folder) as cache:
     run = embed_source(open_source(sys.argv[1]), FakeSource.make(), cache)
 print(run.embedded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def test_memory_does_not_grow_with_the_number_of_products(tmp_path: Path) -> None:
-    peaks = []
+    peaks_kib = []
     for count in (300, 3000):
         folder = write_pictures(tmp_path / str(count), count)
-        command = [sys.executable, "-c", MEASURED, str(folder)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        embedded, kib = map(int, done.stdout.split())
+        command = [sys.executable, "-c", MEASURED_RUN, str(folder)]
+        finished = subprocess.run(command, check=True, capture_output=True, text=True)
+        embedded, kib = map(int, finished.stdout.split())
         assert embedded == count
-        peaks.append(kib)
-    assert peaks[1] < 1.1 * peaks[0]
+        peaks_kib.append(kib)
+    assert peaks_kib[1] < 1.1 * peaks_kib[0]
 
 
-def test_a_source_of_nothing_is_nothing(tmp_path: Path, cache: EmbeddingCache) -> None:
+def test_an_empty_source_gives_an_empty_run(tmp_path: Path, cache: EmbeddingCache) -> None:
     source = open_source(write_pictures(tmp_path / "photos", 1))
-    empty = Source(source.location, source.kind, source.products.slice(0, 0), source._place)
+    empty = Source(source.location, source.format, source.products.slice(0, 0), source.reader)
     run = embed_source(empty, FakeSource.make(), cache)
     assert run.sha256.shape == (0, 32)

@@ -1,4 +1,4 @@
-"""The Ray engine: the vectors, failures and cache of the local one, whatever becomes of an actor."""
+"""Tests of vitrine.indexer.embedding.ray and ray_worker: the results equal those of the local engine."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ import pytest
 from tests.catalogues import build_folder, write_folder
 from tests.pictures import jpeg
 from vitrine.indexer.embedding.cache import EmbeddingCache
-from vitrine.indexer.embedding.pipeline import EmbeddingOptions, EmbeddingRun, embed_source
-from vitrine.indexer.embedding.ray import Crew, embed_with_ray
-from vitrine.indexer.embedding.ray_worker import BlockEmbedder, Job
+from vitrine.indexer.embedding.pipeline import EmbeddingOptions, embed_source
+from vitrine.indexer.embedding.ray import ActorPool, embed_with_ray
+from vitrine.indexer.embedding.ray_worker import BlockEmbedder, EmbeddingJob
+from vitrine.indexer.embedding.run import EmbeddingRun
 from vitrine.indexer.errors import ModelUnavailable, SourceError
 from vitrine.indexer.models import ModelSource, resolve
 from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.source.source import Source, open_source
 
-# Ray warns of settings that it sets itself.
+# Ray emits warnings about its own settings.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray")
 SPEC = "decode|resize(4,4)|value_range(0,1)"
 CLOTHING = Path("/work/shared/photos/clothing")
 
 
 class GridModel:
-    """The picture itself as a unit vector."""
+    """A model whose vector of a picture is its pixels, scaled to unit length.
+
+    kill_once: file created when the process kills itself, which it does once, at the third batch.
+    """
 
     name = "grid"
 
@@ -63,7 +67,7 @@ class GridModel:
 
 @dataclass(frozen=True)
 class GridSource(ModelSource):
-    """A model source that travels to actors. kill_once: the file that says that one was killed."""
+    """A model source that can be sent to actors. kill_once: see GridModel. fails: whether loading fails."""
 
     kill_once: Path | None = None
     fails: bool = False
@@ -74,8 +78,8 @@ class GridSource(ModelSource):
         return GridModel(self.kill_once)
 
 
-def grid(**more: Any) -> GridSource:
-    return GridSource("grid", "grid", "bit", Path("grid"), "sha256:0", SPEC, 48, "asked for", **more)
+def grid_source(**options: Any) -> GridSource:
+    return GridSource("grid", "grid", "bit", Path("grid"), "sha256:0", SPEC, 48, "asked for", **options)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +93,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Source:
-    """Forty pictures, two of them equal, one black, three broken."""
+    """Forty pictures, a copy of one of them, and three that cannot be used."""
     folder = write_folder(tmp_path / "photos", categories=4, each=10)
     (folder / "c0" / "same.jpg").write_bytes((folder / "c0" / "p1.jpg").read_bytes())
     (folder / "c1" / "broken.jpg").write_bytes(b"not a picture")
@@ -99,15 +103,15 @@ def source(tmp_path: Path) -> Source:
 
 
 def run_ray(source: Source, cache: EmbeddingCache, model: ModelSource, **options: Any) -> EmbeddingRun:
-    chosen = EmbeddingOptions(batch_size=2, **options)
-    return embed_with_ray(source, model, cache, options=chosen, progress=SilentProgress())
+    all_options = EmbeddingOptions(batch_size=2, **options)
+    return embed_with_ray(source, model, cache, options=all_options, progress=SilentProgress())
 
 
 def vectors_of(run: EmbeddingRun, cache: EmbeddingCache, key: str) -> Any:
     return cache.vectors(key, [bytes(sha) for sha in run.sha256[run.ok]])
 
 
-def assert_alike(first: EmbeddingRun, second: EmbeddingRun) -> None:
+def assert_same_outcome(first: EmbeddingRun, second: EmbeddingRun) -> None:
     assert first.failures == second.failures
     assert (first.ok == second.ok).all()
     assert (first.sha256[first.ok] == second.sha256[second.ok]).all()
@@ -117,62 +121,68 @@ def assert_alike(first: EmbeddingRun, second: EmbeddingRun) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpus", "gpus", "actors", "each"),
+    ("cpus", "gpus", "size", "cpus_per_actor"),
     [(1, 0, 1, 0.5), (2, 0, 1, 1), (4, 0, 1, 3), (9, 0, 2, 4), (64, 0, 15, 4), (8, 2, 2, 3), (16, 1, 1, 4)],
 )
-def test_actors_leave_a_core_to_ray(cpus: float, gpus: float, actors: int, each: float) -> None:
-    crew = Crew.for_cluster(cpus, gpus)
-    assert (crew.actors, crew.cpus) == (actors, each)
-    assert crew.actors * crew.cpus <= max(cpus - 1, 0.5)
-    assert crew.actors * crew.gpus <= gpus
+def test_actors_leave_a_cpu_to_ray(cpus: float, gpus: float, size: int, cpus_per_actor: float) -> None:
+    pool = ActorPool.for_cluster(cpus, gpus)
+    assert (pool.size, pool.cpus_per_actor) == (size, cpus_per_actor)
+    assert pool.size * pool.cpus_per_actor <= max(cpus - 1, 0.5)
+    assert pool.size * pool.gpus_per_actor <= gpus
 
 
-def test_a_block_needs_no_cluster(source: Source) -> None:
-    job = Job(source, grid(), np.zeros((0, 32), np.uint8), 1, 4)
+def test_a_block_is_embedded_without_a_cluster(source: Source) -> None:
+    job = EmbeddingJob(source, grid_source(), np.zeros((0, 32), np.uint8), 1, 4)
     block = BlockEmbedder(job)({"data": np.arange(len(source))})
     good = [len(vector) == 4 * 48 for vector in block["vector"]]
     assert good == [not reason for reason in block["reason"]]
     assert good.count(False) == 3
-    known = np.frombuffer(b"".join(sorted(sha for sha in block["sha"] if sha)), np.uint8).reshape(-1, 32)
-    again = BlockEmbedder(Job(source, grid(fails=True), known, 1, 4))({"data": np.flatnonzero(good)})
+    known = np.frombuffer(b"".join(sorted(digest for digest in block["digest"] if digest)), np.uint8).reshape(
+        -1, 32
+    )
+    again = BlockEmbedder(EmbeddingJob(source, grid_source(fails=True), known, 1, 4))(
+        {"data": np.flatnonzero(good)}
+    )
     assert set(again["vector"]) == {b""}
     assert set(again["reason"]) == {""}
 
 
 @pytest.mark.ray
-def test_it_equals_the_local_engine(cluster: Any, source: Source, tmp_path: Path) -> None:
-    with EmbeddingCache(tmp_path / "local") as here, EmbeddingCache(tmp_path / "ray") as there:
-        local = embed_source(source, grid(), here, options=EmbeddingOptions(batch_size=2))
-        remote = run_ray(source, there, grid())
-        assert_alike(remote, local)
+def test_results_equal_the_local_engine(cluster: Any, source: Source, tmp_path: Path) -> None:
+    with EmbeddingCache(tmp_path / "local") as local_cache, EmbeddingCache(tmp_path / "ray") as ray_cache:
+        local = embed_source(source, grid_source(), local_cache, options=EmbeddingOptions(batch_size=2))
+        remote = run_ray(source, ray_cache, grid_source())
+        assert_same_outcome(remote, local)
         assert np.allclose(
-            vectors_of(remote, there, grid().key), vectors_of(local, here, grid().key), atol=1e-5
+            vectors_of(remote, ray_cache, grid_source().key),
+            vectors_of(local, local_cache, grid_source().key),
+            atol=1e-5,
         )
-        again = run_ray(source, there, grid(fails=True))
+        again = run_ray(source, ray_cache, grid_source(fails=True))
         assert (again.embedded, again.from_cache) == (0, local.embedded + local.from_cache)
         assert again.failures == local.failures
-        for path in (tmp_path / "photos").rglob("p*.jpg"):  # the same content in files not seen before
+        for path in (tmp_path / "photos").rglob("p*.jpg"):  # same content, new modification time
             os.utime(path, (1, 1))
-        assert run_ray(source, there, grid(fails=True)).embedded == 0
+        assert run_ray(source, ray_cache, grid_source(fails=True)).embedded == 0
 
 
 @pytest.mark.ray
-def test_a_killed_actor_costs_its_blocks_only(cluster: Any, source: Source, tmp_path: Path) -> None:
+def test_a_killed_actor_is_replaced(cluster: Any, source: Source, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
-    with EmbeddingCache(tmp_path / "local") as here, EmbeddingCache(tmp_path / "ray") as there:
-        local = embed_source(source, grid(), here, options=EmbeddingOptions(batch_size=2))
-        remote = run_ray(source, there, grid(kill_once=killed))
+    with EmbeddingCache(tmp_path / "local") as local_cache, EmbeddingCache(tmp_path / "ray") as ray_cache:
+        local = embed_source(source, grid_source(), local_cache, options=EmbeddingOptions(batch_size=2))
+        remote = run_ray(source, ray_cache, grid_source(kill_once=killed))
         assert killed.exists()
-        assert_alike(remote, local)
+        assert_same_outcome(remote, local)
 
 
 @pytest.mark.ray
-def test_errors_of_actors_are_our_own(cluster: Any, source: Source, tmp_path: Path) -> None:
+def test_errors_of_actors_are_raised_as_vitrine_errors(cluster: Any, source: Source, tmp_path: Path) -> None:
     with EmbeddingCache(tmp_path / "cache") as cache:
         with pytest.raises(ModelUnavailable, match="these weights make no network"):
-            run_ray(source, cache, grid(fails=True))
+            run_ray(source, cache, grid_source(fails=True))
         with pytest.raises(SourceError, match="max-failures"):
-            run_ray(source, cache, grid(), max_failures=2)
+            run_ray(source, cache, grid_source(), max_failures=2)
 
 
 @pytest.mark.ray
@@ -181,16 +191,19 @@ def test_real_photos_get_the_same_vectors(cluster: Any, tmp_path: Path) -> None:
     if not CLOTHING.is_dir():
         pytest.skip("the clothing photos are not on this machine")
     source, model = open_source(CLOTHING, limit=48), resolve("efficientnet-lite2")
-    with EmbeddingCache(tmp_path / "local") as here, EmbeddingCache(tmp_path / "ray") as there:
-        local = embed_source(source, model, here, options=EmbeddingOptions(batch_size=8))
-        remote = run_ray(source, there, model)
-        assert np.abs(vectors_of(remote, there, model.key) - vectors_of(local, here, model.key)).max() < 1e-5
+    with EmbeddingCache(tmp_path / "local") as local_cache, EmbeddingCache(tmp_path / "ray") as ray_cache:
+        local = embed_source(source, model, local_cache, options=EmbeddingOptions(batch_size=8))
+        remote = run_ray(source, ray_cache, model)
+        assert (
+            np.abs(vectors_of(remote, ray_cache, model.key) - vectors_of(local, local_cache, model.key)).max()
+            < 1e-5
+        )
         assert remote.embedded == local.embedded
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_whole_build(cluster: Any, tmp_path: Path) -> None:
+def test_a_complete_build(cluster: Any, tmp_path: Path) -> None:
     photos = write_folder(tmp_path / "photos")
     local = build_folder(photos, tmp_path / "local")
     remote = build_folder(photos, tmp_path / "ray", engine="ray")

@@ -21,8 +21,8 @@ from vitrine.indexer.pictures import decoding
 from vitrine.indexer.pictures.preprocessing import (
     MAX_BYTES,
     Preprocessing,
+    make_thumbnail,
     open_picture,
-    thumbnail,
 )
 
 SPEC = "decode|resize(224,224)|value_range(0,1)"
@@ -90,7 +90,7 @@ def test_exif_orientation_is_obeyed(orientation: int) -> None:
     assert np.abs(as_array(upright) - as_array(scene())).mean() < 8
     assert upright.getpixel((2, 2)) == pytest.approx((255, 0, 0), abs=4)
     assert upright.getpixel((93, 2)) == pytest.approx((0, 255, 0), abs=4)
-    assert Preprocessing.parse(SPEC).pixels(data)[1:] == (96, 64)
+    assert Preprocessing.parse(SPEC).to_pixels(data)[1:] == (96, 64)
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "AVIF"])
@@ -153,7 +153,7 @@ def test_every_bad_picture_says_what_is_wrong(kind: str) -> None:
     with pytest.raises(PictureError) as first:
         open_picture(data)
     with pytest.raises(PictureError) as second:
-        Preprocessing.parse(SPEC).pixels(data)
+        Preprocessing.parse(SPEC).to_pixels(data)
     assert first.value.code == error_kind
     assert first.value.reason == second.value.reason
     assert len(first.value.reason) < 60
@@ -240,7 +240,7 @@ def test_damaged_pictures_only_ever_raise_picture_errors(data: st.DataObject) ->
     if data.draw(st.booleans()):
         del whole[data.draw(st.integers(0, len(whole))) :]
     try:
-        pixels, width_px, height_px = Preprocessing.parse(SPEC).pixels(bytes(whole))
+        pixels, width_px, height_px = Preprocessing.parse(SPEC).to_pixels(bytes(whole))
     except PictureError:
         return
     assert pixels.shape == (224, 224, 3)
@@ -310,7 +310,7 @@ def test_value_range_is_exact() -> None:
 
 def test_pixels_are_squashed_as_the_notebook_does() -> None:
     preprocessing = Preprocessing.parse("decode|resize(20,30)|value_range(0,1)")
-    pixels, width_px, height_px = preprocessing.pixels(png())
+    pixels, width_px, height_px = preprocessing.to_pixels(png())
     assert (preprocessing.height, preprocessing.width) == (20, 30)
     assert (width_px, height_px) == (96, 64)
     assert pixels.dtype == np.uint8
@@ -327,7 +327,7 @@ def page_with(box: tuple[int, int, int, int], size: tuple[int, int] = (100, 60))
 
 def test_a_letterboxed_picture_keeps_its_shape_on_a_white_page() -> None:
     spec = Preprocessing.parse("decode|letterbox(50,50)|value_range(0,1)")
-    pixels = spec.pixels(page_with((0, 0, 100, 60)))[0]
+    pixels = spec.to_pixels(page_with((0, 0, 100, 60)))[0]
     red = (pixels == (200, 30, 30)).all(axis=2)
     assert np.flatnonzero(red.any(axis=1)).tolist() == list(range(10, 40))
     assert red.any(axis=0).all()
@@ -336,7 +336,7 @@ def test_a_letterboxed_picture_keeps_its_shape_on_a_white_page() -> None:
 
 def test_a_near_white_border_is_cut_off_and_sizes_stay_those_of_the_file() -> None:
     spec = Preprocessing.parse("decode|trim(16)|resize(20,20)|value_range(0,1)")
-    pixels, width_px, height_px = spec.pixels(page_with((30, 20, 70, 50)))
+    pixels, width_px, height_px = spec.to_pixels(page_with((30, 20, 70, 50)))
     assert (pixels == (200, 30, 30)).all()
     assert (width_px, height_px) == (100, 60)
 
@@ -346,20 +346,20 @@ def test_a_speck_or_nothing_on_white_leaves_the_picture_whole() -> None:
         Preprocessing.parse(f"decode|{trim}resize(20,20)|value_range(0,1)") for trim in ("", "trim(16)|")
     )
     for box in ((50, 30, 52, 32), (0, 0, 0, 0)):
-        assert (plain.pixels(page_with(box))[0] == trimmed.pixels(page_with(box))[0]).all()
+        assert (plain.to_pixels(page_with(box))[0] == trimmed.to_pixels(page_with(box))[0]).all()
 
 
 def test_a_spec_may_be_fitted_in_another_way() -> None:
     spec = Preprocessing.parse("decode|resize(8,8)|value_range(0,1)")
-    assert str(spec.fitted("letterbox", trimmed=True)) == "decode|trim(16)|letterbox(8,8)|value_range(0,1)"
-    assert spec.fitted("squash") == spec
+    assert str(spec.with_fit("letterbox", trim=True)) == "decode|trim(16)|letterbox(8,8)|value_range(0,1)"
+    assert spec.with_fit("squash") == spec
 
 
 def test_a_large_jpeg_is_decoded_scaled_down_and_hardly_differs() -> None:
     data = jpeg(1600, 1200)
-    small = open_picture(data, near_px=(96, 80))
+    small = open_picture(data, target_px=(96, 80))
     assert small.size == (400, 300)
-    pixels, width_px, height_px = Preprocessing.parse("decode|resize(80,96)|value_range(0,1)").pixels(data)
+    pixels, width_px, height_px = Preprocessing.parse("decode|resize(80,96)|value_range(0,1)").to_pixels(data)
     whole = as_array(open_picture(data).resize((96, 80), Image.Resampling.BICUBIC))
     difference = np.abs(pixels - whole)
     assert (width_px, height_px) == (1600, 1200)
@@ -371,13 +371,13 @@ def test_a_large_jpeg_is_decoded_scaled_down_and_hardly_differs() -> None:
 
 def test_the_size_of_a_turned_and_scaled_down_jpeg_is_that_of_the_whole() -> None:
     data = pictures.rotated_jpeg(6, 1600, 1200)
-    assert Preprocessing.parse("decode|resize(64)|value_range(0,1)").pixels(data)[1:] == (1600, 1200)
-    assert open_picture(data, near_px=(64, 64)).size == (400, 300)
+    assert Preprocessing.parse("decode|resize(64)|value_range(0,1)").to_pixels(data)[1:] == (1600, 1200)
+    assert open_picture(data, target_px=(64, 64)).size == (400, 300)
 
 
 @pytest.mark.parametrize("size", [(700, 500), (96, 64)])
 def test_a_jpeg_near_the_size_wanted_is_decoded_whole(size: tuple[int, int]) -> None:
-    assert open_picture(jpeg(*size), near_px=(224, 224)).size == size
+    assert open_picture(jpeg(*size), target_px=(224, 224)).size == size
 
 
 def test_real_photos_are_the_same_with_and_without_scaling_down() -> None:
@@ -387,26 +387,26 @@ def test_real_photos_are_the_same_with_and_without_scaling_down() -> None:
         pytest.skip("the photos of shared/photos/clothing are not here")
     preprocessing = Preprocessing.parse("decode|resize(40,40)|value_range(0,1)")
     for file in files:
-        pixels, *_ = preprocessing.pixels(file.read_bytes())
+        pixels, *_ = preprocessing.to_pixels(file.read_bytes())
         whole = as_array(open_picture(file.read_bytes()).resize((40, 40), Image.Resampling.BICUBIC))
         assert np.abs(pixels - whole).mean() < 1.5
 
 
 @pytest.mark.parametrize("kind", GOOD)
 def test_thumbnails_fit_and_keep_the_ratio(kind: str) -> None:
-    with Image.open(io.BytesIO(thumbnail(GOOD[kind](), 48))) as small:
+    with Image.open(io.BytesIO(make_thumbnail(GOOD[kind](), 48))) as small:
         assert small.format == "WEBP"
         assert small.size == (48, 32)
 
 
 def test_thumbnails_are_never_enlarged_and_may_be_jpeg() -> None:
-    with Image.open(io.BytesIO(thumbnail(png(), 500, "JPEG"))) as small:
+    with Image.open(io.BytesIO(make_thumbnail(png(), 500, "JPEG"))) as small:
         assert small.format == "JPEG"
         assert small.size == (96, 64)
 
 
 def test_thumbnails_of_extreme_shapes_have_at_least_one_pixel() -> None:
-    with Image.open(io.BytesIO(thumbnail(encoded(Image.new("RGB", (3000, 2)), "PNG"), 64))) as small:
+    with Image.open(io.BytesIO(make_thumbnail(encoded(Image.new("RGB", (3000, 2)), "PNG"), 64))) as small:
         assert small.size == (64, 1)
 
 
@@ -419,7 +419,7 @@ def test_thumbnails_carry_no_metadata(format: str, has_profile: bool) -> None:
     data = encoded(
         scene(), "JPEG", exif=exif, comment=b"secret", icc_profile=profile if has_profile else None
     )
-    small = thumbnail(data, 48, "WEBP" if format == "WEBP" else "JPEG")
+    small = make_thumbnail(data, 48, "WEBP" if format == "WEBP" else "JPEG")
     assert b"where I live" not in small
     assert b"secret" not in small
     with Image.open(io.BytesIO(small)) as image:
@@ -432,7 +432,7 @@ def test_thumbnails_are_converted_to_srgb() -> None:
     # The same profile with red and green exchanged: what such a picture stores as red is meant as green.
     exchanged = profile.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
     red = Image.new("RGB", (64, 64), (255, 0, 0))
-    with Image.open(io.BytesIO(thumbnail(encoded(red, "PNG", icc_profile=exchanged), 48))) as small:
+    with Image.open(io.BytesIO(make_thumbnail(encoded(red, "PNG", icc_profile=exchanged), 48))) as small:
         assert small.getpixel((20, 20)) == pytest.approx((0, 255, 0), abs=6)
 
 
@@ -440,9 +440,9 @@ def test_thumbnails_are_converted_to_srgb() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "CMYK", "L", "RGBA"])
 def test_a_profile_of_no_use_is_left_alone(profile: bytes, mode: str) -> None:
     data = encoded(scene().convert(mode), "TIFF", icc_profile=profile)
-    assert thumbnail(data, 48) == thumbnail(encoded(scene().convert(mode), "TIFF"), 48)
+    assert make_thumbnail(data, 48) == make_thumbnail(encoded(scene().convert(mode), "TIFF"), 48)
 
 
 def test_a_bad_picture_has_no_thumbnail() -> None:
     with pytest.raises(PictureError):
-        thumbnail(b"nothing", 48)
+        make_thumbnail(b"nothing", 48)

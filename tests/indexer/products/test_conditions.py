@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.queries_view import product, view_of
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.where import matching_rows
+from vitrine.indexer.products.conditions import condition_mask
 from vitrine.service.queries.view import View
 
 COMPARE = {
@@ -36,7 +36,7 @@ def table(base: int | None = None, **columns: list[Any]) -> View:
 
 
 def rows(view: View, where: dict[str, Any]) -> list[int]:
-    mask = matching_rows(view.state.segments.tables, where)
+    mask = condition_mask(view.state.segments.tables, where)
     assert mask.dtype == bool
     assert mask.shape == (view.state.segments.n,)
     return np.flatnonzero(mask).tolist()
@@ -134,7 +134,7 @@ def test_an_attribute_that_only_uploads_have_is_null_elsewhere() -> None:
     ("where", "says"),
     [
         ({"prize": 3}, "no product has an attribute 'prize'; there are: flag, name_tag, price"),
-        ({"price": "cheap"}, "'price': it is compared with a number, not with 'cheap'"),
+        ({"price": "cheap"}, "'price': expected a number, not 'cheap'"),
         ({"price": True}, "a number"),
         ({"price": float("nan")}, "a number"),
         ({"price": {"lt": None}}, "a number"),
@@ -143,7 +143,7 @@ def test_an_attribute_that_only_uploads_have_is_null_elsewhere() -> None:
         ({"price": {"in": 3}}, "in takes a list"),
         ({"price": {"exists": 1}}, "exists takes true or false"),
         ({"price": [1, "x"]}, "a number"),
-        ({"name_tag": 3}, "it is compared with text, not with 3"),
+        ({"name_tag": 3}, "expected text, not 3"),
         ({"flag": "yes"}, "true or false"),
         ({"flag": {"lt": True}}, "no order"),
     ],
@@ -151,7 +151,7 @@ def test_an_attribute_that_only_uploads_have_is_null_elsewhere() -> None:
 def test_a_condition_that_cannot_be_is_refused_by_name(where: dict[str, Any], says: str) -> None:
     view = table(price=[1, 2], name_tag=["a", "b"], flag=[True, False])
     with pytest.raises(QueryError, match=says) as caught:
-        matching_rows(view.state.segments.tables, where)
+        condition_mask(view.state.segments.tables, where)
     assert caught.value.field == "where"
     assert not caught.value.malformed
 
@@ -159,13 +159,13 @@ def test_a_condition_that_cannot_be_is_refused_by_name(where: dict[str, Any], sa
 def test_dates_that_are_none_and_types_without_order_are_refused() -> None:
     view = table(day=[dt.date(2024, 1, 1)], box=[{"width": 3}])
     with pytest.raises(QueryError, match="ISO 8601"):
-        matching_rows(view.state.segments.tables, {"day": "tomorrow"})
+        condition_mask(view.state.segments.tables, {"day": "tomorrow"})
     with pytest.raises(QueryError, match="ISO 8601"):
-        matching_rows(view.state.segments.tables, {"day": 20240101})
+        condition_mask(view.state.segments.tables, {"day": 20240101})
     with pytest.raises(QueryError, match="cannot be compared"):
-        matching_rows(view.state.segments.tables, {"box": "a"})
+        condition_mask(view.state.segments.tables, {"box": "a"})
     with pytest.raises(QueryError, match="no product has an attribute 'x'"):
-        matching_rows(view_of([product("a")], np.eye(1, 2)).state.segments.tables, {"x": 1})
+        condition_mask(view_of([product("a")], np.eye(1, 2)).state.segments.tables, {"x": 1})
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,15 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitrine.indexer.errors import SnapshotCorrupt
-from vitrine.indexer.products.table import (
-    Product,
-    Table,
-    assemble_table,
-    join_products,
-    read_failures,
-    sort_rows_by_id,
-    write_failures,
-)
+from vitrine.indexer.products.assembly import assemble_table, join_products, sort_rows_by_id
+from vitrine.indexer.products.failures import read_failures, write_failures
+from vitrine.indexer.products.schema import Product
+from vitrine.indexer.products.table import Table
 
 NOW = dt.datetime(2026, 11, 22, 10, 30, tzinfo=dt.UTC)
 

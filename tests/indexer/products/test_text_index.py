@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.queries_view import product
 from vitrine.indexer.errors import SnapshotCorrupt
 from vitrine.indexer.products.table import Table
-from vitrine.indexer.products.text_index import TextIndex, Vocabulary, fold, words_of
+from vitrine.indexer.products.text_index import TextIndex, Vocabulary, fold, tokenize
 
 PRODUCTS = [
     product("shoes:t1", "Tênis Azul", "calçados"),
@@ -26,13 +26,13 @@ PRODUCTS = [
 def test_folding_removes_accents_and_case() -> None:
     assert fold("Tênis ÀÉÎÕÜ ç") == "tenis aeiou c"
     assert fold("STRASSE") == fold("Straße") == "strasse"
-    assert words_of("T-shirt_azul (P) 2.0") == ["t", "shirt", "azul", "p", "2", "0"]
+    assert tokenize("T-shirt_azul (P) 2.0") == ["t", "shirt", "azul", "p", "2", "0"]
 
 
 @given(st.text(max_size=40))
 def test_folding_is_idempotent_and_ignores_unicode_composition(text: str) -> None:
     assert fold(fold(text)) == fold(text)
-    assert words_of(unicodedata.normalize("NFC", text)) == words_of(unicodedata.normalize("NFD", text))
+    assert tokenize(unicodedata.normalize("NFC", text)) == tokenize(unicodedata.normalize("NFD", text))
 
 
 def test_a_saved_text_index_loads_unchanged(tmp_path: Path) -> None:
@@ -43,19 +43,19 @@ def test_a_saved_text_index_loads_unchanged(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.name_ranks, index.name_ranks)
     for number in range(len(index.vocabulary)):
         for ours, theirs in zip(
-            index.products_of(range(number, number + 1)),
-            loaded.products_of(range(number, number + 1)),
+            index.postings(range(number, number + 1)),
+            loaded.postings(range(number, number + 1)),
             strict=True,
         ):
             np.testing.assert_array_equal(ours, theirs)
-    assert loaded.spoken_words == index.spoken_words
-    assert "07" not in index.spoken_words.values()
+    assert loaded.fuzzy_vocabulary == index.fuzzy_vocabulary
+    assert "07" not in index.fuzzy_vocabulary.values()
 
 
 def test_an_empty_text_index_and_broken_files(tmp_path: Path) -> None:
     empty = TextIndex.build(Table.from_products([]))
     assert len(empty) == len(empty.vocabulary) == 0
-    assert empty.products_of(range(0))[0].tolist() == []
+    assert empty.postings(range(0))[0].tolist() == []
     (tmp_path / "text.npz").write_bytes(b"PK nothing")
     with pytest.raises(SnapshotCorrupt, match="text index"):
         TextIndex.load(tmp_path / "text.npz")
@@ -66,7 +66,7 @@ def test_an_empty_text_index_and_broken_files(tmp_path: Path) -> None:
 @given(st.lists(st.text(min_size=1, max_size=6), max_size=30), st.text(max_size=3))
 def test_a_prefix_is_a_range_of_the_vocabulary(words: list[str], prefix: str) -> None:
     words = sorted({word for word in words if word.isprintable()})
-    vocabulary = Vocabulary.of(words)
-    assert [vocabulary[i] for i in vocabulary.with_prefix(prefix)] == [
+    vocabulary = Vocabulary.from_sorted(words)
+    assert [vocabulary[i] for i in vocabulary.prefix_range(prefix)] == [
         w for w in words if w.startswith(prefix)
     ]

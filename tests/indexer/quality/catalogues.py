@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tests.indexes import grid_vector, publish
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.quality.analysis import analyse
 from vitrine.indexer.quality.findings import Finding

@@ -14,7 +14,8 @@ import pyarrow.parquet as pa_parquet
 import pytest
 
 from vitrine.indexer.errors import SourceError
-from vitrine.indexer.source.manifest import RESERVED, manifest_kind, parse_manifest
+from vitrine.indexer.products.schema import COMPUTED_COLUMNS
+from vitrine.indexer.source.manifest import manifest_format, parse_manifest
 
 NO_RENAMES: Mapping[str, str] = {}
 
@@ -47,7 +48,7 @@ def types(table: pa.Table) -> dict[str, str]:
     ],
 )  # fmt: skip
 def test_the_kind_is_told_by_the_name(name: str, kind: str | None) -> None:
-    assert manifest_kind(name) == kind
+    assert manifest_format(name) == kind
 
 
 def test_csv_types_are_inferred_and_ids_stay_text() -> None:
@@ -157,7 +158,7 @@ def test_a_column_of_nothing_is_text() -> None:
         (b"name\nx\n", r"no column 'image' \(columns: name\); .* --column image=NAME"),
         (b"Images\nx\n", "--column image=Images"),
         (b'"a\nb"\nx\n', r"\(columns: a b\)"),
-        (b"image,image\na,b\n", "the column 'image' is there twice"),
+        (b"image,image\na,b\n", "the column 'image' occurs twice"),
         (b"image,\na,b\n", "a column without a name"),
         (b"\x89PNG\r\n\x1a\n", "not a readable csv manifest|no column 'image'"),
     ],
@@ -204,7 +205,7 @@ def test_a_column_for_a_field_that_is_none_names_those_there_are() -> None:
     assert read_csv("image,preco\na,1\n", {"price": "preco"}).to_pylist() == [{"image": "a", "price": 1}]
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED))
+@pytest.mark.parametrize("name", sorted(COMPUTED_COLUMNS))
 def test_names_that_the_snapshot_uses_itself_are_refused(name: str) -> None:
     with pytest.raises(SourceError, match=rf"column '{name}' .* --column shop_{name}={name}"):
         read_csv(f"image,{name}\na,1\n")
@@ -312,8 +313,8 @@ def test_jsonl_of_nothing_has_no_rows() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b'[{"image":"a"}]', "line 1: one JSON object a line is expected"),
-        (b'{"image":"a"}\nnull\n', "line 2: one JSON object"),
+        (b'[{"image":"a"}]', "line 1: expected one JSON object per line"),
+        (b'{"image":"a"}\nnull\n', "line 2: expected one JSON object"),
         (b'{"image":"a"}\n{"image":', "line 2: Expecting value"),
         (b'{"image":"a"} null', "line 1: Extra data"),
         (b'{"image":"a\xff"}', "line 1: 'utf-8' codec"),

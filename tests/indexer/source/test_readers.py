@@ -12,11 +12,11 @@ import pytest
 
 from vitrine.indexer.errors import PictureError, SourceError
 from vitrine.indexer.pictures.preprocessing import MAX_BYTES
-from vitrine.indexer.source import readers as places
+from vitrine.indexer.source import readers
 from vitrine.indexer.source.readers import (
-    LocalPlace,
-    RemotePlace,
-    TooManyBytes,
+    FileTooLarge,
+    LocalReader,
+    RemoteReader,
     UrlReader,
     is_url,
     local_path,
@@ -108,14 +108,14 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "TIMEOUT_S", 0.6)
+    monkeypatch.setattr(readers, "TIMEOUT_S", 0.6)
     monkeypatch.setattr(UrlReader.__init__, "__defaults__", (0.6,))
 
 
 @pytest.mark.parametrize("path", ["picture/a.jpg?x=1", "moved/a.jpg", "shaky/a.jpg"])
 def test_a_picture_over_http_is_read(server: str, path: str) -> None:
-    assert RemotePlace(server).read(path) == b"picture"
-    assert LocalPlace(".").read(f"{server}/{path}") == b"picture"
+    assert RemoteReader(server).read(path) == b"picture"
+    assert LocalReader(".").read(f"{server}/{path}") == b"picture"
 
 
 @pytest.mark.parametrize(
@@ -129,21 +129,21 @@ def test_a_picture_over_http_is_read(server: str, path: str) -> None:
 )
 def test_what_http_says_is_said_in_the_failure(server: str, path: str, kind: str, reason: str) -> None:
     with pytest.raises(PictureError) as error:
-        RemotePlace(server).read(path)
+        RemoteReader(server).read(path)
     assert (error.value.code, error.value.reason) == (kind, reason)
 
 
 def test_a_connection_that_is_cut_is_a_failure(server: str) -> None:
     with pytest.raises(PictureError, match=r"cannot be read: ProtocolError: .*Connection broken"):
-        RemotePlace(server).read("cut/a.jpg")
+        RemoteReader(server).read("cut/a.jpg")
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_slow_drip_is_given_up_in_time(server: str) -> None:
     begin = time.monotonic()
     with pytest.raises(PictureError, match="no answer in time"):
-        RemotePlace(server).read("drip/a.jpg")
-    while any(thread.name == places.READER_THREAD for thread in threading.enumerate()):
+        RemoteReader(server).read("drip/a.jpg")
+    while any(thread.name == readers.READER_THREAD_NAME for thread in threading.enumerate()):
         time.sleep(0.05)
     assert time.monotonic() - begin < 30
 
@@ -151,7 +151,7 @@ def test_a_slow_drip_is_given_up_in_time(server: str) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_a_server_that_never_answers_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        place = RemotePlace(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        place = RemoteReader(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(PictureError, match="no answer in time"):
             place.read("a.jpg")
 
@@ -161,20 +161,20 @@ def test_a_file_system_that_hangs_is_given_up_in_time(monkeypatch: pytest.Monkey
     released = threading.Event()
     monkeypatch.setattr(fsspec, "open", lambda *_: released.wait(20))
     with pytest.raises(PictureError, match="no answer in time"):
-        RemotePlace("memory://x").read("a.jpg")
+        RemoteReader("memory://x").read("a.jpg")
     released.set()
 
 
 def test_nobody_there_is_a_failure() -> None:
     with pytest.raises(PictureError, match=r"cannot be fetched \(ConnectionError\)"):
-        RemotePlace("http://127.0.0.1:9").read("a.jpg")
+        RemoteReader("http://127.0.0.1:9").read("a.jpg")
 
 
 def test_a_manifest_over_http_is_a_source(server: str) -> None:
     source = open_source(f"{server}/catalogue.csv?token=1")
     assert source.products["id"].to_pylist() == ["picture:a", "missing:b"]
     assert source.read(0) == b"picture"
-    assert source.absolute(0) == f"{server}/picture/a.jpg"
+    assert source.resolve_image(0) == f"{server}/picture/a.jpg"
     with pytest.raises(PictureError) as error:
         source.read(1)
     assert error.value.code == "missing"
@@ -182,9 +182,9 @@ def test_a_manifest_over_http_is_a_source(server: str) -> None:
 
 def test_a_file_system_that_is_not_installed_is_a_failure(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="cannot be read: Install s3fs"):
-        LocalPlace(str(tmp_path)).read("s3://bucket/a.jpg")
+        LocalReader(str(tmp_path)).read("s3://bucket/a.jpg")
     with pytest.raises(PictureError, match="cannot be read: Protocol not known: nope"):
-        LocalPlace(str(tmp_path)).read("nope://bucket/a.jpg")
+        LocalReader(str(tmp_path)).read("nope://bucket/a.jpg")
 
 
 def test_an_error_of_a_client_of_its_own_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_an_error_of_a_client_of_its_own_is_a_failure(monkeypatch: pytest.Monkey
     with pytest.raises(
         PictureError, match="cannot be read: NoCredentialsError: Unable to locate credentials"
     ):
-        RemotePlace("s3://x").read("a.jpg")
+        RemoteReader("s3://x").read("a.jpg")
     with pytest.raises(SourceError, match="cannot be listed: NoCredentialsError"):
         open_source("s3://x/folder")
     with pytest.raises(SourceError, match="cannot be read: NoCredentialsError"):
@@ -211,7 +211,7 @@ def test_a_large_file_behind_fsspec_is_too_large() -> None:
     filesystem.pipe("/large/a.jpg", bytes(MAX_BYTES + 1))
     try:
         with pytest.raises(PictureError, match="larger than 32 MiB"):
-            RemotePlace("memory://large").read("a.jpg")
+            RemoteReader("memory://large").read("a.jpg")
     finally:
         filesystem.rm("/large", recursive=True)
 
@@ -222,7 +222,7 @@ def test_local_files_are_bounded_even_while_they_grow(
     file = tmp_path / "a.jpg"
     file.write_bytes(bytes(3 << 20))
     assert len(read_local(str(file), 3 << 20)) == 3 << 20
-    with pytest.raises(TooManyBytes, match="larger than 2 MiB"):
+    with pytest.raises(FileTooLarge, match="larger than 2 MiB"):
         read_local(str(file), 2 << 20)
 
 
@@ -247,7 +247,7 @@ def test_only_relative_images_are_kept_inside(tmp_path: Path) -> None:
     (tmp_path / "shop2").mkdir()
     (tmp_path / "shop2" / "a.jpg").write_bytes(b"a")
     (tmp_path / "shop" / "a.jpg").symlink_to("../shop2/a.jpg")
-    place = LocalPlace(str(tmp_path / "shop"))
+    place = LocalReader(str(tmp_path / "shop"))
     assert opened(lambda: place.read("a.jpg")) == "outside-source"
     assert opened(lambda: place.read("../shop2/a.jpg")) == "outside-source"
     assert opened(lambda: place.read(str(tmp_path / "shop2" / "a.jpg"))) == b"a"

@@ -13,7 +13,7 @@ from tests.paths import CLOTHING
 from tests.pictures import jpeg
 from vitrine.indexer.errors import PictureError, SourceError
 from vitrine.indexer.pictures.preprocessing import MAX_BYTES
-from vitrine.indexer.products.ids import MAX_ID_LENGTH, id_problem
+from vitrine.indexer.products.ids import MAX_ID_LENGTH, invalid_id_reason
 from vitrine.indexer.source.source import Source, open_source
 
 TEXT = pa.string()
@@ -54,7 +54,7 @@ def memory() -> Iterator[Callable[[str, bytes], str]]:
 
 def test_a_folder_gives_id_name_category_and_image(tmp_path: Path) -> None:
     source = open_source(make_folder(tmp_path, "shoes/red-01.jpg", "bags/summer/Big Bag.v2.PNG"))
-    assert source.kind == "folder"
+    assert source.format == "folder"
     assert len(source) == 2
     assert source.products.to_pylist() == [
         {
@@ -74,7 +74,7 @@ def test_a_folder_gives_id_name_category_and_image(tmp_path: Path) -> None:
     ]
     assert [field.type for field in source.products.schema] == [TEXT] * 5
     assert source.read(1) == b"shoes/red-01.jpg"
-    assert source.absolute(1) == str(tmp_path / "shoes/red-01.jpg")
+    assert source.resolve_image(1) == str(tmp_path / "shoes/red-01.jpg")
 
 
 def test_without_sub_folders_the_leading_letters_are_the_category(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_columns_are_for_manifests(tmp_path: Path) -> None:
 def test_a_manifest_fills_in_what_it_does_not_say(tmp_path: Path) -> None:
     make_folder(tmp_path, "shoes/red-01.jpg")
     source = open_source(make_manifest(tmp_path, "image\nshoes/red-01.jpg\n./bolsa_2.png\n"))
-    assert source.kind == "csv"
+    assert source.format == "csv"
     assert column(source, "id") == ["shoes:red-01", "bolsa_2"]
     assert column(source, "name") == ["red-01", "bolsa_2"]
     assert column(source, "category") == ["shoes", "bolsa"]
@@ -328,7 +328,7 @@ def test_absolute_paths_are_read_wherever_they_lie(tmp_path: Path) -> None:
     assert column(source, "id")[1] == "bags:2"
     assert column(source, "id")[0].endswith(":photos:shoes:1")
     assert kinds_of_failure(source) == [None, None]
-    assert source.absolute(0) == f"{tmp_path}/photos/shoes/1.jpg"
+    assert source.resolve_image(0) == f"{tmp_path}/photos/shoes/1.jpg"
 
 
 def test_urls_make_ids_without_scheme_host_or_query(tmp_path: Path) -> None:
@@ -336,14 +336,14 @@ def test_urls_make_ids_without_scheme_host_or_query(tmp_path: Path) -> None:
     source = open_source(make_manifest(tmp_path, text))
     assert column(source, "id") == ["shop:shoes:1", "2"]
     assert column(source, "category") == ["shoes", ""]
-    assert source.absolute(0) == "https://cdn.example/shop/shoes/1.jpg?w=2"
+    assert source.resolve_image(0) == "https://cdn.example/shop/shoes/1.jpg?w=2"
     assert source.fingerprint(0) is None
 
 
 def test_a_row_without_image_is_a_failure_and_not_an_error(tmp_path: Path) -> None:
     source = open_source(make_manifest(tmp_path, "id,image\n1,\n2,a.jpg\n"))
     assert kinds_of_failure(source) == ["missing", "missing"]
-    assert source.absolute(0) == ""
+    assert source.resolve_image(0) == ""
     assert source.fingerprint(0) is None
 
 
@@ -384,13 +384,13 @@ def test_a_null_id_is_refused_by_row(tmp_path: Path) -> None:
 def test_an_id_of_any_script_is_fine(tmp_path: Path, id: str) -> None:
     source = open_source(make_manifest(tmp_path, f"id,image\n{id},a.jpg\n"))
     assert column(source, "id") == [id]
-    assert id_problem(id) is None
+    assert invalid_id_reason(id) is None
 
 
 def test_the_rules_of_ids_are_the_same_for_one(tmp_path: Path) -> None:
-    assert id_problem("x" * MAX_ID_LENGTH) is None
+    assert invalid_id_reason("x" * MAX_ID_LENGTH) is None
     for bad in ("", "x" * (MAX_ID_LENGTH + 1), "a/b", "a\0b", "a\ud800b"):
-        assert id_problem(bad)
+        assert invalid_id_reason(bad)
 
 
 def test_a_repeated_id_names_both_rows(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_a_folder_behind_a_url(memory: Callable[[str, bytes], str]) -> None:
     url = memory("shop/notes.txt", b"three").removesuffix("/notes.txt")
     source = open_source(url)
     assert column(source, "id") == ["shoes:1"]
-    assert source.absolute(0) == "memory://vitrine/shop/shoes/1.jpg"
+    assert source.resolve_image(0) == "memory://vitrine/shop/shoes/1.jpg"
     assert source.read(0) == b"one"
     assert source.fingerprint(0) is None
 
@@ -417,7 +417,7 @@ def test_a_manifest_behind_a_url(memory: Callable[[str, bytes], str], tmp_path: 
     source = open_source(memory("shop/catalogue.csv", text.encode()))
     assert kinds_of_failure(source) == [None, "missing", None, None]
     assert source.read(2) == b"three"
-    assert source.absolute(1) == "memory://vitrine/shop/a/2.jpg"
+    assert source.resolve_image(1) == "memory://vitrine/shop/a/2.jpg"
     with pytest.raises(SourceError, match="leaves the source's folder"):
         open_source(memory("shop/bad.csv", b"image\n../elsewhere/3.jpg\n"))
 
@@ -431,7 +431,7 @@ def test_a_missing_manifest_behind_a_url(memory: Callable[[str, bytes], str]) ->
 def test_a_file_url_is_a_local_file(tmp_path: Path) -> None:
     make_folder(tmp_path, "a/1.jpg")
     source = open_source(f"file://{tmp_path}")
-    assert source.absolute(0) == f"{tmp_path}/a/1.jpg"
+    assert source.resolve_image(0) == f"{tmp_path}/a/1.jpg"
     assert source.fingerprint(0) is not None
     manifest = make_manifest(tmp_path, "image\na/1.jpg\n")
     assert open_source(f"file://{manifest}").read(0) == b"a/1.jpg"
@@ -475,7 +475,7 @@ def test_threads_read_at_once(tmp_path: Path) -> None:
 
 def test_a_source_without_some_products_still_reads_the_right_pictures(tmp_path: Path) -> None:
     source = open_source(make_folder(tmp_path, "a/1.jpg", "a/2.jpg", "b/3.jpg"))
-    assert source.without(()) is source
-    rest = source.without({"a:1", "unknown"})
+    assert source.exclude_products(()) is source
+    rest = source.exclude_products({"a:1", "unknown"})
     assert column(rest, "id") == ["a:2", "b:3"]
     assert [rest.read(row) for row in range(len(rest))] == [b"a/2.jpg", b"b/3.jpg"]

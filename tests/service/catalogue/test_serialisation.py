@@ -6,7 +6,7 @@ import datetime as dt
 import decimal
 import json
 
-from vitrine.indexer.products.table import Product
+from vitrine.indexer.products.schema import Product
 from vitrine.service.catalogue.serialisation import attributes_json, image_url_builder, product_json
 
 

@@ -139,8 +139,8 @@ def test_an_upload_is_stored_under_its_digest_and_cached(
     catalogue.search(image=picture)
     assert embedder.calls == 1
     assert catalogue.photos.cache_hits == 1
-    with EmbeddingCache.open(small_index / "cache") as cache:
-        assert cache.known(catalogue.view().state.snapshot.manifest.model.key, [bytes.fromhex(stored.stem)])
+    with EmbeddingCache(small_index / "cache") as cache:
+        assert cache.sizes_px(catalogue.view().state.snapshot.manifest.model.key, [bytes.fromhex(stored.stem)])
 
 
 def test_a_query_photo_is_not_stored(catalogue: Catalogue, small_index: Path, embedder: GridEmbedder) -> None:

@@ -76,7 +76,7 @@ def make(loaded: list[FakeModel]) -> Iterator[Callable[..., BatchingEmbedder]]:
 
 
 def vector_of(data: bytes) -> Any:
-    pixels, _, _ = Preprocessing.parse(RECORD.preprocessing).pixels(data)
+    pixels, _, _ = Preprocessing.parse(RECORD.preprocessing).to_pixels(data)
     flat = pixels.reshape(-1).astype(np.float32)
     return flat / np.linalg.norm(flat)
 
@@ -128,7 +128,7 @@ def test_a_photo_waits_briefly_for_one_being_decoded(
 ) -> None:
     embedder = make(min_wait_s=30.0)
     embedder.warm(RECORD)
-    slow, decode = threading.Event(), Preprocessing.pixels
+    slow, decode = threading.Event(), Preprocessing.to_pixels
 
     def pixels(self: Preprocessing, data: bytes) -> Any:
         if data == b"slow":
@@ -274,7 +274,7 @@ def test_the_packaged_network_gives_the_vectors_of_a_build(monkeypatch: pytest.M
     source = resolve("efficientnet-lite2", image_size=96)
     record = ModelRecord(source.name, source.handle, source.digest, source.preprocessing, 1280)
     data = jpeg(120, 90)
-    pixels, _, _ = Preprocessing.parse(source.preprocessing).pixels(data)
+    pixels, _, _ = Preprocessing.parse(source.preprocessing).to_pixels(data)
     model = source.load()
     expected = model.embed(pixels[np.newaxis])[0]
     model.close()

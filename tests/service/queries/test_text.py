@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.queries_view import product, view_of
 from vitrine.indexer.errors import QueryError
-from vitrine.indexer.products.text_index import fold, words_of
+from vitrine.indexer.products.text_index import fold, tokenize
 from vitrine.service.queries.text import allowed_typos, best_product, find_products
 from vitrine.service.queries.view import View
 
@@ -164,14 +164,14 @@ def test_matches_are_exactly_the_products_with_a_word_for_each_prefix(
     names: list[str], requested: list[str]
 ) -> None:
     view = view_of([product(f"{i}", name, "0") for i, name in enumerate(names)], np.eye(len(names), 16))
-    wanted = words_of(" ".join(requested))
+    wanted = tokenize(" ".join(requested))
     begun = [
         row
         for row, name in enumerate(names)
-        if all(any(word.startswith(part) for word in words_of(name)) for part in wanted)
+        if all(any(word.startswith(part) for word in tokenize(name)) for part in wanted)
     ]
     found = find_products(view, " ".join(requested), limit=50).rows.tolist()
-    reachable = all(any(w.startswith(part) for name in names for w in words_of(name)) for part in wanted)
+    reachable = all(any(w.startswith(part) for name in names for w in tokenize(name)) for part in wanted)
     assert set(found) == set(begun) if reachable or not any(allowed_typos(part) for part in wanted) else True
 
 
