@@ -1,4 +1,4 @@
-"""Pictures made in memory, one of every kind the contract names: good ones, and bad ones with their error."""
+"""Generated picture files: valid ones in every supported format, and invalid ones with their error codes."""
 
 import io
 import random
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 
 def scene(width: int = 96, height: int = 64, seed: int = 0) -> Image.Image:
-    """An RGB picture with smooth colour, shapes and texture; another seed is another picture.
+    """Return an RGB picture with smooth colours, shapes and texture, which depends on the seed.
 
     The top left corner is red, the top right green, the bottom left blue and the bottom right white.
     """
@@ -38,24 +38,24 @@ def scene(width: int = 96, height: int = 64, seed: int = 0) -> Image.Image:
 
 
 def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
-    """The picture as a file of that format."""
+    """Encode a picture in a format of Pillow."""
     out = io.BytesIO()
     image.save(out, format, **options)
     return out.getvalue()
 
 
 def jpeg(width: int = 96, height: int = 64, seed: int = 0, quality: int = 92) -> bytes:
-    """A small JPEG; another seed is another picture."""
+    """Return `scene` as a JPEG."""
     return encoded(scene(width, height, seed), "JPEG", quality=quality)
 
 
 def png(width: int = 96, height: int = 64, seed: int = 0) -> bytes:
-    """A small PNG; another seed is another picture."""
+    """Return `scene` as a PNG."""
     return encoded(scene(width, height, seed), "PNG")
 
 
 def rotated_jpeg(orientation: int, width: int = 96, height: int = 64) -> bytes:
-    """A JPEG whose stored pixels are turned and whose EXIF orientation turns them back to `scene`."""
+    """Return a JPEG with rotated pixels and an EXIF orientation that restores `scene`."""
     stored = {
         1: None,
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,7 +73,7 @@ def rotated_jpeg(orientation: int, width: int = 96, height: int = 64) -> bytes:
 
 
 def sixteen_bit(big_endian: bool = False) -> Image.Image:
-    """Greyscale of 16 bits, `scene` scaled to the whole range."""
+    """Return `scene` in 16-bit greyscale over the full range."""
     grey = np.asarray(scene().convert("L")).astype(np.uint16) * 257
     return Image.fromarray(grey.astype(">u2") if big_endian else grey)
 
@@ -113,7 +113,7 @@ def _int32_tiff() -> bytes:
     return encoded(Image.fromarray(grey, "I"), "TIFF")
 
 
-GOOD: Mapping[str, Callable[[], bytes]] = {
+VALID_PICTURES: Mapping[str, Callable[[], bytes]] = {
     "jpeg": jpeg,
     "jpeg-progressive": lambda: encoded(scene(), "JPEG", progressive=True, quality=92),
     "jpeg-grey": lambda: encoded(scene().convert("L"), "JPEG", quality=92),
@@ -149,7 +149,7 @@ GOOD: Mapping[str, Callable[[], bytes]] = {
 
 
 def huge_png(width: int = 10_000, height: int = 10_000) -> bytes:
-    """A valid one-bit PNG of 100 megapixels in a few KB."""
+    """Return a valid one-bit PNG, by default of 100 megapixels in a few KB."""
     rows = zlib.compress(bytes((width + 7) // 8 + 1) * height, 9)
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
@@ -164,8 +164,8 @@ def _noise(length: int) -> bytes:
     return random.Random(0).randbytes(length)
 
 
-# name: (how to make it, the kind of PictureError it must be)
-BAD: Mapping[str, tuple[Callable[[], bytes], str]] = {
+# Functions that return the file, and the expected code of PictureError, by name.
+INVALID_PICTURES: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "not-a-picture"),
     "text-renamed": (lambda: b"these are not the pixels you are looking for\n" * 20, "not-a-picture"),
     "noise": (lambda: _noise(4096), "not-a-picture"),

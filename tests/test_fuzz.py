@@ -1,4 +1,4 @@
-"""Foreign bytes of every kind: refused by name or read, never another error, nothing written elsewhere."""
+"""Fuzz tests of manifests, pictures and requests: only documented errors, no file written elsewhere."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from tests.fuzzing import FUZZED, damaged
 from tests.http_client import Client
-from tests.pictures import GOOD, jpeg
+from tests.pictures import VALID_PICTURES, jpeg
 from vitrine.indexer.errors import PictureError, SourceError
 from vitrine.indexer.pictures.preprocessing import make_thumbnail, open_picture
 from vitrine.indexer.source.manifest import parse_manifest
 
 API = "/api/v1"
-PICTURES = [make() for make in GOOD.values()]
+PICTURES = [make() for make in VALID_PICTURES.values()]
 ROWS: list[dict[str, Any]] = [
     {
         "id": "a",
@@ -48,7 +48,7 @@ def _parquet() -> bytes:
     return out.getvalue()
 
 
-WHOLE: dict[str, list[bytes]] = {
+VALID_MANIFESTS: dict[str, list[bytes]] = {
     "csv": list(CSV),
     "jsonl": [
         "\n".join(json.dumps(row) for row in ROWS).encode(),
@@ -56,13 +56,13 @@ WHOLE: dict[str, list[bytes]] = {
     ],
     "parquet": [_parquet()],
 }
-# What a line of JSON may be besides an object, and how lines may be parted.
+# Lines of a JSONL file other than a product, and line separators.
 VALUES = (b"null", b"[]", b"1", b'""', b"{}", b"[{}]", b"\x00", b'{"image": null}', b'{"image": "a"}', b"")
 LINES = st.builds(
     bytes.join, st.sampled_from([b"\n", b"\r\n", b"\r", b" "]), st.lists(st.sampled_from(VALUES), max_size=5)
 )
-FILE_NAMES = ("../../a.jpg", "/etc/passwd", "a\x00.jpg", "C:\\a.exe", "..", "a")
-KNOWN = {
+FILE_NAMES = ("../../a.jpg", "/etc/passwd", "a\x00.jpg", "C:\\a.exe", "..", "")
+INDEX_FILES = {
     "build.lock",
     "current",
     "snapshots",
@@ -75,18 +75,18 @@ KNOWN = {
 DISPOSITIONS = (b"", b'; filename="a.jpg"', b'; filename="\xff\r\nX: 1"', b"; filename*=utf-8''%ff")
 
 
-@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("format", VALID_MANIFESTS)
 @FUZZED
 @given(data=st.data())
-def test_no_manifest_makes_reading_it_fail(kind: str, data: st.DataObject) -> None:
-    given_bytes = data.draw(damaged(WHOLE[kind]) | st.binary(max_size=200) | LINES)
+def test_damaged_manifests_raise_only_source_errors(format: str, data: st.DataObject) -> None:
+    manifest = data.draw(damaged(VALID_MANIFESTS[format]) | st.binary(max_size=200) | LINES)
     with contextlib.suppress(SourceError):
-        assert isinstance(parse_manifest(given_bytes, f"shop.{kind}", {}), pa.Table)
+        assert isinstance(parse_manifest(manifest, f"shop.{format}", {}), pa.Table)
 
 
 @FUZZED
 @given(data=damaged(PICTURES))
-def test_no_damaged_picture_makes_reading_it_fail(data: bytes) -> None:
+def test_damaged_pictures_raise_only_picture_errors(data: bytes) -> None:
     with contextlib.suppress(PictureError):
         assert open_picture(data).mode == "RGB"
     with contextlib.suppress(PictureError):
@@ -95,7 +95,7 @@ def test_no_damaged_picture_makes_reading_it_fail(data: bytes) -> None:
 
 @FUZZED
 @given(data=damaged(PICTURES), crop=st.text("0123456789.,-e", max_size=20) | st.just("0,0,1,1"))
-def test_no_photo_makes_the_service_fail(client: Client, data: bytes, crop: str) -> None:
+def test_a_damaged_photo_is_answered_with_a_documented_status(client: Client, data: bytes, crop: str) -> None:
     form = {"image": (io.BytesIO(data), "a"), "crop": crop}
     assert client.post(f"{API}/search/image", data=form).status_code in (200, 400, 413, 415, 422)
 
@@ -103,8 +103,7 @@ def test_no_photo_makes_the_service_fail(client: Client, data: bytes, crop: str)
 @FUZZED
 @given(
     data=damaged(PICTURES) | st.just(jpeg(40, 40, 1)),
-    file_name=st.sampled_from(["../../a.jpg", "/etc/passwd", "a\x00.jpg", "C:\\a.exe", "..", ""])
-    | st.text(max_size=20),
+    file_name=st.sampled_from(FILE_NAMES) | st.text(max_size=20),
     id=st.none() | st.sampled_from(["..", ".", "%2e%2e", "a\\b", "~"]) | st.text(max_size=9),
 )
 def test_no_upload_writes_outside_the_index_folder(
@@ -115,27 +114,25 @@ def test_no_upload_writes_outside_the_index_folder(
         form["id"] = id
     assert client.post(f"{API}/products", data=form).status_code in (201, 400, 409, 413, 415, 422)
     assert [path for path in tmp_path.iterdir() if path != small_index] == []
-    assert {path.name for path in small_index.iterdir()} <= KNOWN
+    assert {path.name for path in small_index.iterdir()} <= INDEX_FILES
     assert all(path.stem.isalnum() for path in (small_index / "uploads").glob("*"))
 
 
-# Werkzeug leaves the file of a body that breaks off to the collector.
+# Werkzeug leaves the temporary file of an incomplete body to the garbage collector.
 @pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
 @FUZZED
 @given(
     parts=st.lists(
         st.tuples(
             st.sampled_from([b"image", b"name", b"category", b"id", b"crop", b"limit", b"", b'"', b"\xff"]),
-            st.sampled_from(
-                [b"", b'; filename="a.jpg"', b'; filename="\xff\r\nX: 1"', b"; filename*=utf-8''%ff"]
-            ),
+            st.sampled_from(DISPOSITIONS),
             st.binary(max_size=40),
         ),
         max_size=5,
     ),
     ending=st.sampled_from([b"--", b"", b"--\r\n", b"-"]),
 )
-def test_no_multipart_body_makes_the_service_fail(
+def test_a_malformed_multipart_body_is_answered_with_a_documented_status(
     client: Client, parts: list[tuple[bytes, bytes, bytes]], ending: bytes
 ) -> None:
     body = b"".join(

@@ -1,4 +1,4 @@
-"""The text index: folding, vocabulary, file."""
+"""The text index: folding, vocabulary, postings and the stored file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_saved_text_index_loads_unchanged(tmp_path: Path) -> None:
     assert "07" not in index.fuzzy_vocabulary.values()
 
 
-def test_an_empty_text_index_and_broken_files(tmp_path: Path) -> None:
+def test_an_empty_text_index_and_unreadable_files(tmp_path: Path) -> None:
     empty = TextIndex.build(Table.from_products([]))
     assert len(empty) == len(empty.vocabulary) == 0
     assert empty.postings(range(0))[0].tolist() == []

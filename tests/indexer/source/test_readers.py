@@ -1,4 +1,4 @@
-"""Pictures behind local paths and URLs: bounded in bytes and time, whatever the other side does."""
+"""Readers of local files and URLs: limits on size and time, and errors of servers and file systems."""
 
 import socket
 import threading
@@ -26,14 +26,14 @@ from vitrine.indexer.source.source import open_source
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves what its path asks for, and remembers how often."""
+    """Handler that misbehaves as the first part of the path says, and records the requested paths."""
 
-    asked: list[str] = []  # noqa: RUF012, one list for one server
+    requested_paths: list[str] = []  # noqa: RUF012, one list for one server
 
     def do_GET(self) -> None:
-        type(self).asked.append(self.path)
-        what = self.path.strip("/").split("/")[0].split("?")[0]
-        getattr(self, f"answer_{what.split('.')[0]}", self.answer_missing)()
+        type(self).requested_paths.append(self.path)
+        behaviour = self.path.strip("/").split("/")[0].split("?")[0]
+        getattr(self, f"answer_{behaviour.split('.')[0]}", self.answer_missing)()
 
     def answer_picture(self, body: bytes = b"picture") -> None:
         self.send_response(200)
@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_error(503)
 
     def answer_shaky(self) -> None:
-        if type(self).asked.count(self.path) < 2:
+        if type(self).requested_paths.count(self.path) < 2:
             self.send_error(503)
         else:
             self.answer_picture()
@@ -107,7 +107,7 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "TIMEOUT_S", 0.6)
     monkeypatch.setattr(UrlReader.__init__, "__defaults__", (0.6,))
 
@@ -119,7 +119,7 @@ def test_a_picture_over_http_is_read(server: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "reason"),
+    ("path", "code", "reason"),
     [
         ("missing/a.jpg", "missing", "the file is missing"),
         ("forbidden/a.jpg", "unreadable", "cannot be read: HTTP 403"),
@@ -127,19 +127,21 @@ def test_a_picture_over_http_is_read(server: str, path: str) -> None:
         ("endless/a.jpg", "too-large", "larger than 32 MiB"),
     ],
 )
-def test_what_http_says_is_said_in_the_failure(server: str, path: str, kind: str, reason: str) -> None:
+def test_an_http_error_is_a_picture_error_with_its_reason(
+    server: str, path: str, code: str, reason: str
+) -> None:
     with pytest.raises(PictureError) as error:
         RemoteReader(server).read(path)
-    assert (error.value.code, error.value.reason) == (kind, reason)
+    assert (error.value.code, error.value.reason) == (code, reason)
 
 
-def test_a_connection_that_is_cut_is_a_failure(server: str) -> None:
+def test_an_interrupted_download_is_a_picture_error(server: str) -> None:
     with pytest.raises(PictureError, match=r"cannot be read: ProtocolError: .*Connection broken"):
         RemoteReader(server).read("cut/a.jpg")
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_slow_drip_is_given_up_in_time(server: str) -> None:
+@pytest.mark.usefixtures("short_timeout")
+def test_a_slow_download_times_out(server: str) -> None:
     begin = time.monotonic()
     with pytest.raises(PictureError, match="no answer in time"):
         RemoteReader(server).read("drip/a.jpg")
@@ -148,16 +150,16 @@ def test_a_slow_drip_is_given_up_in_time(server: str) -> None:
     assert time.monotonic() - begin < 30
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_never_answers_is_given_up_in_time() -> None:
+@pytest.mark.usefixtures("short_timeout")
+def test_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        place = RemoteReader(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        reader = RemoteReader(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(PictureError, match="no answer in time"):
-            place.read("a.jpg")
+            reader.read("a.jpg")
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_file_system_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("short_timeout")
+def test_a_hanging_file_system_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     released = threading.Event()
     monkeypatch.setattr(fsspec, "open", lambda *_: released.wait(20))
     with pytest.raises(PictureError, match="no answer in time"):
@@ -165,12 +167,12 @@ def test_a_file_system_that_hangs_is_given_up_in_time(monkeypatch: pytest.Monkey
     released.set()
 
 
-def test_nobody_there_is_a_failure() -> None:
+def test_a_refused_connection_is_a_picture_error() -> None:
     with pytest.raises(PictureError, match=r"cannot be fetched \(ConnectionError\)"):
         RemoteReader("http://127.0.0.1:9").read("a.jpg")
 
 
-def test_a_manifest_over_http_is_a_source(server: str) -> None:
+def test_a_manifest_at_an_http_url_is_a_source(server: str) -> None:
     source = open_source(f"{server}/catalogue.csv?token=1")
     assert source.products["id"].to_pylist() == ["picture:a", "missing:b"]
     assert source.read(0) == b"picture"
@@ -180,16 +182,16 @@ def test_a_manifest_over_http_is_a_source(server: str) -> None:
     assert error.value.code == "missing"
 
 
-def test_a_file_system_that_is_not_installed_is_a_failure(tmp_path: Path) -> None:
+def test_a_file_system_that_is_not_installed_is_a_picture_error(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="cannot be read: Install s3fs"):
         LocalReader(str(tmp_path)).read("s3://bucket/a.jpg")
     with pytest.raises(PictureError, match="cannot be read: Protocol not known: nope"):
         LocalReader(str(tmp_path)).read("nope://bucket/a.jpg")
 
 
-def test_an_error_of_a_client_of_its_own_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_client_library_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
     class NoCredentialsError(Exception):
-        """As botocore's: not an OSError."""
+        """Stand-in for the exception of botocore, which is not an OSError."""
 
     def refuse(*_: object) -> None:
         raise NoCredentialsError("Unable to locate credentials")
@@ -206,7 +208,7 @@ def test_an_error_of_a_client_of_its_own_is_a_failure(monkeypatch: pytest.Monkey
         open_source("s3://x/catalogue.csv")
 
 
-def test_a_large_file_behind_fsspec_is_too_large() -> None:
+def test_a_remote_file_over_the_limit_is_too_large() -> None:
     filesystem = fsspec.filesystem("memory")
     filesystem.pipe("/large/a.jpg", bytes(MAX_BYTES + 1))
     try:
@@ -216,9 +218,7 @@ def test_a_large_file_behind_fsspec_is_too_large() -> None:
         filesystem.rm("/large", recursive=True)
 
 
-def test_local_files_are_bounded_even_while_they_grow(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_local_file_over_the_limit_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.jpg"
     file.write_bytes(bytes(3 << 20))
     assert len(read_local(str(file), 3 << 20)) == 3 << 20
@@ -230,25 +230,25 @@ def test_local_files_are_bounded_even_while_they_grow(
     ("location", "url"),
     [("a/b.jpg", False), ("/a/b", False), ("file:///a", False), ("local:///a", False), ("s3://a/b", True)],
 )
-def test_urls_and_paths_are_told_apart(location: str, url: bool) -> None:
+def test_urls_and_paths_are_distinguished(location: str, url: bool) -> None:
     assert is_url(location) is url
     assert local_path("file:///a/b") == local_path("local:///a/b") == "/a/b"
 
 
-def opened(read: Callable[[], bytes]) -> bytes | str:
+def read_or_code(read: Callable[[], bytes]) -> bytes | str:
     try:
         return read()
     except PictureError as error:
         return error.code
 
 
-def test_only_relative_images_are_kept_inside(tmp_path: Path) -> None:
+def test_only_relative_images_are_confined_to_the_root(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop2").mkdir()
     (tmp_path / "shop2" / "a.jpg").write_bytes(b"a")
     (tmp_path / "shop" / "a.jpg").symlink_to("../shop2/a.jpg")
-    place = LocalReader(str(tmp_path / "shop"))
-    assert opened(lambda: place.read("a.jpg")) == "outside-source"
-    assert opened(lambda: place.read("../shop2/a.jpg")) == "outside-source"
-    assert opened(lambda: place.read(str(tmp_path / "shop2" / "a.jpg"))) == b"a"
-    assert opened(lambda: place.read(f"file://{tmp_path}/shop2/a.jpg")) == b"a"
+    reader = LocalReader(str(tmp_path / "shop"))
+    assert read_or_code(lambda: reader.read("a.jpg")) == "outside-source"
+    assert read_or_code(lambda: reader.read("../shop2/a.jpg")) == "outside-source"
+    assert read_or_code(lambda: reader.read(str(tmp_path / "shop2" / "a.jpg"))) == b"a"
+    assert read_or_code(lambda: reader.read(f"file://{tmp_path}/shop2/a.jpg")) == b"a"
