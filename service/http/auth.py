@@ -69,7 +69,7 @@ class Guard:
 
     @property
     def is_keyless(self) -> bool:
-        """Whether every process on this machine may write."""
+        """True if every process on this machine may write."""
         return not (self.config.read_only or self.keys or self.before_write)
 
     def check_host(self, request: Request) -> None:

@@ -11,7 +11,7 @@ from flask import Response
 
 def escape_formula(text: str) -> str:
     """Return a text that a spreadsheet shows instead of evaluating it as a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def csv_response(name: str, rows: Iterable[Sequence[object]]) -> Response:
