@@ -28,7 +28,7 @@ from tests.catalogues import MODEL
 from vitrine.indexer.build.build import BuildOptions, build_snapshot
 from vitrine.indexer.config import Layout
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
-from vitrine.indexer.models import resolve
+from vitrine.indexer.models import resolve_model
 from vitrine.indexer.operations.compact import compact_snapshot
 from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.recipes import RecipeRequest
@@ -79,8 +79,8 @@ class Life(RuleBasedStateMachine):
     def begin(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="life-"))
         self.folder = IndexFolder(self.root / "index")
-        key = resolve(MODEL).key
-        with EmbeddingCache.open(Layout(self.root / "index").cache) as cache:
+        key = resolve_model(MODEL).key
+        with EmbeddingCache(Layout(self.root / "index").cache) as cache:
             contents = range(CONTENTS)
             cache.put(
                 key,

@@ -19,7 +19,7 @@ from vitrine.indexer.embedding.pipeline import EmbeddingOptions, embed_source
 from vitrine.indexer.embedding.run import EmbeddingRun
 from vitrine.indexer.errors import PublishRefused, SnapshotError, SourceError
 from vitrine.indexer.journal.fold import fold_journal
-from vitrine.indexer.models import ModelSource, resolve
+from vitrine.indexer.models import ModelSource, resolve_model
 from vitrine.indexer.pictures.preprocessing import Fit, Preprocessing
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.recipes import RecipeRequest
@@ -98,7 +98,7 @@ def build_snapshot(
         location, category_from=options.category_from, columns=options.columns, limit=options.limit
     )
     model = _resolve_model(options, progress)
-    progress.note(f"model {model.name}: {model.why}")
+    progress.note(f"model {model.name}: {model.reason}")
     if model.dimension is not None:  # else known once the network is loaded; the index checks it then
         options.recipe.check(model.dimension)
     with folder.publishing(), EmbeddingCache(folder.layout.cache) as cache:
@@ -130,7 +130,7 @@ def build_snapshot(
 
 def _resolve_model(options: BuildOptions, progress: Progress) -> ModelSource:
     """Find the weights, and apply the preprocessing options to the model."""
-    model = resolve(options.model, image_size=options.image_size, progress=progress)
+    model = resolve_model(options.model, image_size=options.image_size, progress=progress)
     spec = Preprocessing.parse(model.preprocessing).with_fit(options.fit, trim=options.trim)
     return dataclasses.replace(model, preprocessing=str(spec))
 
@@ -193,7 +193,7 @@ def _build_report(
         categories=manifest.categories,
         deleted=manifest.deleted,
         model=manifest.model.name,
-        model_why=model.why,
+        model_why=model.reason,
         dimension=manifest.dimension,
         transform=manifest.transform["name"],
         transform_why=manifest.transform["why"],

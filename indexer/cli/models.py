@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -20,7 +19,7 @@ def models(context: click.Context, as_json: bool) -> None:
         return
     from vitrine.indexer.models import list_models
 
-    listing = [dataclasses.asdict(model) for model in list_models()]
+    listing = [model.as_json() for model in list_models()]
     lines = [
         f"{'*' if row['at_hand'] else ' '} {row['name']:<20} D {row['dimension']:>5}  "
         f"{row['image_size_px']:>3} px  {row['origin']}  ({row['why']})"
@@ -35,11 +34,11 @@ def models(context: click.Context, as_json: bool) -> None:
 @click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback on errors.")
 def fetch(name: str, as_json: bool) -> None:
     """Download the weights of NAME, so that later builds need no network."""
-    from vitrine.indexer.models import resolve
+    from vitrine.indexer.models import resolve_model
 
-    source = resolve(name, progress=ConsoleProgress(quiet=as_json))
+    source = resolve_model(name, progress=ConsoleProgress(quiet=as_json))
     print_result(
-        {"name": source.name, "path": str(Path(source.path)), "digest": source.digest, "why": source.why},
+        {"name": source.name, "path": str(Path(source.path)), "digest": source.digest, "why": source.reason},
         as_json=as_json,
     )
 

@@ -10,7 +10,7 @@ from vitrine.indexer.arrays import FloatMatrix, Rows
 from vitrine.indexer.errors import PictureError
 from vitrine.indexer.evaluation.evaluation_set import EvaluationSet, PictureReader
 from vitrine.indexer.evaluation.photographs import PHOTO_CHANGES, simulate_photo
-from vitrine.indexer.models import load_recorded
+from vitrine.indexer.models import load_recorded_model
 from vitrine.indexer.pictures.preprocessing import Preprocessing
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.vectors.metrics import target_ranks
@@ -57,7 +57,7 @@ def _embed_photos(
 ) -> tuple[dict[str, FloatMatrix], Rows]:
     """Return model vectors (n, D) by change, and the (n,) indices of the products with a readable picture."""
     record = evaluation_set.snapshot.manifest.model
-    model = load_recorded(
+    model = load_recorded_model(
         {"name": record.name, "handle": record.handle, "digest": record.digest,
          "preprocessing": record.preprocessing}
     )  # fmt: skip

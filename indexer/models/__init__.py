@@ -1,6 +1,6 @@
-"""Models: names in, networks that embed out. Only here is TensorFlow imported, and only to load one."""
+"""Embedding models: model names to weights, and networks that embed pictures. The only TensorFlow user."""
 
 from vitrine.indexer.models.model import Model, ModelSource
-from vitrine.indexer.models.registry import ModelListing, list_models, load_recorded, resolve
+from vitrine.indexer.models.registry import ModelListing, list_models, load_recorded_model, resolve_model
 
-__all__ = ["Model", "ModelListing", "ModelSource", "list_models", "load_recorded", "resolve"]
+__all__ = ["Model", "ModelListing", "ModelSource", "list_models", "load_recorded_model", "resolve_model"]

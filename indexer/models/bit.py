@@ -1,9 +1,9 @@
-"""BiT, the ResNet-v2 of Big Transfer, drawn natively so that it runs at the speed of the machine.
+"""BiT network, the ResNet-v2 of Big Transfer, built natively as a TensorFlow graph for speed.
 
 Kolesnikov et al., arXiv:1912.11370; the reference is google-research/big_transfer, bit_tf2/models.py.
-What a port gets wrong: the root's max-pool is "valid" over zeros padded explicitly (activations below
-zero must lose to the border), the stride sits on the 3x3 convolution, the projection of a unit's shortcut
-takes the activated input, and both epsilons are small.
+Common mistakes of a port: the max-pool of the root is "valid" over explicit zero padding (activations below
+zero must lose to the border), the stride is in the 3x3 convolution, the projection shortcut of a unit takes
+the activated input, and both epsilons are small.
 Shapes: B pictures, H W pixels, I O channels in and out, G groups, D dimension.
 """
 
@@ -14,36 +14,33 @@ import numpy as np
 
 from vitrine.indexer.arrays import FloatArray
 from vitrine.indexer.models.bit_weights import BitWeights, read_dimension, read_weights
-from vitrine.indexer.models.model import ModelSource, digest_weights, preprocessing_spec
-from vitrine.indexer.models.runtime import FrozenNet, Hold, Threads, freeze, import_tensorflow
+from vitrine.indexer.models.model import ModelSource, build_preprocessing, compute_weights_digest
+from vitrine.indexer.models.runtime import FrozenNetwork, Threads, ToTensor, freeze, import_tensorflow
 
 IMAGE_SIZE_PX = 224
-# The interface of TF Hub. The network itself wants [-1, 1]: `draw` does the rest.
+# Input range of the TF Hub interface. `build_graph` maps it to the network's own range, [-1, 1].
 VALUE_RANGE = (0.0, 1.0)
 GROUPS = 32
 GROUP_NORM_EPSILON = 1e-5
 STANDARDIZE_EPSILON = 1e-10
 
 
-def describe_file(path: Path, name: str, handle: str, why: str, image_size_px: int | None) -> ModelSource:
-    """Return the source of a weight file of BiT. Raises ModelUnavailable when it is not one."""
+def describe_file(path: Path, name: str, handle: str, reason: str, image_size_px: int | None) -> ModelSource:
+    """Return the model source of a BiT weight file. Raises ModelUnavailable if the file is not one."""
     dimension = read_dimension(path)
-    spec = preprocessing_spec(image_size_px or IMAGE_SIZE_PX, VALUE_RANGE)
-    return ModelSource(name, handle, "bit", path, digest_weights(path), spec, dimension, why)
+    spec = build_preprocessing(image_size_px or IMAGE_SIZE_PX, VALUE_RANGE)
+    return ModelSource(name, handle, "bit", path, compute_weights_digest(path), spec, dimension, reason)
 
 
-def load_net(source: ModelSource, threads: Threads | None = None) -> FrozenNet:
-    """Return the network of a weight file, ready to embed.
-
-    Raises ModelUnavailable when the file does not hold a whole BiT.
-    """
+def load_network(source: ModelSource, threads: Threads | None = None) -> FrozenNetwork:
+    """Load the network of a weight file. Raises ModelUnavailable if it does not hold a complete BiT."""
     return freeze_weights(read_weights(source.path), source.size_px, threads)
 
 
-def freeze_weights(weights: BitWeights, size_px: tuple[int, int], threads: Threads | None) -> FrozenNet:
-    """Return the network of these weights for pictures of one size (H, W)."""
+def freeze_weights(weights: BitWeights, size_px: tuple[int, int], threads: Threads | None) -> FrozenNetwork:
+    """Build the network with these weights for pictures of size (H, W)."""
     return freeze(
-        lambda images, hold: draw(images, weights, hold),
+        lambda images, to_tensor: build_graph(images, weights, to_tensor),
         size_px,
         VALUE_RANGE,
         weight_bytes=weights.nbytes,
@@ -51,21 +48,21 @@ def freeze_weights(weights: BitWeights, size_px: tuple[int, int], threads: Threa
     )
 
 
-def draw(images: Any, weights: BitWeights, hold: Hold) -> Any:
-    """Draw the network into TensorFlow's current graph and return its (B, D) features, all >= 0.
+def build_graph(images: Any, weights: BitWeights, to_tensor: ToTensor) -> Any:
+    """Add the network to TensorFlow's current graph and return its (B, D) features, all >= 0.
 
-    images: (B, H, W, 3) float32 in [0, 1]. hold: makes a tensor of an array.
+    images: (B, H, W, 3) float32 in [0, 1]. to_tensor: converts an array to a tensor.
     """
-    net = _Drawing(weights, hold)
-    x = net.root(images * 2.0 - 1.0)
+    layers = _Layers(weights, to_tensor)
+    x = layers.root(images * 2.0 - 1.0)
     for block, units in enumerate(weights.units, start=1):
         for unit in range(1, units + 1):
-            x = net.unit(x, f"block{block}/unit{unit:02d}", stride=2 if block > 1 and unit == 1 else 1)
-    return net.features(x)
+            x = layers.unit(x, f"block{block}/unit{unit:02d}", stride=2 if block > 1 and unit == 1 else 1)
+    return layers.features(x)
 
 
 def standardize(kernel: FloatArray) -> FloatArray:
-    """Return a kernel (H, W, I, O) with mean 0 and variance 1 in each output channel (arXiv:1903.10520)."""
+    """Scale a kernel (H, W, I, O) to mean 0 and variance 1 in each output channel (arXiv:1903.10520)."""
     exact = kernel.astype(np.float64)
     mean = exact.mean(axis=(0, 1, 2))
     deviation = np.sqrt(exact.var(axis=(0, 1, 2)) + STANDARDIZE_EPSILON)
@@ -73,13 +70,13 @@ def standardize(kernel: FloatArray) -> FloatArray:
     return standard
 
 
-class _Drawing:
-    """The layers of BiT by the names of the official checkpoints."""
+class _Layers:
+    """The layers of BiT. Names are those of the official checkpoints."""
 
-    def __init__(self, weights: BitWeights, hold: Hold) -> None:
+    def __init__(self, weights: BitWeights, to_tensor: ToTensor) -> None:
         self._tf = import_tensorflow()
         self._weights = weights
-        self._hold = hold
+        self._to_tensor = to_tensor
 
     def root(self, x: Any) -> Any:
         x = self._convolve(x, "root_block", stride=2)
@@ -89,7 +86,7 @@ class _Drawing:
     def unit(self, x: Any, name: str, stride: int) -> Any:
         shortcut = x
         y = self._norm_relu(x, f"{name}/a")
-        if self._weights.has(f"{name}/a/proj"):
+        if self._weights.has_convolution(f"{name}/a/proj"):
             shortcut = self._convolve(y, f"{name}/a/proj", stride=stride)
         y = self._convolve(y, f"{name}/a")
         y = self._convolve(self._norm_relu(y, f"{name}/b"), f"{name}/b", stride=stride)
@@ -102,18 +99,20 @@ class _Drawing:
     def _convolve(self, x: Any, name: str, *, stride: int = 1) -> Any:
         kernel = standardize(self._weights.kernel(name))
         if stride == 1:
-            return self._tf.nn.conv2d(x, self._hold(kernel), 1, "SAME")
-        # "SAME" would pad a strided convolution on one side only; BiT pads on both.
-        return self._tf.nn.conv2d(self._pad(x, kernel.shape[0] // 2), self._hold(kernel), stride, "VALID")
+            return self._tf.nn.conv2d(x, self._to_tensor(kernel), 1, "SAME")
+        # For a strided convolution "SAME" pads on one side only; BiT pads on both sides.
+        return self._tf.nn.conv2d(
+            self._pad(x, kernel.shape[0] // 2), self._to_tensor(kernel), stride, "VALID"
+        )
 
     def _pad(self, x: Any, border: int) -> Any:
         edges = [border, border]
         return self._tf.pad(x, [[0, 0], edges, edges, [0, 0]]) if border else x
 
     def _norm_relu(self, x: Any, name: str) -> Any:
-        """Group normalisation and ReLU as one scale and one shift a channel (arXiv:1803.08494).
+        """Apply group normalisation and ReLU with one scale and one shift per channel (arXiv:1803.08494).
 
-        The variance is taken around the mean: E[x²] - E[x]² loses its digits on flat pictures.
+        The variance is computed around the mean: E[x²] - E[x]² loses precision on pictures of low contrast.
         """
         tf = self._tf
         gamma, beta = self._weights.norm(name)
@@ -127,8 +126,8 @@ class _Drawing:
             return tf.reduce_sum(sums, axis=2, keepdims=True) / count
 
         mean = group_mean(x)
-        spread = np.ones((GROUPS, channels // GROUPS), np.float32)
-        squares = tf.math.squared_difference(x, tf.reshape(mean * spread, per_channel))
+        expand = np.ones((GROUPS, channels // GROUPS), np.float32)
+        squares = tf.math.squared_difference(x, tf.reshape(mean * expand, per_channel))
         inverse = tf.math.rsqrt(group_mean(squares) + GROUP_NORM_EPSILON)
         scale = inverse * gamma.reshape(GROUPS, -1)
         shift = beta.reshape(GROUPS, -1) - mean * scale

@@ -1,8 +1,8 @@
-"""Where the weights of a model come from: the places that keep them for good, and the sources to fetch from.
+"""Origins of model weights: the local folders that hold them and the servers to download them from.
 
-Every place is looked at without the network first. Knows files and addresses, no networks.
+Local folders are searched first, without network access.
 
-Environment: VITRINE_MODELS (the lasting folder, default ~/.cache/vitrine), TFHUB_CACHE_DIR,
+Environment: VITRINE_MODELS (the models folder, default ~/.cache/vitrine), TFHUB_CACHE_DIR,
 KAGGLEHUB_CACHE, VITRINE_OFFLINE, and for mirrors VITRINE_TFHUB_URL, VITRINE_KAGGLE_URL, VITRINE_BIT_URL.
 """
 
@@ -34,94 +34,94 @@ _MAX_UNPACKED_BYTES = 16 * 2**30
 
 
 def models_folder() -> Path:
-    """Return the lasting folder: $VITRINE_MODELS, else vitrine in the user's cache folder."""
-    given = os.environ.get("VITRINE_MODELS")
-    if given:
-        return Path(given).expanduser()
+    """Return the models folder: $VITRINE_MODELS, else vitrine in the user's cache folder."""
+    folder = os.environ.get("VITRINE_MODELS")
+    if folder:
+        return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vitrine"
 
 
 def tfhub_folder() -> Path:
-    """Return where TF Hub's models are kept: $TFHUB_CACHE_DIR, else tfhub in the lasting folder.
+    """Return the folder of TF Hub models: $TFHUB_CACHE_DIR, else tfhub in the models folder.
 
-    TF Hub's own default lies under the temporary folder and is lost at every start of the machine.
+    TF Hub's own default is in the temporary folder, which is lost when the machine restarts.
     """
-    given = os.environ.get("TFHUB_CACHE_DIR")
-    return Path(given).expanduser() if given else models_folder() / "tfhub"
+    folder = os.environ.get("TFHUB_CACHE_DIR")
+    return Path(folder).expanduser() if folder else models_folder() / "tfhub"
 
 
 def is_offline() -> bool:
-    """Say whether $VITRINE_OFFLINE forbids the network."""
+    """Return True if $VITRINE_OFFLINE forbids network access."""
     return os.environ.get("VITRINE_OFFLINE", "") not in ("", "0", "false")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """One place weights can come from.
+    """One origin of the weights of a model.
 
-    label: for people. url: where they are fetched. home: where they are kept. is_archive: they travel
-    as a tar file and are kept as a SavedModel folder.
+    label: name for display. url: address to download from. path: local file or folder.
+    is_archive: the download is a tar archive, which is unpacked to a SavedModel folder.
     """
 
     label: str
     url: str
-    home: Path
+    path: Path
     is_archive: bool
 
     def find(self) -> Path | None:
-        """Return the kept weights, without any network."""
+        """Return the path of the local weights, or None. Without network access."""
         if self.is_archive:
-            return self.home if (self.home / _SAVED_MODEL).is_file() else None
-        return self.home if self.home.is_file() else None
+            return self.path if (self.path / _SAVED_MODEL).is_file() else None
+        return self.path if self.path.is_file() else None
 
     def fetch(self, progress: Progress, limits: Limits | None = None) -> Path:
-        """Download the weights and return where they are kept. Raises DownloadFailed.
+        """Download the weights unless they are local; return their path. Raises DownloadFailed.
 
-        A second process that wants the same waits for the first. A lock that TensorFlow Hub left behind
-        when it was killed is not waited for: the lock here is the system's, and dies with its process.
+        A second process waits for the first. The lock is one of the operating system, released when its
+        process ends; a lock file left by a killed TensorFlow Hub is ignored.
         """
-        with _one_process(self.home, progress):
-            found = self.find()
-            if found is not None:
-                return found
+        with _fetch_lock(self.path, progress):
+            local_path = self.find()
+            if local_path is not None:
+                return local_path
             if self.is_archive:
                 self._fetch_archive(progress, limits)
             else:
-                wanted = Download(self.url, self.home, _check_npz, f"{self.home.name} from {self.label}")
-                download(wanted, limits, progress)
-                _record(self.home, self.url, self.home)
-        return self.home
+                description = f"{self.path.name} from {self.label}"
+                download(Download(self.url, self.path, _check_npz, description), limits, progress)
+                _write_origin(self.path, self.url, self.path)
+        return self.path
 
     def _fetch_archive(self, progress: Progress, limits: Limits | None) -> None:
-        archive = self.home.with_name(f"{self.home.name}.tar")
-        if not archive.exists():  # else a process was killed while it unpacked
-            wanted = Download(self.url, archive, _check_tar, f"SavedModel from {self.label}")
-            download(wanted, limits, progress)
-        _record(self.home, self.url, archive)
+        archive = self.path.with_name(f"{self.path.name}.tar")
+        if not archive.exists():  # it exists if a process was killed while unpacking
+            description = f"SavedModel from {self.label}"
+            download(Download(self.url, archive, _check_tar, description), limits, progress)
+        _write_origin(self.path, self.url, archive)
         try:
-            _unpack(archive, self.home)
+            _unpack(archive, self.path)
         except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-            raise DownloadFailed(f"its archive cannot be unpacked: {error}") from error
+            raise DownloadFailed(f"the archive cannot be unpacked: {error}") from error
         finally:
             archive.unlink(missing_ok=True)
 
 
 def tfhub_origin(handle: str) -> Origin:
-    """Return the origin of a TF Hub handle, kept where tensorflow_hub itself would look for it."""
+    """Return the origin of a TF Hub handle. Its path is the one that tensorflow_hub uses, too."""
     base = os.environ.get("VITRINE_TFHUB_URL", TFHUB_URL).rstrip("/")
     url = base + handle.removeprefix(TFHUB_URL) if handle.startswith(f"{TFHUB_URL}/") else handle
     separator = "&" if "?" in url else "?"
-    home = tfhub_folder() / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
-    return Origin("TF Hub", f"{url}{separator}tf-hub-format=compressed", home, is_archive=True)
+    path = tfhub_folder() / hashlib.sha1(handle.encode(), usedforsecurity=False).hexdigest()
+    return Origin("TF Hub", f"{url}{separator}tf-hub-format=compressed", path, is_archive=True)
 
 
 def bit_origins(name: str) -> list[Origin]:
-    """Return the origins of a BiT such as 'bit-m-r50x1', in the order in which they are tried."""
+    """Return the origins of a BiT model such as 'bit-m-r50x1', in the order in which they are tried."""
     short = name.removeprefix("bit-")
     kaggle = os.environ.get("VITRINE_KAGGLE_URL", KAGGLE_URL).rstrip("/")
     official = os.environ.get("VITRINE_BIT_URL", BIT_URL).rstrip("/")
-    family, net = short.split("-")
-    file = f"BiT-{family.upper()}-{net.upper().replace('X', 'x')}.npz"
+    family, network = short.split("-")
+    file = f"BiT-{family.upper()}-{network.upper().replace('X', 'x')}.npz"
     variation = f"google/bit/tensorFlow2/{short}/1"
     return [
         tfhub_origin(f"{TFHUB_URL}/google/bit/{short}/1"),
@@ -135,39 +135,40 @@ def bit_origins(name: str) -> list[Origin]:
     ]
 
 
-def kept_weights(name: str) -> Iterator[Path]:
-    """Yield what is at hand for a BiT, the fastest form first: weight files, then SavedModels."""
+def local_weights(name: str) -> Iterator[Path]:
+    """Yield the local weights of a BiT model, the fastest form first: weight files, then SavedModels."""
     folder = models_folder()
     origins = bit_origins(name)
     for suffix in (".npz", ".safetensors", ".pth"):
         if (folder / f"{name}{suffix}").is_file():
             yield folder / f"{name}{suffix}"
     for origin in sorted(origins, key=lambda origin: origin.is_archive):
-        found = origin.find()
-        if found is not None:
-            yield found
-    for home in (folder / name, _kagglehub_home(name)):
-        if home is not None and (home / _SAVED_MODEL).is_file():
-            yield home
+        path = origin.find()
+        if path is not None:
+            yield path
+    for path in (folder / name, _kagglehub_folder(name)):
+        if path is not None and (path / _SAVED_MODEL).is_file():
+            yield path
 
 
-def _kagglehub_home(name: str) -> Path | None:
-    """Return where kagglehub keeps a BiT, if it finished its download."""
+def _kagglehub_folder(name: str) -> Path | None:
+    """Return kagglehub's folder of a BiT model, or None unless its download is complete."""
     cache = Path(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub").expanduser()
-    home = cache / "models" / "google" / "bit" / "tensorFlow2" / name.removeprefix("bit-") / "1"
-    return home if home.with_name("1.complete").exists() else None
+    folder = cache / "models" / "google" / "bit" / "tensorFlow2" / name.removeprefix("bit-") / "1"
+    return folder if folder.with_name("1.complete").exists() else None
 
 
 @contextmanager
-def _one_process(home: Path, progress: Progress) -> Iterator[None]:
+def _fetch_lock(path: Path, progress: Progress) -> Iterator[None]:
+    """Hold the lock between processes that fetch to the same path. Raises DownloadFailed."""
     locks = models_folder() / "locks"
     try:
         locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{hashlib.sha256(str(home).encode()).hexdigest()[:16]}.lock")
+        lock = FileLock(locks / f"{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            progress.note("another process is fetching the same weights; waiting for it")
+            progress.note("another process is fetching the same weights; waiting for it to finish")
             lock.acquire()
     except OSError as error:
         raise DownloadFailed(f"{locks} cannot be written: {error.strerror or error}") from error
@@ -177,54 +178,55 @@ def _one_process(home: Path, progress: Progress) -> Iterator[None]:
         lock.release()
 
 
-def _unpack(archive: Path, home: Path) -> None:
-    """Unpack beside the place and move there in one step, so that a half SavedModel never has its name."""
-    for left in home.parent.glob(f"{home.name}.*.unpacking"):
-        shutil.rmtree(left, ignore_errors=True)
-    temporary = home.with_name(f"{home.name}.{uuid.uuid4().hex}.unpacking")
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack to a temporary folder and rename it, so that the target is never incomplete."""
+    for leftover in target.parent.glob(f"{target.name}.*.unpacking"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.unpacking")
     try:
         with tarfile.open(archive) as tar:
             if sum(member.size for member in tar) > _MAX_UNPACKED_BYTES:
-                raise ValueError("it would unpack to more than any model is")
+                raise ValueError(f"its content exceeds {_MAX_UNPACKED_BYTES} bytes")
             tar.extractall(temporary, filter="data")
         roots = [path.parent for path in sorted(temporary.rglob(_SAVED_MODEL))]
-        if home.exists() and not (home / _SAVED_MODEL).exists():
-            shutil.rmtree(home)
-        if not home.exists():
-            min(roots, key=lambda root: len(root.parts)).replace(home)
+        if target.exists() and not (target / _SAVED_MODEL).exists():
+            shutil.rmtree(target)
+        if not target.exists():
+            min(roots, key=lambda root: len(root.parts)).replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _record(home: Path, url: str, fetched: Path) -> None:
-    """Write beside the weights where they came from and what arrived."""
-    with fetched.open("rb") as file:
+def _write_origin(path: Path, url: str, downloaded: Path) -> None:
+    """Write the URL, digest, size and time of the download to a JSON file beside the weights."""
+    with downloaded.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    told = {
+    origin = {
         "url": url,
         "sha256": digest,
-        "bytes": fetched.stat().st_size,
+        "bytes": downloaded.stat().st_size,
         "fetched_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    home.with_name(f"{home.name}.origin.json").write_text(json.dumps(told, indent=1) + "\n")
+    path.with_name(f"{path.name}.origin.json").write_text(json.dumps(origin, indent=1) + "\n")
 
 
 def _check_npz(path: Path) -> None:
-    """Read it all: a server that does not say the length can cut a file anywhere."""
+    """Read the whole file, which may be truncated if the server sent no length. Raises ValueError."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"what came is no whole .npz file ({error})") from error
+        raise ValueError(f"the downloaded file is not a complete .npz file ({error})") from error
     if damaged:
-        raise ValueError(f"what came is damaged at {damaged}")
+        raise ValueError(f"the downloaded file is damaged at {damaged}")
 
 
 def _check_tar(path: Path) -> None:
+    """Read the whole archive. Raises ValueError unless it holds a SavedModel."""
     try:
         with tarfile.open(path) as tar:
             names = tar.getnames()  # reads to the end
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"what came is no whole tar archive ({error})") from error
+        raise ValueError(f"the downloaded file is not a complete tar archive ({error})") from error
     if not any(name.rsplit("/", 1)[-1] == _SAVED_MODEL for name in names):
-        raise ValueError(f"what came has no {_SAVED_MODEL} in it")
+        raise ValueError(f"the downloaded archive contains no {_SAVED_MODEL}")

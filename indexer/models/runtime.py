@@ -1,7 +1,7 @@
-"""The only module that starts TensorFlow: quiet import, device, threads, and frozen graphs that embed.
+"""TensorFlow runtime: quiet import, device, threads, and frozen graphs that embed pictures.
 
-A network runs in a session of its own, with its own threads, so that loading one changes nothing
-in the process around it (the service may live inside somebody else's application).
+The only module that starts TensorFlow. Each network runs in its own session with its own threads, so that
+loading one does not change the settings of the process: the service may be part of another application.
 Shapes: B pictures, H W pixels, D dimension.
 """
 
@@ -18,19 +18,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vitrine.indexer.arrays import FloatArray
+from vitrine.indexer.arrays import FloatArray, Pixels
 
-UInt8Array = NDArray[np.uint8]
-# Makes a tensor of an array of weights, in the current graph.
-Hold = Callable[[FloatArray], Any]
+# Converts an array of weights to a tensor of the current graph.
+ToTensor = Callable[[FloatArray], Any]
 
-# A graph is one protocol buffer, and those end at 2 GiB. R152x4 weighs 3.7.
+# A graph is one protocol buffer, which is limited to 2 GiB. R152x4 has 3.7 GiB of weights.
 MAX_GRAPH_BYTES = 1_800_000_000
 
-# TensorFlow says these on stderr at every start, whatever TF_CPP_MIN_LOG_LEVEL is; none is a fault.
-_START_CHATTER = re.compile(
+# Messages that TensorFlow writes to stderr at every start, for any TF_CPP_MIN_LOG_LEVEL. None is an error.
+_STARTUP_MESSAGE = re.compile(
     rb"^(WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} \d\d:\d\d:\d\d|"
     rb"To enable the following instructions:|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d.\d+: [IWE] )"
 )
@@ -38,15 +36,15 @@ _import_lock = threading.Lock()
 
 
 def import_tensorflow() -> Any:
-    """Import TensorFlow and return it, without its start-up chatter on stderr. Takes seconds the first time.
+    """Import and return TensorFlow without its start-up messages on stderr. Takes seconds the first time.
 
-    What anything else writes to stderr meanwhile is kept and written after it.
+    Other output to stderr during the import is written after it.
     """
     with _import_lock:
         if "tensorflow" in sys.modules:
             return sys.modules["tensorflow"]
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        with _held_stderr():
+        with _filtered_stderr():
             import tensorflow as tf
 
             tf.config.list_physical_devices()
@@ -54,38 +52,38 @@ def import_tensorflow() -> Any:
 
 
 @contextmanager
-def _held_stderr() -> Iterator[None]:
-    """Hold back the process's stderr, file descriptor and all, and drop only the known chatter from it."""
+def _filtered_stderr() -> Iterator[None]:
+    """Buffer the stderr of the process, at the file descriptor, and drop TensorFlow's start-up messages."""
     sys.stderr.flush()
     try:
-        real = os.dup(2)
+        original = os.dup(2)
     except OSError:  # started without a stderr
         yield
         return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as buffer:
+        os.dup2(buffer.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
-            os.dup2(real, 2)
-            held.seek(0)
-            for line in held:
-                if not _START_CHATTER.match(line):
-                    os.write(real, line)
-            os.close(real)
+            os.dup2(original, 2)
+            buffer.seek(0)
+            for line in buffer:
+                if not _STARTUP_MESSAGE.match(line):
+                    os.write(original, line)
+            os.close(original)
 
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads of a network: `intra` inside an operation (0: all cores), `inter` operations side by side."""
+    """Threads of a network. intra: within one operation, 0 for all cores. inter: concurrent operations."""
 
     intra: int = 0
     inter: int = 1
 
 
 def find_device() -> str:
-    """Return 'CPU', or 'GPU <name>' where TensorFlow sees one."""
+    """Return 'GPU <name>' of the first GPU that TensorFlow can use, else 'CPU'."""
     tf = import_tensorflow()
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
@@ -94,11 +92,11 @@ def find_device() -> str:
     return f"GPU {details.get('device_name', gpus[0].name)}"
 
 
-class FrozenNet:
-    """A network frozen into one graph of constants: uint8 pictures in, unit vectors out. Thread-safe."""
+class FrozenNetwork:
+    """A network frozen to one graph, from uint8 pictures to unit vectors. Thread-safe."""
 
     def __init__(self, graph: Any, pixels: Any, vectors: Any, *, threads: Threads | None = None) -> None:
-        """graph: the tf.Graph that holds `pixels`, (B, H, W, 3) uint8, and `vectors`, (B, D) float32."""
+        """graph: tf.Graph with the tensors `pixels`, (B, H, W, 3) uint8, and `vectors`, (B, D) float32."""
         tf = import_tensorflow()
         threads = threads or Threads()
         config = tf.compat.v1.ConfigProto(
@@ -110,79 +108,79 @@ class FrozenNet:
         config.gpu_options.allow_growth = True
         self.shape: tuple[int, int, int] = tuple(pixels.shape[1:])
         self.dimension = int(vectors.shape[-1])
-        self._exhausted: type[Exception] = tf.errors.ResourceExhaustedError
+        self._out_of_memory: type[Exception] = tf.errors.ResourceExhaustedError
         self._session = tf.compat.v1.Session(graph=graph, config=config)
-        self._call: Callable[[UInt8Array], FloatArray] = self._session.make_callable(vectors, [pixels])
+        self._run: Callable[[Pixels], FloatArray] = self._session.make_callable(vectors, [pixels])
 
-    def embed(self, pixels: UInt8Array) -> FloatArray:
+    def embed(self, pixels: Pixels) -> FloatArray:
         """Return the (B, D) unit vectors of (B, H, W, 3) pictures.
 
-        A batch that does not fit into the device's memory is computed in halves.
+        A batch that does not fit into the memory of the device is split in half and computed in two steps.
         """
         try:
-            return self._call(pixels)
-        except self._exhausted:
+            return self._run(pixels)
+        except self._out_of_memory:
             half = len(pixels) // 2
             if not half:
                 raise
         return np.concatenate([self.embed(pixels[:half]), self.embed(pixels[half:])])
 
-    def fill(self, fillings: Iterable[tuple[Any, Any, FloatArray]]) -> None:
-        """Run each initializer with its array."""
-        for initializer, source, array in fillings:
-            self._session.run(initializer, {source: array})
+    def initialize_variables(self, initializers: Iterable[tuple[Any, Any, FloatArray]]) -> None:
+        """Run each initializer, with the placeholder of its value set to the array."""
+        for initializer, placeholder, array in initializers:
+            self._session.run(initializer, {placeholder: array})
 
     def close(self) -> None:
-        """Give the network's memory and threads back, to the system too: what comes next may need it."""
+        """Free the network's memory and threads, and return the memory to the operating system."""
         self._session.close()
-        with contextlib.suppress(OSError, AttributeError):  # not glibc
+        with contextlib.suppress(OSError, AttributeError):  # without glibc
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def freeze(
-    draw: Callable[[Any, Hold], Any],
+    build: Callable[[Any, ToTensor], Any],
     size_px: tuple[int, int],
     value_range: tuple[float, float],
     *,
     weight_bytes: int = 0,
     threads: Threads | None = None,
-) -> FrozenNet:
-    """Build a network whose graph starts at uint8 pixels and ends at unit vectors.
+) -> FrozenNetwork:
+    """Build a network whose graph converts uint8 pixels to unit vectors.
 
-    draw: adds the network to the current graph; (B, H, W, 3) float32 in value_range → (B, D).
-    size_px: (H, W). The value range is applied in the graph, so that pictures travel as bytes.
-    weight_bytes: what the weights add up to; more than a graph may weigh are held beside it.
+    build: adds the network to the current graph; (B, H, W, 3) float32 in value_range → (B, D).
+    size_px: (H, W). The value range is applied in the graph, so that its input is uint8.
+    weight_bytes: size of all weights; from MAX_GRAPH_BYTES they are variables instead of constants.
     """
     tf = import_tensorflow()
     low, high = value_range
-    beside = _Beside(tf) if weight_bytes > MAX_GRAPH_BYTES else None
+    variables = _WeightVariables(tf) if weight_bytes > MAX_GRAPH_BYTES else None
     graph = tf.Graph()
     with graph.as_default():
         pixels = tf.compat.v1.placeholder(tf.uint8, [None, *size_px, 3])
         images = tf.cast(pixels, tf.float32) * ((high - low) / 255.0) + low
-        features = tf.cast(draw(images, beside.hold if beside else tf.constant), tf.float32)
+        features = tf.cast(build(images, variables.add if variables else tf.constant), tf.float32)
         vectors = tf.math.l2_normalize(features, axis=-1, epsilon=1e-24)
-    net = FrozenNet(graph, pixels, vectors, threads=threads)
-    if beside:
-        net.fill(beside.fillings)
-    return net
+    network = FrozenNetwork(graph, pixels, vectors, threads=threads)
+    if variables:
+        network.initialize_variables(variables.initializers)
+    return network
 
 
-class _Beside:
-    """Weights too heavy for a graph, as variables that are filled once."""
+class _WeightVariables:
+    """Weights too large for constants of a graph, as variables that are initialized once."""
 
     def __init__(self, tf: Any) -> None:
         self._tf = tf
-        self.fillings: list[tuple[Any, Any, FloatArray]] = []
+        self.initializers: list[tuple[Any, Any, FloatArray]] = []
 
-    def hold(self, array: FloatArray) -> Any:
+    def add(self, array: FloatArray) -> Any:
         v1 = self._tf.compat.v1
-        source = v1.placeholder(self._tf.float32, array.shape)
-        variable = v1.Variable(source, trainable=False, use_resource=True)
-        self.fillings.append((variable.initializer, source, array))
+        placeholder = v1.placeholder(self._tf.float32, array.shape)
+        variable = v1.Variable(placeholder, trainable=False, use_resource=True)
+        self.initializers.append((variable.initializer, placeholder, array))
         return variable.read_value()
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use (containers and taskset limit them)."""
+    """Return the number of CPU cores that this process may use, as limited by containers or taskset."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,10 +1,10 @@
-"""Any SavedModel of TF Hub's image feature vector interface, made as fast as can be.
+"""SavedModel loader for the image feature vector interface of TF Hub.
 
-Its variables are frozen into constants, so that whatever depends on them alone is computed once. One that
-turns out to hold a BiT is drawn natively instead, if both give the same vectors: the graph on the Hub
-normalises groups in a dozen operations where three do.
+Variables are frozen to constants, so that operations on variables alone are computed once. If the variables
+are those of a BiT and the vectors agree, the native network is used instead: the graph on TF Hub needs a
+dozen operations for a group normalisation, the native one three.
 
-The interface: float32 pictures in [0, 1], (B, H, W, 3), in; (B, D) features out
+The interface maps float32 pictures in [0, 1], (B, H, W, 3), to (B, D) features
 (www.tensorflow.org/hub/common_saved_model_apis/images).
 """
 
@@ -19,83 +19,90 @@ import numpy as np
 from vitrine.indexer.errors import ModelUnavailable
 from vitrine.indexer.models.bit import freeze_weights
 from vitrine.indexer.models.bit_weights import BitWeights
-from vitrine.indexer.models.model import ModelSource, preprocessing_spec
-from vitrine.indexer.models.runtime import FrozenNet, Threads, freeze, import_tensorflow
+from vitrine.indexer.models.model import ModelSource, build_preprocessing
+from vitrine.indexer.models.runtime import FrozenNetwork, Threads, freeze, import_tensorflow
 
 IMAGE_SIZE_PX = 224
 VALUE_RANGE = (0.0, 1.0)
-MARKER = "saved_model.pb"
+GRAPH_FILE = "saved_model.pb"
 
-_SAME = 1 - 1e-5  # cosine of two computations of one network
+_MIN_COSINE = 1 - 1e-5  # of the vectors of two implementations of the same network
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Say whether a folder holds a SavedModel."""
-    return (folder / MARKER).is_file()
+    """Return True if a folder holds a SavedModel."""
+    return (folder / GRAPH_FILE).is_file()
 
 
 def saved_model_spec(image_size_px: int | None = None) -> str:
-    """Return the preprocessing of the interface, squashed to a square."""
-    return preprocessing_spec(image_size_px or IMAGE_SIZE_PX, VALUE_RANGE)
+    """Return the preprocessing spec of the interface, with pictures resized to a square."""
+    return build_preprocessing(image_size_px or IMAGE_SIZE_PX, VALUE_RANGE)
 
 
-def load_net(source: ModelSource, threads: Threads | None = None) -> FrozenNet:
-    """Load a folder with `hub.load` and return it ready to embed.
+def load_network(source: ModelSource, threads: Threads | None = None) -> FrozenNetwork:
+    """Load a SavedModel folder with `hub.load`.
 
-    Raises ModelUnavailable when it is not a feature extractor of the interface, or of another picture size.
+    Raises ModelUnavailable if it does not have the interface or expects another picture size.
     """
     tf = import_tensorflow()
     hub = _import_hub()
     try:
         module = hub.load(str(source.path))
-    except Exception as error:  # TensorFlow raises anything from OSError to its own OpError
+    except Exception as error:  # TensorFlow raises many types, from OSError to its own OpError
         raise ModelUnavailable(
             f"{source.path}: TensorFlow cannot load it ({_first_line(error)}); remove it and fetch it again"
         ) from error
     height, width = source.size_px
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     try:
-        function = _concrete(tf, module, images)
-        native = _native_bit(tf, function, source, threads)
+        function = _concrete_function(tf, module, images)
+        native = _build_native_bit(tf, function, source, threads)
         if native is not None:
             return native
         frozen = _freeze_variables(function)
     except Exception as error:
         raise ModelUnavailable(
-            f"{source.path} does not turn {height} x {width} pictures into vectors ({_first_line(error)}); "
-            "a model of another picture size needs --image-size"
+            f"{source.path} does not map {height} x {width} pictures to vectors ({_first_line(error)}); "
+            "for a model of another picture size use --image-size"
         ) from error
     return freeze(
         lambda x, _: _import_graph(tf, frozen, x), source.size_px, source.value_range, threads=threads
     )
 
 
-def _native_bit(tf: Any, function: Any, source: ModelSource, threads: Threads | None) -> FrozenNet | None:
-    """Return the native network of a BiT's variables, if that is what they are and it computes the same."""
-    named = {variable.name.split(":")[0]: variable for variable in function.variables}
-    official = {name[name.find("resnet/") :]: v.numpy() for name, v in named.items() if "resnet/" in name}
+def _build_native_bit(
+    tf: Any, function: Any, source: ModelSource, threads: Threads | None
+) -> FrozenNetwork | None:
+    """Return the native network if the variables are those of a BiT and its vectors agree, else None."""
+    by_name = {variable.name.split(":")[0]: variable for variable in function.variables}
+    official = {
+        name[name.find("resnet/") :]: value.numpy() for name, value in by_name.items() if "resnet/" in name
+    }
     try:
         weights = BitWeights(official)
     except ModelUnavailable:
         return None
-    net = freeze_weights(weights, source.size_px, threads)
+    network = freeze_weights(weights, source.size_px, threads)
     pictures = np.random.default_rng(0).integers(0, 256, (2, *source.size_px, 3), np.uint8)
     features = function(tf.constant(pictures / np.float32(255))).numpy()
     expected = features / np.linalg.norm(features, axis=1, keepdims=True)
-    if expected.shape[1] == net.dimension and np.sum(expected * net.embed(pictures), axis=1).min() > _SAME:
-        return net
-    net.close()
+    if (
+        expected.shape[1] == network.dimension
+        and np.sum(expected * network.embed(pictures), axis=1).min() > _MIN_COSINE
+    ):
+        return network
+    network.close()
     return None
 
 
-def _concrete(tf: Any, module: Any, images: Any) -> Any:
-    """Return the concrete function of the module's call, or of its default signature."""
+def _concrete_function(tf: Any, module: Any, images: Any) -> Any:
+    """Return the concrete function of the module itself, or of its default signature."""
     if callable(module):
         call = module
     elif "serving_default" in getattr(module, "signatures", {}):
         call = _signature_call(module.signatures["serving_default"])
     else:
-        raise ValueError("it has neither a call nor a default signature")
+        raise ValueError("it is not callable and has no default signature")
     function = tf.function(lambda x: _features(call(x)))
     return function.get_concrete_function(images)
 
@@ -105,15 +112,15 @@ def _signature_call(signature: Any) -> Any:
     return lambda images: signature(**{name: images})
 
 
-def _features(answer: Any) -> Any:
-    """Return the one (B, D) tensor of an answer; a signature answers with a dictionary."""
-    if isinstance(answer, dict):
-        answer = answer.get("default", next(iter(answer.values())))
-    if answer.shape.rank == 4:
-        answer = answer[:, 0, 0, :]
-    if answer.shape.rank != 2 or answer.shape[-1] is None:
-        raise ValueError(f"it answers with shape {answer.shape}, not (B, D)")
-    return answer
+def _features(output: Any) -> Any:
+    """Return the (B, D) tensor of an output, which is a dictionary for a signature."""
+    if isinstance(output, dict):
+        output = output.get("default", next(iter(output.values())))
+    if output.shape.rank == 4:
+        output = output[:, 0, 0, :]
+    if output.shape.rank != 2 or output.shape[-1] is None:
+        raise ValueError(f"its output has shape {output.shape}, not (B, D)")
+    return output
 
 
 def _freeze_variables(function: Any) -> Any:
@@ -126,11 +133,11 @@ def _import_graph(tf: Any, frozen: Any, images: Any) -> Any:
     (pixels,) = frozen.inputs
     (features,) = frozen.outputs
     graph_def = frozen.graph.as_graph_def()
-    (answer,) = tf.graph_util.import_graph_def(
+    (output,) = tf.graph_util.import_graph_def(
         graph_def, input_map={pixels.name: images}, return_elements=[features.name], name=""
     )
-    answer.set_shape([None, features.shape[-1]])
-    return answer
+    output.set_shape([None, features.shape[-1]])
+    return output
 
 
 def _first_line(error: BaseException) -> str:
@@ -139,23 +146,23 @@ def _first_line(error: BaseException) -> str:
 
 
 def _import_hub() -> Any:
-    """Import tensorflow_hub, which asks for one function of a package that setuptools no longer brings.
+    """Import tensorflow_hub, with a stub of pkg_resources during the import if that is missing.
 
-    tensorflow_hub 0.16.1, the last one, imports pkg_resources to compare two version numbers;
-    setuptools 82 removed it. Where it is missing, a stand-in with that function is lent for the import.
+    tensorflow_hub 0.16.1, the latest release, imports pkg_resources to compare two version numbers, and
+    setuptools 82 removed that package.
     """
     if "tensorflow_hub" in sys.modules:
         return sys.modules["tensorflow_hub"]
-    lent = importlib.util.find_spec("pkg_resources") is None
-    if lent:
+    is_missing = importlib.util.find_spec("pkg_resources") is None
+    if is_missing:
         from packaging.version import parse
 
-        stand_in = types.ModuleType("pkg_resources")
-        stand_in.parse_version = parse  # type: ignore[attr-defined]
-        sys.modules["pkg_resources"] = stand_in
+        stub = types.ModuleType("pkg_resources")
+        stub.parse_version = parse  # type: ignore[attr-defined]
+        sys.modules["pkg_resources"] = stub
     try:
         import tensorflow_hub
     finally:
-        if lent:
+        if is_missing:
             sys.modules.pop("pkg_resources", None)
     return tensorflow_hub

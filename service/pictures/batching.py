@@ -18,7 +18,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import FloatVector, Pixels
 from vitrine.indexer.errors import ModelError, ModelUnavailable, PictureError
-from vitrine.indexer.models import Model, load_recorded
+from vitrine.indexer.models import Model, load_recorded_model
 from vitrine.indexer.pictures.preprocessing import Preprocessing
 from vitrine.indexer.snapshot.manifest import ModelRecord
 from vitrine.service.errors import TooManyRequests
@@ -201,7 +201,7 @@ class _NetworkCache:
             raise self._failure[2]
         self.close()
         try:
-            model = load_recorded(dataclasses.asdict(record))
+            model = load_recorded_model(dataclasses.asdict(record))
         except ModelError as error:
             self._failure = record, time.monotonic() + _FAILURE_LASTS_S, error
             raise

@@ -1,4 +1,4 @@
-"""A web server on loopback that misbehaves as told, as mirrors, proxies and hotel networks do."""
+"""HTTP server on the loopback address that fails as mirrors, proxies and captive portals do."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ Answer = Callable[["Handler", bytes], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Gives each request of a path the next of its answers, the last one for ever."""
+    """Handler that gives each request of a path the next of its answers, and repeats the last one."""
 
     server: "BadServer"
     protocol_version = "HTTP/1.1"
@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
         with suppress(BrokenPipeError, ConnectionResetError):
             answer(self, self.server.files.get(path, b""))
 
-    def begin(self, status: int, length: int | None, **headers: str) -> None:
+    def send_head(self, status: int, length: int | None, **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -42,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class BadServer(ThreadingHTTPServer):
+    """Server of files with scripted answers. requests: path and headers of each request."""
+
     daemon_threads = True
 
     def __init__(self) -> None:
@@ -73,15 +75,15 @@ def running_server() -> Iterator[BadServer]:
 
 
 def whole(request: Handler, data: bytes) -> None:
-    """Behave: the file, or the rest of it where a range of the same version is asked for."""
-    start = request.headers.get("Range", "")
-    if start and request.headers.get("If-Range") in (None, '"v1"'):
-        first = int(start.removeprefix("bytes=").rstrip("-"))
-        span = f"bytes {first}-{len(data) - 1}/{len(data)}"
-        request.begin(206, len(data) - first, Content_Range=span, ETag='"v1"')
+    """Answer correctly: the file, or the rest of it if a range of the same version is requested."""
+    byte_range = request.headers.get("Range", "")
+    if byte_range and request.headers.get("If-Range") in (None, '"v1"'):
+        first = int(byte_range.removeprefix("bytes=").rstrip("-"))
+        content_range = f"bytes {first}-{len(data) - 1}/{len(data)}"
+        request.send_head(206, len(data) - first, Content_Range=content_range, ETag='"v1"')
         request.wfile.write(data[first:])
         return
-    request.begin(200, len(data), ETag='"v1"')
+    request.send_head(200, len(data), ETag='"v1"')
     request.wfile.write(data)
 
 
@@ -89,70 +91,70 @@ def status(code: int) -> Answer:
     return lambda request, _: request.send_error(code)
 
 
-def cut(share: float = 0.5) -> Answer:
-    """Close the connection after a share of the file."""
+def truncated(share: float = 0.5) -> Answer:
+    """Return an answer that closes the connection after a share of the file."""
 
     def answer(request: Handler, data: bytes) -> None:
-        request.begin(200, len(data), ETag='"v1"')
+        request.send_head(200, len(data), ETag='"v1"')
         request.wfile.write(data[: int(len(data) * share)])
 
     return answer
 
 
-def cut_without_length(request: Handler, data: bytes) -> None:
-    """Send half of it and say nothing of the length: only the content can tell."""
-    request.begin(200, None)
+def truncated_without_length(request: Handler, data: bytes) -> None:
+    """Send half of the file without a length, so that only its content shows the truncation."""
+    request.send_head(200, None)
     request.wfile.write(data[: len(data) // 2])
 
 
-def too_long(request: Handler, data: bytes) -> None:
-    """Say a length that is not the file's: half of it comes, and the rest is never read."""
-    request.begin(200, len(data) + 1000)
+def wrong_length(request: Handler, data: bytes) -> None:
+    """Send a length larger than the file."""
+    request.send_head(200, len(data) + 1000)
     request.wfile.write(data)
 
 
-def drip(request: Handler, data: bytes) -> None:
-    """Send a byte now and then for as long as anybody listens, ten seconds at most."""
-    request.begin(200, len(data), ETag='"v1"')
+def slow(request: Handler, data: bytes) -> None:
+    """Send one byte every 50 ms, for ten seconds at most."""
+    request.send_head(200, len(data), ETag='"v1"')
     for position in range(200):
         request.wfile.write(data[position : position + 1])
         request.wfile.flush()
         time.sleep(0.05)
 
 
-def silence(request: Handler, _: bytes) -> None:
-    """Take the request and say nothing."""
+def no_response(request: Handler, _: bytes) -> None:
+    """Accept the request and send no response."""
     time.sleep(2)
 
 
 def web_page(request: Handler, _: bytes) -> None:
-    """Answer 200 with a page that asks to log in."""
+    """Answer 200 with a login page."""
     page = b"<html>please log in</html>"
-    request.begin(200, len(page), Content_Type="text/html; charset=utf-8")
+    request.send_head(200, len(page), Content_Type="text/html; charset=utf-8")
     request.wfile.write(page)
 
 
 def disguised_page(request: Handler, _: bytes) -> None:
-    """The same, called a binary file."""
+    """Answer 200 with a login page whose content type is that of a binary file."""
     page = b"<html>please log in</html>"
-    request.begin(200, len(page), Content_Type="application/octet-stream")
+    request.send_head(200, len(page), Content_Type="application/octet-stream")
     request.wfile.write(page)
 
 
 def wrong_range(request: Handler, data: bytes) -> None:
-    """Resume somewhere else than asked."""
-    request.begin(206, 10, Content_Range=f"bytes 3-12/{len(data)}", ETag='"v1"')
+    """Send another byte range than the requested one."""
+    request.send_head(206, 10, Content_Range=f"bytes 3-12/{len(data)}", ETag='"v1"')
     request.wfile.write(data[3:13])
 
 
 def another_version(request: Handler, data: bytes) -> None:
-    """Ignore the range, since the file has changed."""
-    request.begin(200, len(data), ETag='"v2"')
+    """Ignore the requested range and send a new version of the file."""
+    request.send_head(200, len(data), ETag='"v2"')
     request.wfile.write(data)
 
 
 def redirect(url: str) -> Answer:
     def answer(request: Handler, _: bytes) -> None:
-        request.begin(302, 0, Location=url)
+        request.send_head(302, 0, Location=url)
 
     return answer

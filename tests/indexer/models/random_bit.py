@@ -1,7 +1,7 @@
 """BiT networks with random weights, as official `.npz` arrays, as timm's state dict and as a SavedModel.
 
 The SavedModel is written after the reference code with every operation in the graph, kernels
-standardised at every call, as TF Hub's are; it shares nothing with the native network it judges.
+standardised at every call, as in those of TF Hub. It shares no code with the native network that it tests.
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ TINY = (1, 2, 1, 1)
 
 
 def random_arrays(units: tuple[int, ...] = TINY, *, base: int = 32, seed: int = 0) -> Arrays:
-    """Make the arrays of a BiT. base: channels of the root; R50x1 has 64. The head is left out."""
+    """Create the arrays of a BiT without its head. base: channels of the root, 64 for R50x1."""
     rng = np.random.default_rng(seed)
     arrays: Arrays = {}
 
     def kernel(name: str, *shape: int) -> None:
-        # A mean that is not zero and a small scale: leaving out the standardisation must show.
+        # A non-zero mean and a small scale, so that missing standardisation changes the result.
         values = 0.01 + 0.02 * rng.standard_normal(shape, dtype=np.float32)
         arrays[f"resnet/{name}/standardized_conv2d/kernel"] = values
 
@@ -51,13 +51,13 @@ def random_arrays(units: tuple[int, ...] = TINY, *, base: int = 32, seed: int = 
 
 
 def write_npz(path: Path, arrays: Arrays) -> Path:
-    """Write the official layout."""
+    """Write a file in the official layout."""
     np.savez(path, allow_pickle=False, **arrays)
     return path
 
 
 def timm_state(arrays: Arrays) -> Arrays:
-    """Return the same arrays as timm's ResNetV2 names and orders them."""
+    """Return the arrays under the names and with the axes of timm's ResNetV2."""
     state: Arrays = {}
     for name, array in arrays.items():
         parts = name.removeprefix("resnet/").split("/")
@@ -86,9 +86,9 @@ def _oihw(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def pictures(height: int, width: int, count: int = 2, seed: int = 7) -> NDArray[np.uint8]:
-    """Make (count, H, W, 3) pictures with large shapes, and a last one of hardly any contrast.
+    """Create (count, H, W, 3) pictures with large shapes. The last one has almost no contrast.
 
-    In the last one the activations are so small that the epsilons of the norms show.
+    Its activations are so small that the epsilons of the norms affect the result.
     """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
@@ -113,7 +113,7 @@ def save_hub_module(folder: Path, arrays: Arrays, *, named: bool = True) -> Path
 
 
 def hub_module(arrays: Arrays, *, named: bool = True) -> Any:
-    """Return the module that `save_hub_module` saves; calling it is what the notebook did."""
+    """Return the module that `save_hub_module` saves. The notebook calls it directly."""
     from vitrine.indexer.models.runtime import import_tensorflow
 
     tf = import_tensorflow()

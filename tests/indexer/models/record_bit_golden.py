@@ -1,6 +1,6 @@
-"""Record what timm's ResNetV2 makes of the pictures and weights of `random_bit`, for `test_models_bit.py`.
+"""Record the features of timm's ResNetV2 for the pictures and weights of `random_bit`, for `test_bit.py`.
 
-Run it where torch and timm are installed; the tests then need neither:
+Run it in an environment with torch and timm, which the tests do not need:
     python -m tests.indexer.models.record_bit_golden
 """
 
@@ -22,7 +22,7 @@ CASES: dict[str, tuple[tuple[int, ...], int, list[tuple[int, int]]]] = {
 
 
 def timm_features(arrays: Arrays, units: tuple[int, ...], base: int, images: NDArray[np.uint8]) -> Any:
-    """Return the (B, D) features, not of unit length, that timm computes in float32."""
+    """Return the (B, D) features of timm in float32, not normalised."""
     from functools import partial
 
     import torch

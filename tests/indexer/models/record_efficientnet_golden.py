@@ -1,6 +1,6 @@
-"""Record what timm's EfficientNet-Lite2 makes of the packaged weights, for the tests of that network.
+"""Record the features of timm's EfficientNet-Lite2 with the packaged weights, for the network's tests.
 
-Run it where torch and timm are installed; the test then needs neither:
+Run it in an environment with torch and timm, which the tests do not need:
     python -m tests.indexer.models.record_efficientnet_golden
 """
 
@@ -14,12 +14,12 @@ from vitrine.indexer.models import efficientnet_lite
 
 GOLDEN = Path(__file__).with_name("efficientnet_lite2_golden.npz")
 SIZES = ((260, 260), (161, 193))
-# Blocks of each stage, the first of the names that timm gives.
+# Number of blocks of each stage, which is the first number in timm's names.
 STAGES = (1, 3, 3, 4, 4, 5, 1)
 
 
 def timm_names() -> dict[str, str]:
-    """Return timm's prefix of each layer by that of the packaged file."""
+    """Return the prefix of each layer in timm, by its prefix in the packaged file."""
     names = {
         "_conv_stem": "conv_stem",
         "_bn0": "bn1",
@@ -27,15 +27,15 @@ def timm_names() -> dict[str, str]:
         "_bn1": "bn2",
         "_fc": "classifier",
     }
-    places = [(stage, block) for stage, count in enumerate(STAGES) for block in range(count)]
-    for number, (stage, block) in enumerate(places):
+    positions = [(stage, block) for stage, count in enumerate(STAGES) for block in range(count)]
+    for number, (stage, block) in enumerate(positions):
         layers = ["_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
-        theirs = ["conv_dw", "bn1", "conv_pw", "bn2"]
+        timm_layers = ["conv_dw", "bn1", "conv_pw", "bn2"]
         if stage:
             layers = ["_expand_conv", "_bn0", *layers]
-            theirs = ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
-        for layer, their in zip(layers, theirs, strict=True):
-            names[f"_blocks.{number}.{layer}"] = f"blocks.{stage}.{block}.{their}"
+            timm_layers = ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
+        for layer, timm_layer in zip(layers, timm_layers, strict=True):
+            names[f"_blocks.{number}.{layer}"] = f"blocks.{stage}.{block}.{timm_layer}"
     return names
 
 

@@ -1,6 +1,6 @@
-"""Write small weight files with PyTorch itself, for `test_models_tensors.py`.
+"""Write small weight files with PyTorch itself, for `test_tensors.py`.
 
-Run it where torch and safetensors are installed; the tests then need neither:
+Run it in an environment with torch and safetensors, which the tests do not need:
     python -m tests.indexer.models.record_torch_files
 """
 
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 
 
 def expected() -> dict[str, NDArray[Any]]:
-    """Return the arrays that every one of the files holds."""
+    """Return the arrays that each file holds."""
     grid = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 7
     return {
         "plain": grid,
@@ -35,7 +35,7 @@ def main() -> None:
 
     arrays = expected()
     state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-    # As state dicts have them: a parameter, a view that is not contiguous, a part of a shared storage.
+    # As in state dicts: a parameter, a non-contiguous view, and a part of a shared storage.
     state["plain"] = torch.nn.Parameter(state["plain"])
     grid = torch.from_numpy(arrays["plain"].copy())
     state["turned"], state["part"] = grid.permute(2, 0, 1), grid[1, 1:]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.pictures import encoded, jpeg
 from vitrine.indexer.errors import ModelUnavailable, PictureError
-from vitrine.indexer.models import resolve
+from vitrine.indexer.models import resolve_model
 from vitrine.indexer.pictures.preprocessing import Preprocessing
 from vitrine.indexer.snapshot.manifest import ModelRecord
 from vitrine.service.errors import TooManyRequests
@@ -58,7 +58,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
         models.append(FakeModel(record))
         return models[-1]
 
-    monkeypatch.setattr(module, "load_recorded", load)
+    monkeypatch.setattr(module, "load_recorded_model", load)
     return models
 
 
@@ -215,7 +215,7 @@ def test_a_failed_network_is_not_loaded_again_for_each_photo(
         tries.append(record)
         raise ModelUnavailable("it is gone")
 
-    monkeypatch.setattr(module, "load_recorded", load)
+    monkeypatch.setattr(module, "load_recorded_model", load)
     embedder = make()
     for _ in range(3):
         with pytest.raises(ModelUnavailable, match="it is gone"):
@@ -271,7 +271,7 @@ def test_closing_before_the_first_photo_does_nothing(make: Any) -> None:
 
 
 def test_the_packaged_network_gives_the_vectors_of_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = resolve("efficientnet-lite2", image_size=96)
+    source = resolve_model("efficientnet-lite2", image_size=96)
     record = ModelRecord(source.name, source.handle, source.digest, source.preprocessing, 1280)
     data = jpeg(120, 90)
     pixels, _, _ = Preprocessing.parse(source.preprocessing).to_pixels(data)
