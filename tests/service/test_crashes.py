@@ -151,7 +151,7 @@ def prepare(folder: Path) -> tuple[Path, list[bytes]]:
     )
     pictures = [jpeg(40, 40, 500 + number) for number in range(UPLOADS)]
     vectors = np.random.default_rng(0).normal(size=(UPLOADS, DIMENSION)).astype(np.float32)
-    with EmbeddingCache.open(folder / "index" / "cache") as cache:
+    with EmbeddingCache(folder / "index" / "cache") as cache:
         cache.put(
             MODEL.key,
             [

@@ -325,7 +325,7 @@ def test_remote_pictures_are_read_concurrently(tmp_path: Path, cache: EmbeddingC
         time.sleep(0.05)
         with lock:
             active -= 1
-        request.begin(200, len(data))
+        request.send_head(200, len(data))
         request.wfile.write(data)
 
     with running_server() as server, (tmp_path / "m.csv").open("w", newline="") as file:

@@ -21,7 +21,7 @@ from vitrine.indexer.embedding.ray import ActorPool, embed_with_ray
 from vitrine.indexer.embedding.ray_worker import BlockEmbedder, EmbeddingJob
 from vitrine.indexer.embedding.run import EmbeddingRun
 from vitrine.indexer.errors import ModelUnavailable, SourceError
-from vitrine.indexer.models import ModelSource, resolve
+from vitrine.indexer.models import ModelSource, resolve_model
 from vitrine.indexer.progress import SilentProgress
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.source.source import Source, open_source
@@ -190,7 +190,7 @@ def test_errors_of_actors_are_raised_as_vitrine_errors(cluster: Any, source: Sou
 def test_real_photos_get_the_same_vectors(cluster: Any, tmp_path: Path) -> None:
     if not CLOTHING.is_dir():
         pytest.skip("the clothing photos are not on this machine")
-    source, model = open_source(CLOTHING, limit=48), resolve("efficientnet-lite2")
+    source, model = open_source(CLOTHING, limit=48), resolve_model("efficientnet-lite2")
     with EmbeddingCache(tmp_path / "local") as local_cache, EmbeddingCache(tmp_path / "ray") as ray_cache:
         local = embed_source(source, model, local_cache, options=EmbeddingOptions(batch_size=8))
         remote = run_ray(source, ray_cache, model)

@@ -42,8 +42,8 @@ def picture_digest(folder: IndexFolder, product_id: str) -> bytes:
 
 
 def is_cached(folder: IndexFolder, digest: bytes) -> bool:
-    with EmbeddingCache.open(folder.layout.cache) as cache:
-        return cache.forget([digest]) > 0
+    with EmbeddingCache(folder.layout.cache) as cache:
+        return cache.delete([digest]) > 0
 
 
 def test_a_purged_product_is_removed_and_later_builds_skip_it(folder: IndexFolder, built: Path) -> None:
