@@ -79,7 +79,7 @@ class Table:
 
     @cached_property
     def id_order(self) -> Rows:
-        """(N,) rows in the order of their ids, by code point. Rows of equal score are listed so."""
+        """(N,) rows sorted by id (code points), which is also the order of rows with equal scores."""
         order: Rows = pc.sort_indices(self._columns["id"]).to_numpy().astype(np.int64)
         return order
 

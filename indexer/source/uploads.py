@@ -36,14 +36,17 @@ class SourceWithUploads(Source):
             raise PictureError(f"the uploaded picture is gone ({error.strerror})", code="missing") from error
 
     def resolve_image(self, row: int) -> str:
-        """Return the path or URL of a picture; that of an upload stays relative to the index folder.
+        """Return the path or URL of a picture.
 
-        An index folder can then be moved.
+        The path of an upload stays relative to the index folder, so that the folder can be moved.
         """
         return self._source.resolve_image(row) if row < len(self._source) else self._image(row)
 
     def fingerprint(self, row: int) -> tuple[int, int] | None:
-        """Return (size in bytes, modification time in ns), None for an upload: its name is its hash."""
+        """Return (size in bytes, modification time in ns), or None.
+
+        An upload has None: its file name is the hash of its content.
+        """
         return self._source.fingerprint(row) if row < len(self._source) else None
 
 
