@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.catalogues import build_folder, write_folder
+from tests.paths import CLOTHING
 from tests.pictures import jpeg
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.embedding.pipeline import EmbeddingOptions, embed_source
@@ -29,7 +30,6 @@ from vitrine.indexer.source.source import Source, open_source
 # Ray emits warnings about its own settings.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray")
 SPEC = "decode|resize(4,4)|value_range(0,1)"
-CLOTHING = Path("/work/shared/photos/clothing")
 
 
 class GridModel:
