@@ -136,7 +136,7 @@ def test_a_photo_waits_briefly_for_one_being_decoded(
             data = jpeg(seed=1)
         return decode(self, data)
 
-    monkeypatch.setattr(Preprocessing, "pixels", pixels)
+    monkeypatch.setattr(Preprocessing, "to_pixels", pixels)
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(embedder.embed, b"slow", RECORD)
         wait_until(lambda: embedder.pending == 1)
