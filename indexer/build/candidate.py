@@ -62,7 +62,8 @@ class Candidate:
     """A plan of the next snapshot: the source row of each table row.
 
     rows: (N,) rows of the source, in the order of the table. base: the snapshot whose rows come first,
-    unchanged, so that its index can be extended; None if the rows are ordered from scratch.
+    unchanged, so that its index can be extended; None if the rows are ordered from scratch. pooling: as the
+    previous snapshot of the same model recorded it.
     """
 
     source: Source
@@ -72,6 +73,7 @@ class Candidate:
     cache: EmbeddingCache
     rows: Rows
     base: Snapshot | None
+    pooling: str = ""
 
     def model_vector_blocks(self, start_row: int = 0) -> Iterator[tuple[int, FloatMatrix]]:
         """Yield (first row, (n, D) float32) for each block of the model's unit vectors, in row order."""
@@ -110,7 +112,9 @@ def plan_candidate(
         known = rows[old_rows >= 0][np.argsort(old_rows[old_rows >= 0])]
         if [bytes(digest).hex() for digest in run.sha256[known]] == previous.table.column("sha256"):
             rows, base = np.concatenate([known, rows[old_rows < 0]]), previous
-    return Candidate(source, record, model.key, run, cache, rows, base)
+    same_model = previous is not None and previous.manifest.model == record
+    pooling = str(previous.manifest.build.get("pooling") or "") if previous and same_model else ""
+    return Candidate(source, record, model.key, run, cache, rows, base, pooling)
 
 
 def write_candidate(
@@ -239,5 +243,6 @@ def _manifest(
             "decode_threads": run.decode_threads,
             "net_wait_share": run.net_wait_share,
             "device": run.device,
+            "pooling": candidate.pooling if run.pooling is None else run.pooling,
         },
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.option("--model", default="bit-m-r50x1", show_default=True,
               help="Name, TF Hub handle, SavedModel folder or weight file; see `models`.")  # fmt: skip
+@click.option("--model-output", metavar="NAME",
+              help="Output of a SavedModel that has several.")  # fmt: skip
 @click.option("--image-size", type=click.IntRange(32, 1024), help="Side of the model's input in pixels.")
 @click.option("--fit", type=click.Choice(["squash", "letterbox"]), default="squash", show_default=True,
               help="Fit pictures to the square input: stretched, or on a white background.")  # fmt: skip
@@ -72,7 +74,7 @@ def _parse_options(options: dict[str, Any]) -> BuildOptions:
     from vitrine.indexer.recipes import RecipeRequest
 
     return BuildOptions(
-        model=options["model"],
+        model="#".join(filter(None, (options["model"], options["model_output"]))),
         image_size=options["image_size"],
         fit=options["fit"],
         trim=options["trim"],

@@ -102,6 +102,7 @@ class InferenceWorker:
     def __init__(self, model_source: ModelSource, batch_size: int | None, progress: Progress) -> None:
         """batch_size: pictures per batch; None tunes it on the first batches."""
         self.dimension: int | None = None
+        self.pooling = ""
         self.device: str | None = None
         self._source = model_source
         self._progress = progress
@@ -178,7 +179,7 @@ class InferenceWorker:
 
     def _load(self) -> Model:
         model = self._source.load()
-        self.dimension, self.device = model.dimension, model.device
+        self.dimension, self.device, self.pooling = model.dimension, model.device, model.pooling
         if model.device != "CPU" and not self._is_fixed_size:
             self._tuner = BatchSizeTuner(GPU_BATCH_SIZES)
         self._progress.note(f"{model.name} runs on {model.device}")

@@ -172,5 +172,6 @@ class _Pipeline:
         run.dimension = inference.dimension
         if inference.dimension is not None:
             run.batch_size, run.device = inference.batch_size, inference.device
+            run.pooling = inference.pooling
             run.decode_threads, run.net_wait_share = self._loader.threads, inference.idle_share
         return self._collector.finish()

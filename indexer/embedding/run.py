@@ -35,7 +35,8 @@ class EmbeddingRun:
 
     sha256: (N, 32) uint8. sizes_px: (N, 2) int32, width and height of the upright original.
     ok: (N,) bool, False for the rows of `failures`. dimension: D, or None if no row is ok.
-    net_wait_share: share of its time in which the network waited for pictures, 0..1.
+    net_wait_share: share of its time in which the network waited for pictures, 0..1. pooling: as of Model,
+    None if the network was not loaded.
     """
 
     sha256: NDArray[np.uint8]
@@ -49,6 +50,7 @@ class EmbeddingRun:
     batch_size: int | None = None
     decode_threads: int | None = None
     device: str | None = None
+    pooling: str | None = None
 
 
 class RunCollector:

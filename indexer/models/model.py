@@ -29,6 +29,7 @@ class ModelSource:
     name: for display. handle: argument of `resolve_model` that finds it again: a name, URL or path.
     digest: 'sha256:…' of the weights. preprocessing: spec of the preprocessing of pictures.
     dimension: D, or None if it is unknown until the network is loaded. reason: why these weights were chosen.
+    output: the output of a SavedModel that has several; part of name and handle as well.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ModelSource:
     preprocessing: str
     dimension: int | None
     reason: str
+    output: str = ""
 
     @property
     def key(self) -> str:
@@ -75,6 +77,7 @@ class Model:
         self.source = source
         self.name = source.name
         self.dimension = network.dimension
+        self.pooling = network.pooling
         self.device = find_device()
         self._network = network
 

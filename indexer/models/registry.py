@@ -132,7 +132,9 @@ def _candidates(handle: str) -> Iterator[ModelSource]:
 class _Search:
     """A search for the weights of one model. It collects the reason of every failed attempt."""
 
-    def __init__(self, name: str, image_size: int | None) -> None:
+    def __init__(self, handle: str, image_size: int | None) -> None:
+        """handle: a name, URL or path, with `#OUTPUT` behind it for one output of a SavedModel."""
+        name, _, self._output = handle.rpartition("#") if _has_output(handle) else (handle, "", "")
         self._name = name
         self._image_size = image_size
         self._failures: list[str] = []
@@ -192,7 +194,12 @@ class _Search:
         handle = str(path) if self._is_path else self._name
         try:
             if path.is_dir():
-                yield _describe_folder(path, name, handle, reason, self._image_size)
+                source = _describe_folder(path, name, handle, reason, self._image_size)
+                yield _with_output(source, self._output)
+            elif self._output:
+                raise ModelUnavailable(
+                    f"{path}: --model-output is for SavedModels, and this is a weight file"
+                )
             else:
                 yield bit.describe_file(path, name, handle, reason, self._image_size)
         except (ModelUnavailable, OSError) as error:
@@ -215,6 +222,18 @@ def _describe_folder(
         raise ModelUnavailable(f"{folder}: no saved_model.pb in it, not a SavedModel")
     digest, spec = compute_weights_digest(folder), saved_model_spec(image_size)
     return ModelSource(name, handle, "saved_model", folder, digest, spec, None, reason)
+
+
+def _has_output(handle: str) -> bool:
+    """Return True if a handle ends with `#OUTPUT`; a path that exists is never split."""
+    return "#" in handle and not Path(handle).expanduser().exists()
+
+
+def _with_output(source: ModelSource, output: str) -> ModelSource:
+    if not output:
+        return source
+    name, handle = f"{source.name}#{output}", f"{source.handle}#{output}"
+    return replace(source, name=name, handle=handle, output=output)
 
 
 def _resolve_auto(image_size: int | None, may_fetch: bool, progress: Progress) -> ModelSource:

@@ -93,7 +93,12 @@ def find_device() -> str:
 
 
 class FrozenNetwork:
-    """A network frozen to one graph, from uint8 pictures to unit vectors. Thread-safe."""
+    """A network frozen to one graph, from uint8 pictures to unit vectors. Thread-safe.
+
+    pooling: how a feature map was reduced to a vector outside the network itself, "" for none.
+    """
+
+    pooling = ""
 
     def __init__(self, graph: Any, pixels: Any, vectors: Any, *, threads: Threads | None = None) -> None:
         """graph: tf.Graph with the tensors `pixels`, (B, H, W, 3) uint8, and `vectors`, (B, D) float32."""

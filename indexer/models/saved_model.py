@@ -20,6 +20,7 @@ from vitrine.indexer.errors import ModelUnavailable
 from vitrine.indexer.models.bit import freeze_weights
 from vitrine.indexer.models.bit_weights import BitWeights
 from vitrine.indexer.models.model import ModelSource, build_preprocessing
+from vitrine.indexer.models.module_adapter import ModuleAdapter
 from vitrine.indexer.models.runtime import FrozenNetwork, Threads, freeze, import_tensorflow
 
 IMAGE_SIZE_PX = 224
@@ -55,19 +56,22 @@ def load_network(source: ModelSource, threads: Threads | None = None) -> FrozenN
     height, width = source.size_px
     images = tf.TensorSpec([None, height, width, 3], tf.float32)
     try:
-        function = _concrete_function(tf, module, images)
+        adapter = ModuleAdapter(tf, module, source.size_px, source.output)
+        function = tf.function(adapter, autograph=False).get_concrete_function(images)
         native = _build_native_bit(tf, function, source, threads)
         if native is not None:
             return native
         frozen = _freeze_variables(function)
     except Exception as error:
         raise ModelUnavailable(
-            f"{source.path} does not map {height} x {width} pictures to vectors ({_first_line(error)}); "
-            "for a model of another picture size use --image-size"
+            f"{source.path} does not map {height} x {width} pictures to vectors: {_first_line(error)} "
+            "(for a model of another picture size use --image-size)"
         ) from error
-    return freeze(
+    network = freeze(
         lambda x, _: _import_graph(tf, frozen, x), source.size_px, source.value_range, threads=threads
     )
+    network.pooling = adapter.pooling
+    return network
 
 
 def _build_native_bit(
@@ -93,34 +97,6 @@ def _build_native_bit(
         return network
     network.close()
     return None
-
-
-def _concrete_function(tf: Any, module: Any, images: Any) -> Any:
-    """Return the concrete function of the module itself, or of its default signature."""
-    if callable(module):
-        call = module
-    elif "serving_default" in getattr(module, "signatures", {}):
-        call = _signature_call(module.signatures["serving_default"])
-    else:
-        raise ValueError("it is not callable and has no default signature")
-    function = tf.function(lambda x: _features(call(x)))
-    return function.get_concrete_function(images)
-
-
-def _signature_call(signature: Any) -> Any:
-    (name,) = signature.structured_input_signature[1]
-    return lambda images: signature(**{name: images})
-
-
-def _features(output: Any) -> Any:
-    """Return the (B, D) tensor of an output, which is a dictionary for a signature."""
-    if isinstance(output, dict):
-        output = output.get("default", next(iter(output.values())))
-    if output.shape.rank == 4:
-        output = output[:, 0, 0, :]
-    if output.shape.rank != 2 or output.shape[-1] is None:
-        raise ValueError(f"its output has shape {output.shape}, not (B, D)")
-    return output
 
 
 def _freeze_variables(function: Any) -> Any:

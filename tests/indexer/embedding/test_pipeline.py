@@ -33,6 +33,7 @@ class FakeModel:
     dimension = 48
     device = "CPU"
     name = "fake"
+    pooling = ""
 
     def __init__(self, batches: list[int], delay_s: float) -> None:
         self._batches = batches

@@ -39,6 +39,7 @@ class GridModel:
     """
 
     name = "grid"
+    pooling = ""
 
     dimension = 48
     device = "CPU"
