@@ -1,13 +1,13 @@
-"""Recipes: which faiss index a catalogue gets, how it is built and measured, and how it is searched.
+"""FAISS index recipes: choosing, building, measuring and searching the index of a catalogue.
 
-The only importer of faiss. Knows vectors and row numbers; products, deletions and files beside the index are
-others' affair.
+The only package that imports faiss. It works on vectors and row numbers and knows nothing of products,
+deletions or the other files of a snapshot.
 """
 
 from vitrine.indexer.recipes.build import IndexReport, PreviousIndex, build_index
-from vitrine.indexer.recipes.choice import RecipeRequest
 from vitrine.indexer.recipes.index import VectorIndex
-from vitrine.indexer.recipes.sketch import FILE as SKETCH
+from vitrine.indexer.recipes.recipe import RecipeRequest
+from vitrine.indexer.recipes.sketch import SKETCH
 
 __all__ = [
     "SKETCH",

@@ -1,4 +1,4 @@
-"""What each way of answering costs on one index, measured when it is built, and the choice between them.
+"""Measured costs of the search strategies of one index, and the choice of the cheapest strategy.
 
 Shape letters: N rows, D dimension.
 """
@@ -19,152 +19,207 @@ from vitrine.indexer.recipes.engine import Engine
 from vitrine.indexer.recipes.sketch import Sketch
 from vitrine.indexer.vectors.scoring import search_all, search_rows
 
-Way = Literal["walk", "codes", "rows", "all", "sketch"]
-ExactWay = Literal["rows", "all", "sketch"]
-# A walk has to pass enough rows that are not allowed; this many more than expected, so that it seldom falls
-# short.
-SLACK = 1.3
+# index: approximate search of the index; codes: exhaustive search of the codes of the allowed rows. The
+# others are exact. rows: score each allowed row; scan: a pass over all vectors; sketch: score the rows that
+# sketches cannot exclude.
+ExactStrategy = Literal["rows", "scan", "sketch"]
+Strategy = Literal["index", "codes", "rows", "scan", "sketch"]
+# A filtered index search asks for this many times the expected number of rows, so that it seldom returns too
+# few allowed ones.
+OVERFETCH_MARGIN = 1.3
 _REPEATS = 7
 _MEASURED_ROWS = 16_384
-_FEW = 64
-_NEAREST = 16
-_KEPT = 1024
+_FEW_ROWS = 64
+_SKETCH_RESULTS = 16
+_RANKED_CODES = 1024
+# The names under which a manifest stores the costs: see IndexReport.parameters.
+STORED_NAMES = {
+    "read_row_us": "row",
+    "scan_row_us": "every",
+    "skip_code_us": "skip",
+    "score_code_us": "code",
+    "effort_us": "step",
+    "search_overhead_us": "call",
+    "scan_sketch_us": "bound",
+    "read_sketch_us": "pick",
+    "sketch_overhead_us": "sift",
+    "sketch_pass_rate": "left",
+    "max_effort": "most",
+    "rank_code_us": "keep",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Microseconds, one query at a time, on the machine that built the index.
+    """Costs of one query in microseconds, on the machine that built the index; infinite if not available.
 
-    row: to read and score one row. every: to score one row in a pass over all. skip: to pass one row that is
-    not allowed while reading codes. code: to score one code; keep: to rank one of those proposed. step: of a
-    walk, for one more unit of effort (a place of efSearch, a list). call: of a walk, whatever its effort.
-    most: the effort a walk can take at all, such as all lists. bound: to read one sketch in a pass over all;
-    pick: to read that of one allowed row; sift: of either, whatever the number of rows. left: the share of
-    the allowed rows, 0..1, that sketches leave to be read and scored.
+    read_row_us: reading and scoring one row at its place. scan_row_us: scoring one row in a pass over all.
+    skip_code_us: passing one row that is not allowed in a search of the codes. score_code_us: scoring one
+    code. rank_code_us: ranking one of the rows that such a search returns. effort_us: one unit of effort of
+    an index search (one of efSearch, one list). search_overhead_us: an index search, apart from its effort.
+    scan_sketch_us: reading one sketch in a pass over all. read_sketch_us: reading the sketch of one allowed
+    row. sketch_overhead_us: either, apart from the rows. sketch_pass_rate: the share of the allowed rows, 0
+    to 1, that sketches cannot exclude. max_effort: the largest effort that makes a difference, such as the
+    number of lists.
     """
 
-    row: float
-    every: float
-    skip: float = math.inf
-    code: float = math.inf
-    step: float = math.inf
-    call: float = 0.0
-    bound: float = math.inf
-    pick: float = math.inf
-    sift: float = 0.0
-    left: float = 1.0
-    most: float = math.inf
-    keep: float = 0.0
+    read_row_us: float
+    scan_row_us: float
+    skip_code_us: float = math.inf
+    score_code_us: float = math.inf
+    effort_us: float = math.inf
+    search_overhead_us: float = 0.0
+    scan_sketch_us: float = math.inf
+    read_sketch_us: float = math.inf
+    sketch_overhead_us: float = 0.0
+    sketch_pass_rate: float = 1.0
+    max_effort: float = math.inf
+    rank_code_us: float = 0.0
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Costs:
-        """Read them back from a recipe's parameters; None stands for infinity, which JSON lacks."""
-        given = parameters["costs"]
-        return cls(**{name: math.inf if cost is None else float(cost) for name, cost in given.items()})
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Costs:
+        """Read the costs from the parameters of a recipe; None stands for infinity, which JSON lacks.
+
+        Raises KeyError, TypeError or ValueError if they hold no costs.
+        """
+        names = {stored: name for name, stored in STORED_NAMES.items()}
+        stored_costs = parameters["costs"].items()
+        return cls(**{names[name]: math.inf if cost is None else float(cost) for name, cost in stored_costs})
 
     def as_json(self) -> dict[str, float | None]:
-        """Return them for a recipe's parameters."""
-        costs = {name: getattr(self, name) for name in self.__slots__}
-        return {name: None if math.isinf(cost) else round(cost, 6) for name, cost in costs.items()}
+        """Return the costs for the parameters of a recipe, under their stored names."""
+        costs = {stored: getattr(self, name) for name, stored in STORED_NAMES.items()}
+        return {stored: None if math.isinf(cost) else round(cost, 6) for stored, cost in costs.items()}
 
-    def cheapest(self, rows: int, allowed: int, candidates: int, effort: float | None) -> Way:
-        """Return the cheapest way to the best of `allowed` among N `rows`, if `candidates` are to be scored.
+    def cheapest(self, total: int, allowed: int, candidates: int, effort: float | None) -> Strategy:
+        """Return the cheapest strategy for the best of `allowed` rows of `total`.
 
-        effort: of a walk, for each row it proposes; None where no walk may be tried.
+        candidates: the number of rows to score with their vectors. effort: the effort of an index search for
+        each row that it returns; None to exclude an index search.
         """
-        ways: dict[Way, float] = dict(self._exact_ways(rows, allowed, 1, candidates).items())
-        ways["codes"] = rows * self.skip + allowed * self.code + candidates * (self.keep + self.row)
+        costs: dict[Strategy, float] = dict(self._exact_costs(total, allowed, 1, candidates).items())
+        costs["codes"] = (
+            total * self.skip_code_us
+            + allowed * self.score_code_us
+            + candidates * (self.rank_code_us + self.read_row_us)
+        )
         if effort is not None:
-            width = walk_width(rows, allowed, candidates)
-            steps = min(width * effort, self.most)
-            ways["walk"] = self.call + steps * self.step + candidates * self.row
-        return min(ways, key=lambda way: ways[way])
+            search_effort = min(overfetch_count(total, allowed, candidates) * effort, self.max_effort)
+            costs["index"] = (
+                self.search_overhead_us + search_effort * self.effort_us + candidates * self.read_row_us
+            )
+        return min(costs, key=lambda strategy: costs[strategy])
 
-    def cheapest_exact(self, rows: int, allowed: int, queries: int, k: int) -> ExactWay:
-        """Return the cheapest way to the very k best of `allowed` among N `rows`, for so many queries."""
-        ways = self._exact_ways(rows, allowed, queries, k)
-        return min(ways, key=lambda way: ways[way])
+    def cheapest_exact(self, total: int, allowed: int, queries: int, k: int) -> ExactStrategy:
+        """Return the cheapest exact strategy for the k best of `allowed` rows of `total`, for all queries."""
+        costs = self._exact_costs(total, allowed, queries, k)
+        return min(costs, key=lambda strategy: costs[strategy])
 
-    def picks(self, rows: int, allowed: int) -> bool:
-        """Whether to read the sketches of the allowed rows only, rather than all."""
-        return allowed * self.pick < rows * self.bound
+    def prefers_allowed_sketches(self, total: int, allowed: int) -> bool:
+        """Return True if reading the sketches of the allowed rows only is cheaper than a pass over all."""
+        return allowed * self.read_sketch_us < total * self.scan_sketch_us
 
-    def _exact_ways(self, rows: int, allowed: int, queries: int, k: int) -> dict[ExactWay, float]:
-        sketches = self.sift + min(rows * self.bound, allowed * self.pick) + 2 * k * self.row
+    def _exact_costs(self, total: int, allowed: int, queries: int, k: int) -> dict[ExactStrategy, float]:
+        sketch_us = (
+            self.sketch_overhead_us
+            + min(total * self.scan_sketch_us, allowed * self.read_sketch_us)
+            + 2 * k * self.read_row_us
+        )
         return {
-            "rows": queries * allowed * self.row,
-            "all": rows * self.every,
-            "sketch": queries * (sketches + self.left * allowed * self.row),
+            "rows": queries * allowed * self.read_row_us,
+            "scan": total * self.scan_row_us,
+            "sketch": queries * (sketch_us + self.sketch_pass_rate * allowed * self.read_row_us),
         }
 
 
-def walk_width(rows: int, allowed: int, candidates: int) -> int:
-    """Return how many rows a walk must propose so that `candidates` of them are likely to be allowed."""
-    expected = math.ceil(SLACK * candidates * rows / max(allowed, 1)) if allowed < rows else candidates
-    return min(expected, candidates + rows - allowed, rows)
+def overfetch_count(total: int, allowed: int, candidates: int) -> int:
+    """Return how many rows to request so that `candidates` of them are likely to be allowed."""
+    expected = math.ceil(OVERFETCH_MARGIN * candidates * total / max(allowed, 1))
+    return min(expected if allowed < total else candidates, candidates + total - allowed, total)
 
 
 def measure_costs(
     engine: Engine, vectors: StoredVectors, queries: FloatMatrix, effort: float, sketch: Sketch | None = None
 ) -> Costs:
-    """Time each way on the index. effort: of a walk, for each row it proposes.
+    """Measure the costs on an index and its vectors (N, D).
 
-    Takes the least of a few tries: what else the machine does only ever adds.
+    effort: of an index search, for each row that it returns. Each cost is the shortest of a few timings,
+    since other work on the machine only adds to them.
     """
     count = len(vectors)
     random = np.random.default_rng(0)
-    some = random.permutation(count)[: min(count, 256)].astype(np.int64)
-    part = vectors[: min(count, _MEASURED_ROWS)]
+    rows = random.permutation(count)[: min(count, 256)].astype(np.int64)
+    head = vectors[: min(count, _MEASURED_ROWS)]
     query = queries[:1]
-    row = _least(partial(search_rows, vectors, some, query, 1)) / len(some)
-    every = _least(partial(search_all, part, query, 1)) / len(part)
-    # A pass reads in order, so that it costs no more a row; a busy machine may have measured otherwise.
-    every = min(every, row)
-    costs = Costs(row, every)
+    read_row_us = _shortest_us(partial(search_rows, vectors, rows, query, 1)) / len(rows)
+    scan_row_us = _shortest_us(partial(search_all, head, query, 1)) / len(head)
+    # A pass reads in order and so costs no more per row; on a busy machine, the timings may say otherwise.
+    costs = Costs(read_row_us, min(scan_row_us, read_row_us))
     if sketch is not None:
-        costs = _with_sketch(costs, sketch, vectors, queries)
+        costs = _measure_sketch(costs, sketch, vectors, queries)
     if engine.family == "flat":
         return costs
-    near, far = 32, min(512, max(count // 2, 33))
-    steps = [_least(partial(engine.walk, query, width, int(width * effort) + 1)) for width in (near, far)]
-    step = max(steps[1] - steps[0], 0.01) / ((far - near) * effort)
-    call = max(steps[0] - near * effort * step, 0.0)
-    most = float(engine.lists or math.inf)
-    if not engine.selects:
-        return replace(costs, step=step, call=call, most=most)
+    costs = _measure_index(costs, engine, query, count, effort)
+    return _measure_codes(costs, engine, query, random) if engine.has_selectors else costs
+
+
+def _measure_index(costs: Costs, engine: Engine, query: FloatMatrix, count: int, effort: float) -> Costs:
+    """Add the costs of an index search, from searches for a few and for many of N = `count` rows."""
+    few, many = 32, min(512, max(count // 2, 33))
+    timings = [
+        _shortest_us(partial(engine.search, query, size, int(size * effort) + 1)) for size in (few, many)
+    ]
+    effort_us = max(timings[1] - timings[0], 0.01) / ((many - few) * effort)
+    overhead_us = max(timings[0] - few * effort * effort_us, 0.0)
+    max_effort = float(engine.nlist or math.inf)
+    return replace(costs, effort_us=effort_us, search_overhead_us=overhead_us, max_effort=max_effort)
+
+
+def _measure_codes(costs: Costs, engine: Engine, query: FloatMatrix, random: np.random.Generator) -> Costs:
+    """Add the costs of a search of the codes, from searches of a hundredth and of half of the rows."""
+    count = engine.ntotal
     few, half = random.random(count) < 0.01, random.random(count) < 0.5
     few[0] = half[0] = True
-    reads = [_least(partial(engine.read_codes, query, 1, mask)) for mask in (few, half)]
-    more = max(int(half.sum()) - int(few.sum()), 1)
-    code = min(max(reads[1] - reads[0], 0.001) / more, row)
-    skip = max(reads[0] - int(few.sum()) * code, 0.001) / count
-    kept = max(min(_KEPT, int(half.sum()) // 2), 1)
-    keep = max(_least(partial(engine.read_codes, query, kept, half)) - reads[1], 0.0) / kept
-    return replace(costs, skip=skip, code=code, keep=keep, step=step, call=call, most=most)
+    few_count, half_count = int(few.sum()), int(half.sum())
+    timings = [_shortest_us(partial(engine.search_codes, query, 1, mask)) for mask in (few, half)]
+    score_us = min(max(timings[1] - timings[0], 0.001) / max(half_count - few_count, 1), costs.read_row_us)
+    skip_us = max(timings[0] - few_count * score_us, 0.001) / count
+    ranked = max(min(_RANKED_CODES, half_count // 2), 1)
+    rank_us = max(_shortest_us(partial(engine.search_codes, query, ranked, half)) - timings[1], 0.0) / ranked
+    return replace(costs, skip_code_us=skip_us, score_code_us=score_us, rank_code_us=rank_us)
 
 
-def _with_sketch(costs: Costs, sketch: Sketch, vectors: StoredVectors, queries: FloatMatrix) -> Costs:
-    """Time sketches: all of them, those of a tenth and of a few; count what they leave of a tenth."""
+def _measure_sketch(costs: Costs, sketch: Sketch, vectors: StoredVectors, queries: FloatMatrix) -> Costs:
+    """Add the costs of sketches, for all rows, a tenth and a few; count the candidates among the tenth."""
     count = len(vectors)
     random = np.random.default_rng(0)
     tenth = random.random(count) < 0.1
-    tenth[:_FEW] = True
+    tenth[:_FEW_ROWS] = True
     allowed = int(tenth.sum())
     few = np.zeros(count, bool)
-    few[:_FEW] = True
+    few[:_FEW_ROWS] = True
     query = queries[0]
-    bound = _least(partial(sketch.bounds, query)) / count
-    kept = [len(sketch.candidates(vectors, each, _NEAREST, tenth, True)) for each in queries[:_REPEATS]]
-    sift = _least(partial(sketch.candidates, vectors, query, _NEAREST, few, True))
-    pick = _least(partial(sketch.bounds, query, np.flatnonzero(tenth))) / allowed
-    return replace(costs, bound=bound, pick=pick, sift=sift, left=float(np.mean(kept)) / allowed)
+    scan_us = _shortest_us(partial(sketch.upper_bounds, query)) / count
+    candidate_counts = [
+        len(sketch.select_candidates(vectors, query, _SKETCH_RESULTS, tenth, True))
+        for query in queries[:_REPEATS]
+    ]
+    overhead_us = _shortest_us(partial(sketch.select_candidates, vectors, query, _SKETCH_RESULTS, few, True))
+    read_us = _shortest_us(partial(sketch.upper_bounds, query, np.flatnonzero(tenth))) / allowed
+    return replace(
+        costs,
+        scan_sketch_us=scan_us,
+        read_sketch_us=read_us,
+        sketch_overhead_us=overhead_us,
+        sketch_pass_rate=float(np.mean(candidate_counts)) / allowed,
+    )
 
 
-def _least(work: Callable[[], object]) -> float:
-    """Return the microseconds of the quickest of a few tries."""
-    times = []
+def _shortest_us(work: Callable[[], object]) -> float:
+    """Return the microseconds of the shortest of a few runs."""
+    timings = []
     for _ in range(_REPEATS):
-        began = time.perf_counter()
+        start = time.perf_counter()
         work()
-        times.append(time.perf_counter() - began)
-    return min(times) * 1e6
+        timings.append(time.perf_counter() - start)
+    return min(timings) * 1e6

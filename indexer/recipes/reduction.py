@@ -1,4 +1,4 @@
-"""The few directions along which the vectors of a catalogue lie, so that an index can hold less of each.
+"""Linear dimension reduction by the leading directions of a sample of vectors (uncentred PCA).
 
 Shape letters: n sampled rows, D dimension, p directions.
 """
@@ -11,21 +11,20 @@ from vitrine.indexer.arrays import FloatMatrix
 
 _SEED = 20_240
 _OVERSAMPLING = 16
-_ROUNDS = 4
+_ITERATIONS = 4
 
 
 def leading_directions(sample: FloatMatrix, count: int) -> FloatMatrix:
-    """Return the `count` orthonormal directions that hold most of the sample's length, (p, D), greatest
-    first.
+    """Return the `count` leading right singular vectors of a sample, (p, D), largest singular value first.
 
-    Not centred, so that the inner product of two projections approaches that of the vectors. Subspace
-    iteration from a fixed start (Halko, Martinsson, Tropp 2011, algorithm 4.4): the same sample gives the
-    same directions.
+    The sample is not centred, so that the inner product of two projections approximates that of the vectors.
+    Randomised subspace iteration from a fixed start (Halko, Martinsson and Tropp 2011, algorithm 4.4): the
+    same sample always gives the same directions.
     """
     width = min(count + _OVERSAMPLING, *sample.shape)
     random = np.random.default_rng(_SEED)
     basis = random.standard_normal((sample.shape[1], width), np.float32)
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         basis = np.linalg.qr(sample.T @ (sample @ basis))[0]
     coordinates = sample @ basis
     order = np.linalg.eigh((coordinates.T @ coordinates).astype(np.float64))[1][:, ::-1]

@@ -1,4 +1,4 @@
-"""How well and how fast an index answers, and the least effort at which it answers well enough.
+"""Recall and latency of an index, and the cheapest search parameters that reach a target recall.
 
 Shape letters: N rows, D dimension, Q queries.
 """
@@ -16,144 +16,157 @@ import numpy as np
 from vitrine.indexer.arrays import FloatMatrix, FloatVector, StoredVectors
 from vitrine.indexer.recipes.costs import Costs, measure_costs
 from vitrine.indexer.recipes.engine import Engine
-from vitrine.indexer.recipes.index import BUCKETS, VectorIndex, untuned_widths
+from vitrine.indexer.recipes.index import K_BUCKETS, VectorIndex, default_candidate_counts
 from vitrine.indexer.recipes.sketch import Sketch
 from vitrine.indexer.vectors.scoring import search_all, to_float32
 
-RECALL_AT = 10
-QUESTIONS = 200
-_EQUAL = 1e-6
-# Of the misses that the target allows, tuning uses so much: other questions may be harder than these.
+RECALL_K = 10
+BENCHMARK_QUERIES = 200
+# Long answers are tuned on fewer queries.
+LONG_ANSWER_QUERIES = 32
+_SCORE_TOLERANCE = 1e-6
+# Tuning uses this share of the misses that the target allows, as later queries may be harder.
 _MISSES_USED = 0.7
-_CANDIDATES = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
-_WALK_EFFORTS = (1.0, 2.0, 4.0)
-# How many candidates a hit of a long answer may need.
-_SHARES = (1.25, 1.5, 2.0, 3.0)
-WIDE_QUESTIONS = 32
+_CANDIDATE_COUNTS = (16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
+_GRAPH_EFFORTS = (1.0, 2.0, 4.0)
+# Candidates for each hit of a long answer.
+_CANDIDATES_PER_HIT = (1.25, 1.5, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
-class Examination:
-    """Questions with known answers.
+class Benchmark:
+    """Queries and the true scores that their answers must reach.
 
-    queries: (Q, D) unit rows. floors: (2, Q), the 10th and the 16th best score of each.
+    queries: (Q, D) unit rows. kth_scores: (2, Q), the 10th and the 16th best score of each query.
     """
 
     queries: FloatMatrix
-    floors: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    kth_scores: FloatMatrix
 
     @classmethod
-    def of(cls, vectors: StoredVectors, count: int = QUESTIONS) -> Examination:
-        """Take `count` rows spread over the vectors as questions, and answer them by brute force."""
-        rows = np.unique(np.linspace(0, len(vectors) - 1, min(count, len(vectors))).astype(np.int64))
+    def from_vectors(cls, vectors: StoredVectors, query_count: int = BENCHMARK_QUERIES) -> Benchmark:
+        """Take evenly spaced vectors as queries and compute the true scores by brute force."""
+        rows = np.unique(np.linspace(0, len(vectors) - 1, min(query_count, len(vectors))).astype(np.int64))
         queries = to_float32(vectors[rows])
         queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-        scores = search_all(vectors, queries, BUCKETS[0]).scores
-        places = [min(RECALL_AT, scores.shape[1]) - 1, scores.shape[1] - 1]
-        return cls(queries, np.ascontiguousarray(scores[:, places].T))
+        scores = search_all(vectors, queries, K_BUCKETS[0]).scores
+        last_columns = [min(RECALL_K, scores.shape[1]) - 1, scores.shape[1] - 1]
+        return cls(queries, np.ascontiguousarray(scores[:, last_columns].T))
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """recall_at_10: the share of the true ten that was found. p50_ms, p95_ms: of one query at a time."""
+class Measurement:
+    """Recall@10, 0 to 1, and the median and 95th percentile of the latency of single queries, in ms."""
 
     recall_at_10: float
     p50_ms: float
     p95_ms: float
 
 
-def examine(index: VectorIndex, examination: Examination) -> Marks:
-    """Ask every question by itself. A row counts as found when it scores as much as the true last one."""
-    times, answers = [], []
-    index.search(examination.queries[:1], RECALL_AT)
-    for query in examination.queries:
-        began = time.perf_counter()
-        answers.append(index.search(query[None], RECALL_AT).scores[0])
-        times.append(1e3 * (time.perf_counter() - began))
-    p50, p95 = np.percentile(times, [50, 95])
-    return Marks(_share_found(np.array(answers), examination.floors[0]), float(p50), float(p95))
+def measure(index: VectorIndex, benchmark: Benchmark) -> Measurement:
+    """Search for each query of a benchmark by itself.
+
+    A result counts for the recall if its score reaches that of the true 10th, so that any of several rows
+    with equal scores may be returned.
+    """
+    times_ms, scores = [], []
+    index.search(benchmark.queries[:1], RECALL_K)
+    for query in benchmark.queries:
+        start = time.perf_counter()
+        scores.append(index.search(query[None], RECALL_K).scores[0])
+        times_ms.append(1e3 * (time.perf_counter() - start))
+    p50, p95 = np.percentile(times_ms, [50, 95])
+    return Measurement(_recall(np.array(scores), benchmark.kth_scores[0]), float(p50), float(p95))
 
 
 def tune(
     engine: Engine,
     vectors: StoredVectors,
-    examination: Examination,
-    target: float,
+    benchmark: Benchmark,
+    target_recall: float,
     sketch: Sketch | None = None,
 ) -> dict[str, Any]:
-    """Return the parameters at which the index holds the target recall at the least cost.
+    """Return the cheapest search parameters that reach the target recall; else those of the greatest recall.
 
-    The recall is asked for at 16, all that the first bucket of answers may have. Where no setting holds it,
-    the one with the greatest recall.
+    The recall is measured at 16 hits, the longest answer of the first bucket.
     """
     efforts = _efforts(engine)
-    costs = measure_costs(engine, vectors, examination.queries, efforts[0], sketch)
+    costs = measure_costs(engine, vectors, benchmark.queries, efforts[0], sketch)
     if engine.family == "flat":
         return _parameters(engine, 1, 1.0, costs)
-    best, best_recall = _parameters(engine, _CANDIDATES[0], 1.0, costs), -1.0
-    for candidates, effort in sorted(_settings(engine, efforts), key=lambda setting: _cost(setting, costs)):
+    best, best_recall = _parameters(engine, _CANDIDATE_COUNTS[0], 1.0, costs), -1.0
+    settings = sorted(_settings(engine, efforts), key=lambda setting: _search_us(setting, costs))
+    for candidates, effort in settings:
         parameters = _parameters(engine, candidates, effort, costs)
-        scores = VectorIndex(engine, vectors, parameters).search(examination.queries, BUCKETS[0]).scores
-        recall = _share_found(scores, examination.floors[1])
+        scores = VectorIndex(engine, vectors, parameters).search(benchmark.queries, K_BUCKETS[0]).scores
+        recall = _recall(scores, benchmark.kth_scores[1])
         if recall > best_recall:
             best, best_recall = parameters, recall
-        if recall >= _least(target):
+        if recall >= _required_recall(target_recall):
             break
     if best["effort"] != efforts[0]:
-        costs = measure_costs(engine, vectors, examination.queries, best["effort"], sketch)
+        costs = measure_costs(engine, vectors, benchmark.queries, best["effort"], sketch)
         best = _parameters(engine, best["candidates"], best["effort"], costs)
     return best
 
 
-def tune_widths(
-    engine: Engine, vectors: StoredVectors, parameters: dict[str, Any], queries: FloatMatrix, target: float
+def tune_candidate_counts(
+    engine: Engine,
+    vectors: StoredVectors,
+    parameters: dict[str, Any],
+    queries: FloatMatrix,
+    target_recall: float,
 ) -> list[int]:
-    """Return how many candidates an answer of each of BUCKETS needs: a longer one, fewer for each hit.
+    """Return the number of candidates for an answer of each of K_BUCKETS; longer ones need fewer per hit.
 
-    parameters: as tuned for the first. queries: (Q, D), with the target recall asked of each bucket.
+    parameters: as tuned for the first bucket. queries: (Q, D), on which each bucket must reach the target.
     """
     if engine.family == "flat":
-        return untuned_widths(parameters)
-    widths = [int(parameters["candidates"])]
-    best = search_all(vectors, queries, BUCKETS[-1]).scores
-    for before, size in pairwise(BUCKETS):
-        widest = widths[-1] * size // before
-        narrower = [int(share * size) for share in _SHARES if share * size < widest]
-        for width in narrower if size <= best.shape[1] else []:
-            index = VectorIndex(engine, vectors, parameters | {"widths": [width] * len(BUCKETS)})
-            if _share_found(index.search(queries, size).scores, best[:, size - 1]) >= _least(target):
-                widest = width
+        return default_candidate_counts(parameters)
+    counts = [int(parameters["candidates"])]
+    best_scores = search_all(vectors, queries, K_BUCKETS[-1]).scores
+    for previous_size, size in pairwise(K_BUCKETS):
+        count = counts[-1] * size // previous_size
+        fewer = [int(factor * size) for factor in _CANDIDATES_PER_HIT if factor * size < count]
+        for candidates in fewer if size <= best_scores.shape[1] else []:
+            index = VectorIndex(engine, vectors, parameters | {"widths": [candidates] * len(K_BUCKETS)})
+            recall = _recall(index.search(queries, size).scores, best_scores[:, size - 1])
+            if recall >= _required_recall(target_recall):
+                count = candidates
                 break
-        widths.append(max(widest, widths[-1]))
-    return widths
+        counts.append(max(count, counts[-1]))
+    return counts
 
 
-def _least(target: float) -> float:
-    return 1.0 - _MISSES_USED * (1.0 - target)
+def _required_recall(target_recall: float) -> float:
+    return 1.0 - _MISSES_USED * (1.0 - target_recall)
 
 
-def _share_found(scores: FloatMatrix, floors: FloatVector) -> float:
-    return float(np.mean(scores >= floors[:, None] - _EQUAL))
+def _recall(scores: FloatMatrix, kth_scores: FloatVector) -> float:
+    """Return the share of scores (Q, K) that reach the true k-th best score of their query, (Q,)."""
+    return float(np.mean(scores >= kth_scores[:, None] - _SCORE_TOLERANCE))
 
 
 def _settings(engine: Engine, efforts: list[float]) -> Iterator[tuple[int, float]]:
-    for candidates in _CANDIDATES:
-        if candidates <= max(engine.ntotal, _CANDIDATES[0]):
+    """Yield pairs (number of candidates, effort) to try."""
+    for candidates in _CANDIDATE_COUNTS:
+        if candidates <= max(engine.ntotal, _CANDIDATE_COUNTS[0]):
             yield from ((candidates, effort) for effort in efforts)
 
 
 def _efforts(engine: Engine) -> list[float]:
-    """Return the efforts of a walk to try, for each candidate: efSearch, or lists to read."""
+    """Return the search efforts to try: efSearch or nprobe for each candidate."""
     if engine.family == "graph":
-        return list(_WALK_EFFORTS)
+        return list(_GRAPH_EFFORTS)
     if engine.family == "lists":
-        return [2.0**power / _CANDIDATES[0] for power in range(engine.lists.bit_length())]
+        return [2.0**power / _CANDIDATE_COUNTS[0] for power in range(engine.nlist.bit_length())]
     return [1.0]
 
 
-def _cost(setting: tuple[int, float], costs: Costs) -> float:
+def _search_us(setting: tuple[int, float], costs: Costs) -> float:
+    """Return the expected time of an index search with these settings, less what all have in common."""
     candidates, effort = setting
-    return candidates * (costs.row + effort * costs.step)
+    return candidates * (costs.read_row_us + effort * costs.effort_us)
 
 
 def _parameters(engine: Engine, candidates: int, effort: float, costs: Costs) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from vitrine.indexer.errors import SnapshotMissing, StoreUnavailable
 from vitrine.indexer.milvus.address import StoreAddress
 from vitrine.indexer.milvus.collection import MATCHES_MAX, Alias, Collection, Matches, to_entity
 from vitrine.indexer.milvus.connection import Connection
-from vitrine.indexer.recipes.index import checked_queries
+from vitrine.indexer.recipes.index import validate_queries
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.snapshot.snapshot import Snapshot
 from vitrine.indexer.state.catalogue_state import CatalogueState
@@ -112,7 +112,7 @@ class MilvusSearcher:
         filters: Filters | None = None,
     ) -> Neighbours:
         """Return the k most similar allowed rows. Raises StoreUnavailable, QueryError."""
-        queries = checked_queries(queries, state.segments.dimension)
+        queries = validate_queries(queries, state.segments.dimension)
         count = int(np.count_nonzero(allowed))
         k = min(k, count)
         if exact or count <= self._scan_rows or 2 * k + _MARGIN > MATCHES_MAX:

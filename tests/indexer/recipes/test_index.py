@@ -1,4 +1,4 @@
-"""Every recipe against brute force: recall, filters of any size and shape, full answers, order, prefixes."""
+"""Searches of every recipe compared with brute force: recall, filters, full answers, order and prefixes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,33 @@ from hypothesis import strategies as st
 from tests.vectors import clustered
 from vitrine.indexer.errors import QueryError, SnapshotCorrupt
 from vitrine.indexer.recipes import RecipeRequest, VectorIndex, build_index
-from vitrine.indexer.recipes.costs import Costs, walk_width
+from vitrine.indexer.recipes.costs import Costs
 from vitrine.indexer.vectors.scoring import score_rows
 
 N, D = 3000, 160
 VECTORS = clustered(N, D, seed=3)
 RECIPES = ("flat", "hnsw", "ivf", "SQ8", "IVF32,Flat", "HNSW16", "PQ8", "SVD32,SQ8", "IVF16,PQ16x4fs")
-# Costs that make every search take one way, where the index has it.
-FREE, DEAR = 1e-9, 1e6
-WAYS = {
-    "walk": Costs(row=FREE, every=DEAR, skip=DEAR, code=DEAR, step=FREE, call=FREE),
-    "codes": Costs(row=1e-3, every=DEAR, skip=FREE, code=FREE, step=DEAR, call=DEAR),
-    "rows": Costs(row=FREE, every=DEAR, skip=DEAR, code=DEAR, step=DEAR, call=DEAR),
-    "all": Costs(row=DEAR, every=FREE, skip=DEAR, code=DEAR, step=DEAR, call=DEAR),
+# Costs that make every search use one strategy, if the index has it.
+CHEAP, DEAR = 1e-9, 1e6
+STRATEGIES = {
+    "index": Costs(
+        read_row_us=1e-3,
+        scan_row_us=DEAR,
+        skip_code_us=1.0,
+        score_code_us=1.0,
+        effort_us=CHEAP,
+        search_overhead_us=CHEAP,
+    ),
+    "codes": Costs(
+        read_row_us=1e-3,
+        scan_row_us=DEAR,
+        skip_code_us=CHEAP,
+        score_code_us=CHEAP,
+        effort_us=DEAR,
+        search_overhead_us=DEAR,
+    ),
+    "rows": Costs(read_row_us=CHEAP, scan_row_us=DEAR, search_overhead_us=DEAR),
+    "scan": Costs(read_row_us=DEAR, scan_row_us=CHEAP, search_overhead_us=DEAR),
 }
 
 
@@ -40,12 +54,11 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, VectorIndex]:
     return opened
 
 
-def forced(index: VectorIndex, way: str) -> VectorIndex:
-    costs = WAYS[way]
-    if way == "walk":
-        costs = Costs(row=1e-3, every=DEAR, skip=1.0, code=1.0, step=FREE, call=FREE)
-    if way == "codes" and not index.engine.selects:
-        costs = WAYS["rows"]
+def with_strategy(index: VectorIndex, strategy: str) -> VectorIndex:
+    """Return the index with costs that leave one strategy; scoring rows, if its codes cannot be filtered."""
+    costs = STRATEGIES[strategy]
+    if strategy == "codes" and not index.engine.has_selectors:
+        costs = STRATEGIES["rows"]
     return VectorIndex(index.engine, VECTORS, {**index.parameters, "costs": costs.as_json()})
 
 
@@ -56,25 +69,25 @@ def oracle(query: np.ndarray, k: int, allowed: Any = None) -> tuple[np.ndarray, 
     return order, scores[order]
 
 
-def recall(found: np.ndarray, true_scores: np.ndarray) -> float:
-    return float(np.mean(found >= true_scores.min() - 1e-6)) if len(true_scores) else 1.0
+def recall(scores: np.ndarray, true_scores: np.ndarray) -> float:
+    return float(np.mean(scores >= true_scores.min() - 1e-6)) if len(true_scores) else 1.0
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_finds_what_brute_force_finds(indexes: dict[str, VectorIndex], recipe: str) -> None:
-    found = [recall(indexes[recipe].search(q[None], 10).scores[0], oracle(q, 10)[1]) for q in VECTORS[::60]]
-    assert np.mean(found) >= 0.97
+    recalls = [recall(indexes[recipe].search(q[None], 10).scores[0], oracle(q, 10)[1]) for q in VECTORS[::60]]
+    assert np.mean(recalls) >= 0.97
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.002])
-def test_filters_of_any_size_give_full_answers_by_every_way(
-    indexes: dict[str, VectorIndex], recipe: str, way: str, share: float
+def test_filters_of_any_size_give_full_answers_by_every_strategy(
+    indexes: dict[str, VectorIndex], recipe: str, strategy: str, share: float
 ) -> None:
-    index = forced(indexes[recipe], way)
+    index = with_strategy(indexes[recipe], strategy)
     random = np.random.default_rng(int(1000 * share))
-    found = []
+    recalls = []
     for query in VECTORS[random.integers(0, N, 8)]:
         allowed = random.random(N) < share
         k = min(10, int(allowed.sum()))
@@ -84,22 +97,22 @@ def test_filters_of_any_size_give_full_answers_by_every_way(
         assert len(set(answer.rows[0].tolist())) == k
         assert (np.diff(answer.scores[0]) <= 0).all()
         np.testing.assert_array_equal(answer.scores[0], score_rows(VECTORS[answer.rows[0]], query))
-        found.append(recall(answer.scores[0], oracle(query, 10, allowed)[1]))
-    assert np.mean(found) >= 0.97
+        recalls.append(recall(answer.scores[0], oracle(query, 10, allowed)[1]))
+    assert np.mean(recalls) >= 0.97
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_filter_that_removes_the_whole_neighbourhood_keeps_its_recall(
     indexes: dict[str, VectorIndex], recipe: str
 ) -> None:
-    """The hard case for graphs and lists: what is allowed lies far from the query."""
-    index = forced(indexes[recipe], "walk")
-    found = []
+    """The hard case for graphs and lists: the allowed rows are far from the query."""
+    index = with_strategy(indexes[recipe], "index")
+    recalls = []
     for query in VECTORS[::200]:
         allowed = VECTORS @ query < np.quantile(VECTORS @ query, 0.4)
         answer = index.search(query[None], 10, allowed=allowed)
-        found.append(recall(answer.scores[0], oracle(query, 10, allowed)[1]))
-    assert np.mean(found) >= 0.98
+        recalls.append(recall(answer.scores[0], oracle(query, 10, allowed)[1]))
+    assert np.mean(recalls) >= 0.98
 
 
 @settings(max_examples=60, deadline=None)
@@ -128,7 +141,7 @@ def test_k_hits_come_whenever_k_rows_are_allowed(
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_exact_is_exact_whatever_the_recipe(indexes: dict[str, VectorIndex], recipe: str) -> None:
+def test_an_exact_search_is_exact_for_every_recipe(indexes: dict[str, VectorIndex], recipe: str) -> None:
     for query in VECTORS[::500]:
         answer = indexes[recipe].search(query[None], 25, exact=True)
         rows, scores = oracle(query, 25)
@@ -137,9 +150,11 @@ def test_exact_is_exact_whatever_the_recipe(indexes: dict[str, VectorIndex], rec
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("way", WAYS)
-def test_a_short_answer_begins_a_longer_one(indexes: dict[str, VectorIndex], recipe: str, way: str) -> None:
-    index = forced(indexes[recipe], way)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_short_answer_begins_a_longer_one(
+    indexes: dict[str, VectorIndex], recipe: str, strategy: str
+) -> None:
+    index = with_strategy(indexes[recipe], strategy)
     allowed = np.random.default_rng(1).random(N) < 0.6
     for query in VECTORS[::700]:
         five, fifteen = (index.search(query[None], k, allowed=allowed).rows[0].tolist() for k in (5, 15))
@@ -179,7 +194,7 @@ def test_no_row_allowed_is_an_empty_answer(indexes: dict[str, VectorIndex]) -> N
 
 
 @pytest.mark.parametrize(
-    ("query", "says"),
+    ("query", "message"),
     [
         (np.ones((1, D + 1), np.float32), "160 numbers"),
         (np.ones(D, np.float32), "160 numbers"),
@@ -190,10 +205,10 @@ def test_no_row_allowed_is_an_empty_answer(indexes: dict[str, VectorIndex]) -> N
         (np.ones((1, D), np.float32), "unit length"),
     ],
 )
-def test_a_query_that_is_no_unit_vector_is_refused(
-    indexes: dict[str, VectorIndex], query: np.ndarray, says: str
+def test_a_query_that_is_not_a_unit_vector_is_refused(
+    indexes: dict[str, VectorIndex], query: np.ndarray, message: str
 ) -> None:
-    with pytest.raises(QueryError, match=says) as caught:
+    with pytest.raises(QueryError, match=message) as caught:
         indexes["flat"].search(query, 5)
     assert caught.value.field == "vector"
 
@@ -212,27 +227,14 @@ def test_half_float_vectors_are_searched_as_they_are_stored(recipe: str, tmp_pat
             np.testing.assert_array_equal(scores, best)
 
 
-def test_costs_survive_json_and_choose_the_cheapest_way() -> None:
-    costs = Costs(row=1.0, every=0.3, step=0.5, call=15.0)
-    assert Costs.of({"costs": costs.as_json()}) == costs
-    assert costs.cheapest(100_000, 100_000, 64, 1.0) == "walk"
-    assert costs.cheapest(100_000, 50, 64, 1.0) == "rows"
-    assert costs.cheapest(100_000, 90_000, 64, None) == "all"
-    assert WAYS["codes"].cheapest(100_000, 500, 64, 1.0) == "codes"
-
-
-def test_a_walk_is_as_wide_as_what_it_skips_makes_it() -> None:
-    assert walk_width(1000, 1000, 64) == 64
-    assert walk_width(1000, 999, 64) == 65
-    assert walk_width(100_000, 50_000, 64) == 167
-    assert walk_width(1000, 10, 10) == 1000
-
-
-def test_an_index_file_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_corrupt_index_file_and_missing_parameters_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "index.faiss"
     path.write_bytes(b"not an index")
     with pytest.raises(SnapshotCorrupt, match="not a readable faiss index"):
         VectorIndex.open(path, VECTORS, {})
-    build_index(VECTORS[:100], RecipeRequest("flat"), path)
-    with pytest.raises(SnapshotCorrupt, match="lacks what a search needs"):
+    report = build_index(VECTORS[:100], RecipeRequest("flat"), path)
+    with pytest.raises(SnapshotCorrupt, match=r"lacks a search parameter \(KeyError\('family'\)\)"):
         VectorIndex.open(path, VECTORS[:100], {})
+    for costs in ({}, {"row": 1.0}, report.parameters["costs"] | {"other": 1.0}):
+        with pytest.raises(SnapshotCorrupt, match="lacks a search parameter"):
+            VectorIndex.open(path, VECTORS[:100], report.parameters | {"costs": costs})

@@ -1,4 +1,4 @@
-"""Sketches: bounds that hold, candidates that miss nothing, and a file that grows with its index."""
+"""Sketches: upper bounds, candidates without misses, and a file that grows with its index."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.indexer.recipes.test_build import as_recorded
+from tests.indexer.recipes.builds import as_stored
 from tests.vectors import clustered
 from vitrine.indexer.arrays import unit
 from vitrine.indexer.errors import SnapshotCorrupt
 from vitrine.indexer.recipes import PreviousIndex, RecipeRequest, VectorIndex, build_index, sketch
-from vitrine.indexer.recipes.sketch import SLACK, Sketch, choose_directions, write_sketch
-from vitrine.indexer.recipes.tuning import Examination
+from vitrine.indexer.recipes.sketch import BOUND_ROUNDING, Sketch, choose_directions, write_sketch
+from vitrine.indexer.recipes.tuning import Benchmark
 from vitrine.indexer.vectors.scoring import search_rows
 
 N, D = 2500, 128
@@ -24,13 +24,13 @@ VECTORS = clustered(N, D, seed=5)
 
 
 def choose(vectors: Any) -> Any:
-    examination = Examination.of(vectors)
-    return choose_directions(vectors, examination.queries, examination.floors[1])
+    benchmark = Benchmark.from_vectors(vectors)
+    return choose_directions(vectors, benchmark.queries, benchmark.kth_scores[1])
 
 
 @pytest.fixture
 def sketched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sketch:
-    monkeypatch.setattr(sketch, "NUMBERS_MIN", 1)
+    monkeypatch.setattr(sketch, "MIN_VALUES", 1)
     directions = choose(VECTORS)
     assert directions is not None
     return write_sketch(tmp_path / "sketch.npy", VECTORS, directions)
@@ -45,39 +45,40 @@ def test_a_bound_is_never_below_the_score(seed: int, half: bool, width: int) -> 
     if half:
         vectors = vectors.astype(np.float16)
     directions = np.linalg.qr(random.standard_normal((32, width)))[0].astype(np.float32)
-    array = sketch.sketch_rows(vectors.astype(np.float32), directions)
-    bounds = Sketch(np.vstack([np.hstack([directions, np.zeros((32, 1), np.float32)]), array]), 32).bounds(
-        query
-    )
-    assert (bounds + SLACK >= vectors.astype(np.float64) @ query).all()
+    axes = np.hstack([directions, np.zeros((32, 1), np.float32)])
+    array = sketch.compute_sketches(vectors.astype(np.float32), directions)
+    bounds = Sketch(np.vstack([axes, array]), 32).upper_bounds(query)
+    assert (bounds + BOUND_ROUNDING >= vectors.astype(np.float64) @ query).all()
 
 
-@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("allowed_only", [True, False])
 @pytest.mark.parametrize("share", [1.0, 0.3, 0.01])
 @pytest.mark.parametrize("k", [1, 10, 400])
-def test_candidates_hold_the_very_best(sketched: Sketch, k: int, share: float, apart: bool) -> None:
+def test_candidates_include_all_of_the_k_best(
+    sketched: Sketch, k: int, share: float, allowed_only: bool
+) -> None:
     random = np.random.default_rng(7)
     allowed = None if share == 1.0 else random.random(N) < share
     rows = np.arange(N) if allowed is None else np.flatnonzero(allowed)
     k = min(k, len(rows))
     for query in VECTORS[:: N // 20]:
         best = search_rows(VECTORS, rows, query[None], k).rows[0]
-        kept = sketched.candidates(VECTORS, query, k, allowed, apart)
-        assert np.isin(best, kept).all()
-        assert np.isin(kept, rows).all()
+        candidates = sketched.select_candidates(VECTORS, query, k, allowed, allowed_only)
+        assert np.isin(best, candidates).all()
+        assert np.isin(candidates, rows).all()
 
 
 def test_candidates_are_few_where_vectors_lie_along_few_directions(sketched: Sketch) -> None:
-    kept = [len(sketched.candidates(VECTORS, query, 10, None, False)) for query in VECTORS[::100]]
-    assert np.mean(kept) < 0.1 * N
+    counts = [len(sketched.select_candidates(VECTORS, query, 10, None, False)) for query in VECTORS[::100]]
+    assert np.mean(counts) < 0.1 * N
 
 
-def test_no_sketch_is_made_where_none_pays(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose(VECTORS) is None, "small enough to be read whole"
-    monkeypatch.setattr(sketch, "NUMBERS_MIN", 1)
+def test_no_sketch_is_written_if_none_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose(VECTORS) is None, "small enough to be read in full"
+    monkeypatch.setattr(sketch, "MIN_VALUES", 1)
     noise = unit(np.random.default_rng(0).standard_normal((2000, 64)).astype(np.float32))
     assert choose(noise) is None
-    assert choose(unit(noise[:, :8])) is None, "too few numbers a vector"
+    assert choose(unit(noise[:, :8])) is None, "too few dimensions"
 
 
 @pytest.mark.parametrize("recipe", ["flat", "hnsw", "ivf", "SQ8"])
@@ -85,7 +86,7 @@ def test_no_sketch_is_made_where_none_pays(monkeypatch: pytest.MonkeyPatch) -> N
 def test_exact_search_through_sketches_is_exact(
     recipe: str, dtype: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sketch, "NUMBERS_MIN", 1)
+    monkeypatch.setattr(sketch, "MIN_VALUES", 1)
     vectors: Any = VECTORS.astype(dtype)
     report = build_index(vectors, RecipeRequest(recipe), tmp_path / "index.faiss")
     assert report.parameters["sketched"] == N
@@ -96,30 +97,30 @@ def test_exact_search_through_sketches_is_exact(
     for mask in (None, allowed):
         rows = np.arange(N) if mask is None else np.flatnonzero(mask)
         truth = search_rows(vectors, rows, VECTORS[::250], 30)
-        found = index.search(VECTORS[::250], 30, allowed=mask, exact=True)
-        assert (found.rows == truth.rows).all()
-        assert (found.scores == truth.scores).all()
+        answer = index.search(VECTORS[::250], 30, allowed=mask, exact=True)
+        assert (answer.rows == truth.rows).all()
+        assert (answer.scores == truth.scores).all()
 
 
 def test_a_sketch_grows_with_its_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sketch, "NUMBERS_MIN", 1)
+    monkeypatch.setattr(sketch, "MIN_VALUES", 1)
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
     report = build_index(VECTORS[:2000], RecipeRequest("flat"), first / "index.faiss")
     before = (first / "sketch.npy").read_bytes()
-    previous = PreviousIndex(first / "index.faiss", as_recorded(report))
+    previous = PreviousIndex(first / "index.faiss", as_stored(report))
     grown = build_index(VECTORS, RecipeRequest("flat"), second / "index.faiss", previous=previous)
     assert grown.how == "appended"
     assert grown.parameters["sketched"] == N
     assert (first / "sketch.npy").read_bytes() == before
     small, large = np.load(first / "sketch.npy"), np.load(second / "sketch.npy")
     assert (large[: len(small)] == small).all()
-    anew = sketch.sketch_rows(VECTORS[2000:], np.ascontiguousarray(small[:D, :-1]))
-    assert np.allclose(large[len(small) :], anew, atol=1e-5)
+    recomputed = sketch.compute_sketches(VECTORS[2000:], np.ascontiguousarray(small[:D, :-1]))
+    assert np.allclose(large[len(small) :], recomputed, atol=1e-5)
 
 
-def test_a_file_of_something_else_is_refused(sketched: Sketch, tmp_path: Path) -> None:
+def test_another_file_is_refused(sketched: Sketch, tmp_path: Path) -> None:
     for shape in ((N + 1, D), (N, D - 1)):
         with pytest.raises(SnapshotCorrupt, match="holds no sketch of"):
             Sketch.open(tmp_path / "sketch.npy", shape)
