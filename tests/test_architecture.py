@@ -159,7 +159,7 @@ def test_modules_are_imported_as_vitrine() -> None:
         ("faiss", ("indexer/recipes/",)),
         ("pymilvus", ("indexer/milvus/",)),
         ("ray", ("indexer/embedding/ray",)),
-        ("pyarrow", ("indexer/products/", "indexer/source/", "indexer/export/files.py")),
+        ("pyarrow", ("indexer/products/", "indexer/source/", "indexer/export/output.py")),
         ("sqlite3", ("indexer/journal/", "indexer/embedding/cache", "indexer/files.py")),
     ],
 )

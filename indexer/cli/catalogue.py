@@ -136,13 +136,13 @@ COMMANDS = (export, report, diff, evaluate)
 
 
 def _parse_filters(query: dict[str, Any]) -> Any:
-    from vitrine.indexer.export import Filters
+    from vitrine.indexer.export import ListFilters
     from vitrine.indexer.vectors.ranking import Stages
 
     names = ("min_score", "one_per_group", "collapse_duplicates", "diversity")
     stages = Stages(**{name: query[name] for name in names})
     where = _parse_where(query["where"])
-    return Filters(query["same_category"], query["category"], where, query["exclude"], stages)
+    return ListFilters(query["same_category"], query["category"], where, query["exclude"], stages)
 
 
 def _parse_where(text: str | None) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""The best hits of every live product, as a search of the service would answer, but of all at once.
+"""Recommendation lists: the best hits of every live product, the same as the service returns for each.
 
 Shape letters: n rows, K hits, D dimension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -20,13 +20,17 @@ from vitrine.indexer.state.rules import NO_RULES, Pin, Rules
 from vitrine.indexer.vectors.knn import KnnQuery, knn_join
 from vitrine.indexer.vectors.ranking import Hits, RuleEffects, Stages
 
-_WIDER = 4
-_NOT_FOUND = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
+# A search that returned too few hits is repeated for this many times as many.
+_WIDENING_FACTOR = 4
+_NO_HITS = Hits(np.zeros(0, np.int64), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
-    """What may be found, in the words of a search: every live product asks, filters are about its hits."""
+class ListFilters:
+    """Filters of the hits, stages and shop rules of all lists, as in a search of the service.
+
+    where: conditions on attributes. exclude: ids that are never hits.
+    """
 
     same_category: bool = False
     category: tuple[str, ...] = ()
@@ -35,8 +39,8 @@ class Filters:
     stages: Stages = field(default_factory=Stages)
     rules: Rules = NO_RULES
 
-    def findable(self, state: CatalogueState) -> Rows:
-        """Return the live rows that may be hits, in order of id. Raises QueryError for a bad condition."""
+    def candidate_rows(self, state: CatalogueState) -> Rows:
+        """Return the live rows that may be hits, in order of id. Raises QueryError."""
         allowed = state.live.copy()
         if self.category:
             allowed &= category_mask(self.category, state.categories, state.category_codes)
@@ -49,94 +53,113 @@ class Filters:
 
 
 def product_lists(
-    state: CatalogueState, filters: Filters, top: int, *, block_rows: int = BLOCK_ROWS
+    state: CatalogueState, filters: ListFilters, limit: int, *, block_rows: int = BLOCK_ROWS
 ) -> Iterator[tuple[int, Hits]]:
-    """Yield every live row with its best hits, at most `top`, scores descending, then id; never itself.
+    """Yield every live row with its best hits, at most `limit`, by descending score, then id; never itself.
 
-    In order of category with `same_category`; those that the same rules of the shop hold for together, and
-    those that may be found before the others. Raises QueryError, RulesError.
+    With `same_category`, rows come in order of category. Within a category, those to which the same shop
+    rules apply come together, and of these first those that may be hits themselves. Raises QueryError,
+    RulesError.
     """
     rules = compile_rules(filters.rules, RowSelector.from_state(state))
-    for asking, findable in _parts(state, filters):
-        for rows in rules.group_references(asking):
-            yield from _lists(state, filters.stages, top, _Part.of(rules, rows, findable), block_rows)
+    for queries, candidates in _by_category(state, filters):
+        for group in rules.group_references(queries):
+            part = _Part.from_group(rules, group, candidates)
+            yield from _PartSearch(state, filters.stages, limit, part, block_rows).lists()
 
 
-def _parts(state: CatalogueState, filters: Filters) -> Iterator[tuple[Rows, Rows]]:
-    """Yield the rows that ask with the rows that they may find."""
-    findable = filters.findable(state)
+def _by_category(state: CatalogueState, filters: ListFilters) -> Iterator[tuple[Rows, Rows]]:
+    """Yield pairs (query rows, their candidate rows): all, or one pair for each category."""
+    candidates = filters.candidate_rows(state)
     if not filters.same_category:
-        yield state.live_rows, findable
+        yield state.live_rows, candidates
         return
     codes = state.category_codes
     for code in np.unique(codes[state.live_rows]).tolist():
-        asking = state.live_rows[codes[state.live_rows] == code]
-        yield asking, findable[codes[findable] == code]
+        queries = state.live_rows[codes[state.live_rows] == code]
+        yield queries, candidates[codes[candidates] == code]
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Rows that ask, what they may find, and the pins that are in force for them all."""
+    """Query rows to which the same rules apply, their candidate rows and the pins for all of them.
 
-    asking: Rows
-    findable: Rows
+    pins: (pin, (n,) rows to show, number of hits to search).
+    """
+
+    queries: Rows
+    candidates: Rows
     rules: CompiledRules
     pins: tuple[tuple[Pin, Mask, int], ...]
 
     @classmethod
-    def of(cls, rules: CompiledRules, asking: Rows, findable: Rows) -> _Part:
-        """Take rows for which the same rules hold."""
-        looked_at = asking[:1].tolist()
-        banned = rules.banned_rows(looked_at)
-        findable = findable if banned is None else findable[~banned[findable]]
-        return cls(asking, findable, rules, tuple(rules.pins_for(looked_at)))
+    def from_group(cls, rules: CompiledRules, queries: Rows, candidates: Rows) -> _Part:
+        """Apply the rules of the first row, which are those of all."""
+        reference = queries[:1].tolist()
+        banned = rules.banned_rows(reference)
+        candidates = candidates if banned is None else candidates[~banned[candidates]]
+        return cls(queries, candidates, rules, tuple(rules.pins_for(reference)))
 
     @property
-    def most_pins(self) -> int:
-        """How many hits may be pinned in one list."""
+    def max_pins(self) -> int:
+        """The largest number of pinned hits in one list."""
         return sum(pin.limit for pin, _, _ in self.pins)
 
-    def ruled(self, state: CatalogueState, stages: Stages, block_rows: int) -> Callable[[int], RuleEffects]:
-        """Return what says, of the list of an asking row, what the rules do."""
-        found: list[tuple[Pin, dict[int, Hits]]] = []
-        for pin, rows, k in self.pins:
-            may = self.findable[rows[self.findable]]
-            question = KnnQuery(self.asking, may, k, state.id_rank, stages.min_score)
-            near = knn_join(state.segments.vectors, question, block_rows=block_rows)
-            found.append(
-                (
-                    pin,
-                    {row: stages.filter_by_thresholds(hits, None) for row, hits in near} if len(may) else {},
-                )
+
+class _PartSearch:
+    """The search for the lists of one part; repeated for more hits where the stages leave too few."""
+
+    def __init__(
+        self, state: CatalogueState, stages: Stages, limit: int, part: _Part, block_rows: int
+    ) -> None:
+        self._state = state
+        self._stages = stages
+        self._limit = limit
+        self._part = part
+        self._block_rows = block_rows
+        self._pin_hits = [self._search_pin(pin, rows, k) for pin, rows, k in part.pins]
+
+    def lists(self) -> Iterator[tuple[int, Hits]]:
+        """Yield every query row with its hits."""
+        candidates = self._part.candidates
+        k = min(self._stages.hits_needed(self._limit) + self._part.max_pins, len(candidates))
+        lists = self._search(self._part.queries, k)
+        while block := list(islice(lists, self._block_rows)):
+            wider_k, by_row = k, {row: hits for row, hits, _ in block}
+            short = [row for row, _, is_short in block if is_short]
+            while short:
+                wider_k = min(_WIDENING_FACTOR * wider_k, len(candidates))
+                wider = list(self._search(np.array(short, np.int64), wider_k))
+                by_row.update((row, hits) for row, hits, _ in wider)
+                short = [row for row, _, is_short in wider if is_short]
+            yield from by_row.items()
+
+    def _search(self, queries: Rows, k: int) -> Iterator[tuple[int, Hits, bool]]:
+        """Yield (row, its hits after all stages, True if a search for more than k may find further hits)."""
+        segments, candidates = self._state.segments, self._part.candidates
+        can_drop_hits = self._stages.can_drop_hits or bool(self._part.rules.never_together)
+        for row, neighbours in self._knn_join(queries, candidates, max(k, 1)):
+            effects = self._rule_effects(row)
+            needed = self._stages.hits_needed(self._limit) + len(effects.pins)
+            hits, _ = self._stages.apply(
+                neighbours, segments.group_codes, segments.vectors, needed, None, effects
             )
-        return lambda row: self.rules.effects([(pin, by_row.get(row, _NOT_FOUND)) for pin, by_row in found])
+            is_short = can_drop_hits and len(hits) < needed and len(neighbours) == k < len(candidates)
+            yield row, hits.take(np.arange(min(self._limit, len(hits)))), is_short
 
+    def _search_pin(self, pin: Pin, rows: Mask, k: int) -> tuple[Pin, dict[int, Hits]]:
+        """Return the hits of a pin for each query row. rows: (n,), the rows to show."""
+        candidates = self._part.candidates[rows[self._part.candidates]]
+        if not len(candidates):
+            return pin, {}
+        neighbours = self._knn_join(self._part.queries, candidates, k)
+        return pin, {row: self._stages.filter_by_thresholds(hits, None) for row, hits in neighbours}
 
-def _lists(
-    state: CatalogueState, stages: Stages, top: int, part: _Part, block_rows: int
-) -> Iterator[tuple[int, Hits]]:
-    """Search for all; for those that the stages leave too few hits, wider and wider."""
-    segments, findable = state.segments, part.findable
-    ruled_of = part.ruled(state, stages, block_rows)
-    drop_some = stages.can_drop_hits or bool(part.rules.never_together)
-    k = min(stages.hits_needed(top) + part.most_pins, len(findable))
+    def _rule_effects(self, row: int) -> RuleEffects:
+        """Return the effects of the rules on the list of a query row."""
+        pin_hits = [(pin, by_row.get(row, _NO_HITS)) for pin, by_row in self._pin_hits]
+        return self._part.rules.effects(pin_hits)
 
-    def answers(rows: Rows, k: int) -> Iterator[tuple[int, Hits, bool]]:
-        question = KnnQuery(rows, findable, max(k, 1), state.id_rank, stages.min_score)
-        for row, found in knn_join(segments.vectors, question, block_rows=block_rows):
-            ruled = ruled_of(row)
-            wanted = stages.hits_needed(top) + len(ruled.pins)
-            hits, _ = stages.apply(found, segments.group_codes, segments.vectors, wanted, None, ruled)
-            is_short = drop_some and len(hits) < wanted and len(found) == k < len(findable)
-            yield row, hits.take(np.arange(min(top, len(hits)))), is_short
-
-    first = answers(part.asking, k)
-    while block := list(islice(first, block_rows)):
-        width, wider = k, {row: hits for row, hits, _ in block}
-        short = [row for row, _, is_short in block if is_short]
-        while short:
-            width = min(_WIDER * width, len(findable))
-            found = list(answers(np.array(short, np.int64), width))
-            wider.update((row, hits) for row, hits, _ in found)
-            short = [row for row, _, is_short in found if is_short]
-        yield from wider.items()
+    def _knn_join(self, queries: Rows, candidates: Rows, k: int) -> Iterator[tuple[int, Hits]]:
+        query = KnnQuery(queries, candidates, k, self._state.id_rank, self._stages.min_score)
+        return knn_join(self._state.segments.vectors, query, block_rows=self._block_rows)

@@ -13,7 +13,7 @@ import numpy as np
 
 from vitrine.indexer.arrays import FloatVector
 from vitrine.indexer.errors import SnapshotMissing
-from vitrine.indexer.export import Filters, product_lists
+from vitrine.indexer.export import ListFilters, product_lists
 from vitrine.indexer.progress import Progress
 from vitrine.indexer.report.page import (
     Json,
@@ -171,7 +171,7 @@ def _compare_lists(
 def _top_lists(state: CatalogueState, ids: set[str]) -> dict[str, tuple[str, ...]]:
     """Return the ids of the top 10 of each of the products `ids`."""
     lists = {}
-    for row, hits in product_lists(state, Filters(), TOP):
+    for row, hits in product_lists(state, ListFilters(), TOP):
         product_id = state.segments.id_at(row)
         if product_id in ids:
             lists[product_id] = tuple(state.ids(hits.rows))
