@@ -1,6 +1,6 @@
-"""Draw the demo catalogue: `python data/make_demo.py [FOLDER]` writes the pictures and catalogue.csv.
+"""Script that draws the demo catalogue: `python data/make_demo.py [FOLDER]` writes JPEGs and catalogue.csv.
 
-Deterministic: the same Pillow and NumPy write the same bytes.
+The output is deterministic: the same versions of Pillow and NumPy write the same bytes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ JPEG_QUALITY = 82
 COLUMNS = ("id", "name", "category", "image", "group", "price", "brand", "colour", "in_stock")
 
 
-def row_of(product: Product) -> dict[str, str]:
-    """Return the manifest row of a product."""
+def manifest_row(product: Product) -> dict[str, str]:
+    """Return the row of a product in the manifest."""
     return {
         "id": product.id,
         "name": product.name,
@@ -31,7 +31,7 @@ def row_of(product: Product) -> dict[str, str]:
         "group": product.group,
         "price": f"{product.price:.2f}",
         "brand": product.style.brand,
-        "colour": product.look.colour,
+        "colour": product.variant.colour,
         "in_stock": str(product.in_stock).lower(),
     }
 
@@ -41,7 +41,7 @@ def write_manifest(products: list[Product], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(row_of(product) for product in products)
+        writer.writerows(manifest_row(product) for product in products)
 
 
 def write_picture(product: Product, folder: Path) -> None:
@@ -50,7 +50,7 @@ def write_picture(product: Product, folder: Path) -> None:
 
 
 def main() -> None:
-    """Draw everything, with one process a core."""
+    """Draw all products, with one process for each core."""
     parser = argparse.ArgumentParser(description="Draw the demo catalogue.")
     parser.add_argument("folder", nargs="?", type=Path, default=HERE / "demo")
     folder = parser.parse_args().folder

@@ -1,1 +1,1 @@
-"""Illustrations for the demo catalogue: one module a family of products, Pillow and NumPy only."""
+"""Illustrations of the demo catalogue, drawn with Pillow and NumPy: one module for each product family."""

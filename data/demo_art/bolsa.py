@@ -22,7 +22,7 @@ from .canvas import (
     stroke,
 )
 from .curves import Points, curve, dashes, ellipse, line, mirror, rectangle, ribbon, symmetric
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .motifs import motif
 from .palette import brightness, darker, lighter, rgb
 from .studio import ground
@@ -44,8 +44,8 @@ FEET = {
 GRAIN = Finish(0.8, 0.18, 16)
 
 
-def _finish(key: str, look: Look) -> Finish:
-    return CLOTH if key == "tote" or look.pattern in ("woven", "denim") else GRAIN
+def _finish(key: str, variant: Variant) -> Finish:
+    return CLOTH if key == "tote" or variant.pattern in ("woven", "denim") else GRAIN
 
 
 def _thread(colour: Colour) -> Colour:
@@ -144,10 +144,10 @@ def _turn_lock(canvas: Canvas, x: float, y: float, metal: Colour) -> None:
     canvas.paint(knob, lighter(metal, 0.25), relief(knob, 0.5, 1.0), METAL)
 
 
-def _draw_front(canvas: Canvas, key: str, look: Look, body: Field, metal: Colour) -> None:
+def _draw_front(canvas: Canvas, key: str, variant: Variant, body: Field, metal: Colour) -> None:
     """Draw flaps, pockets, handles and metal in front of the body."""
-    main, trim = rgb(look.colour), _trim(key, look)
-    finish, fill, thread = _finish(key, look), look.fill(), _thread(main)
+    main, trim = rgb(variant.colour), _trim(key, variant)
+    finish, fill, thread = _finish(key, variant), variant.fill(), _thread(main)
     if key == "tote":
         _strap(canvas, line("34,52 34.6,40 36,26 42,17 50,14.8 58,17 64,26 65.4,40 66,52"), 3.0, trim)
         for x in (34, 66):
@@ -159,11 +159,11 @@ def _draw_front(canvas: Canvas, key: str, look: Look, body: Field, metal: Colour
             area(curve("21.6,73! 50,74 78.4,73! 79.4,82! 78,84.4 72,85! 50,85.2! 28,85! 22,84.4 20.6,82!"))
             * body
         )
-        if look.note == "Bicolor":
+        if variant.note == "Bicolor":
             canvas.paint(base, trim, relief(base, 1.4, 0.6), GRAIN)
             canvas.stitch(line("21.8,74.6 50,75.6 78.2,74.6"), _thread(trim), 0.26, 0.8)
-        if look.motif:
-            motif(canvas, look.motif, (50, 64), 24, (rgb(look.second), main), body)
+        if variant.motif:
+            motif(canvas, variant.motif, (50, 64), 24, (rgb(variant.second), main), body)
     elif key == "tiracolo":
         _flap(canvas, "50,45! 24,45! 20.4,47.6 20,58 24,65.6 36,69 50,69.6!", fill, finish, thread)
         _turn_lock(canvas, 50, 66.6, metal)
@@ -218,26 +218,26 @@ def _draw_bucket(canvas: Canvas, trim: Colour, metal: Colour, body: Field) -> No
         _ring(canvas, x, 43.4, 1.9, metal)
 
 
-def _trim(key: str, look: Look) -> Colour:
-    if key in ("tote", "balde") and not look.motif:
-        return rgb(look.second) if look.pattern in ("plain", "woven", "denim") else rgb("caramelo")
-    if look.motif:
-        return darker(rgb(look.colour), 0.12)
-    return darker(rgb(look.colour), 0.1)
+def _trim(key: str, variant: Variant) -> Colour:
+    if key in ("tote", "balde") and not variant.motif:
+        return rgb(variant.second) if variant.pattern in ("plain", "woven", "denim") else rgb("caramelo")
+    if variant.motif:
+        return darker(rgb(variant.colour), 0.12)
+    return darker(rgb(variant.colour), 0.1)
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a bag standing on the table."""
-    key, main = style.key, rgb(look.colour)
+    key, main = style.key, rgb(variant.colour)
     foot, half = FEET[key]
-    metal = rgb("prata") if look.second == "prata" else rgb("dourado")
-    trim = _trim(key, look)
+    metal = rgb("prata") if variant.second == "prata" else rgb("dourado")
+    trim = _trim(key, variant)
     ground(canvas, 50 - half, 50 + half, foot, 2.2)
     _draw_back(canvas, key, trim, metal)
     outline = symmetric(BODIES[key])
     body = area(outline)
-    finish = _finish(key, look)
-    canvas.paint(body, look.fill(), relief(body, 3.2, 0.75, _folds(key)), finish)
+    finish = _finish(key, variant)
+    canvas.paint(body, variant.fill(), relief(body, 3.2, 0.75, _folds(key)), finish)
     canvas.darken(body * np.clip((canvas.y - foot + 14) / 16, 0, 1) ** 2, 0.22)
     canvas.darken(body * np.clip((canvas.x - 58) / 30, 0, 1), 0.2)
     if key in ("tiracolo", "clutch", "estruturada"):
@@ -248,30 +248,30 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
         rim = area(ribbon(line("31,40 40,42 50,42.4 60,42 69,40"), 2.0, 2.0))
         canvas.cast(rim, 0.4, 0.3, (0, 0.4))
         canvas.paint(rim, trim, relief(rim, 0.8, 0.8), GRAIN)
-    _draw_front(canvas, key, look, body, metal)
+    _draw_front(canvas, key, variant, body, metal)
     canvas.darken(blur(area(ellipse(50, foot + 0.6, half, 0.7)), 0.5) * body, 0.3)
 
 
 STYLES = (
     Style("tote", "Bolsa Tote", "Algodoeiro", 119.90, (
-        Look("off-white", "caramelo", note="Bicolor"), Look("azul-marinho", "caramelo", note="Bicolor"),
-        Look("branco", "azul-marinho", "stripes", note="Listrada"), Look("off-white", "verde-escuro", motif="leaf", note="Folhagem"),
-        Look("areia", "terracota", motif="sunset", note="Pôr do Sol"),
+        Variant("off-white", "caramelo", note="Bicolor"), Variant("azul-marinho", "caramelo", note="Bicolor"),
+        Variant("branco", "azul-marinho", "stripes", note="Listrada"), Variant("off-white", "verde-escuro", motif="leaf", note="Folhagem"),
+        Variant("areia", "terracota", motif="sunset", note="Pôr do Sol"),
     )),
     Style("tiracolo", "Bolsa Tiracolo Corrente", "Lume", 189.90, (
-        Look("preto", "dourado"), Look("vermelho", "dourado"), Look("rosa", "dourado"),
-        Look("branco", "prata"),
+        Variant("preto", "dourado"), Variant("vermelho", "dourado"), Variant("rosa", "dourado"),
+        Variant("branco", "prata"),
     )),
     Style("estruturada", "Bolsa Estruturada", "Porto Sereno", 279.90, (
-        Look("caramelo", "dourado"), Look("preto", "prata"), Look("vinho", "dourado"), Look("verde-escuro", "dourado"),
-        Look("bege", "dourado"),
+        Variant("caramelo", "dourado"), Variant("preto", "prata"), Variant("vinho", "dourado"), Variant("verde-escuro", "dourado"),
+        Variant("bege", "dourado"),
     )),
     Style("balde", "Bolsa Saco", "Casa Ninho", 169.90, (
-        Look("terracota", "café"), Look("mostarda", "marrom"), Look("areia", "caramelo", "woven", note="de Palha"),
-        Look("azul-denim", "caramelo", "denim", note="Jeans"),
+        Variant("terracota", "café"), Variant("mostarda", "marrom"), Variant("areia", "caramelo", "woven", note="de Palha"),
+        Variant("azul-denim", "caramelo", "denim", note="Jeans"),
     )),
     Style("clutch", "Bolsa Clutch", "Lume", 139.90, (
-        Look("dourado", "champanhe"), Look("preto", "prata"), Look("azul", "prata"), Look("bege", "preto", "animal", note="Onça"),
+        Variant("dourado", "champanhe"), Variant("preto", "prata"), Variant("azul", "prata"), Variant("bege", "preto", "animal", note="Onça"),
     )),
 )  # fmt: skip
 FAMILY = Family("bolsa", "Bolsa", True, STYLES, draw)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .canvas import CLOTH, Canvas, Colour, Field, Fill, area, blur, creases, relief, stroke
 from .curves import curve, dashes, ellipse, line
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .motifs import motif
 from .palette import brightness, darker, lighter, mix, rgb
 from .studio import ground
@@ -34,17 +34,17 @@ def _shape(key: str) -> str:
     return {"trucker": "curvo", "dad": "curvo", "reto": "reto", "militar": "militar"}[key]
 
 
-def _draw_crown(canvas: Canvas, key: str, look: Look) -> Field:
+def _draw_crown(canvas: Canvas, key: str, variant: Variant) -> Field:
     """Paint the dome, its mesh or contrast panels, and return its mask."""
     shape = _shape(key)
     crown = area(curve(CROWNS[shape]))
-    main, second = rgb(look.colour), rgb(look.second)
+    main, second = rgb(variant.colour), rgb(variant.second)
     dents = creases(
         [line("22,40 26,48 25,57"), line("55,34 58,44 57,54"), line("33,52 42,50 50,52")],
         5,
         0.7 if key == "dad" else 0.3,
     )
-    back: Fill | Colour = second if key == "trucker" else look.fill()
+    back: Fill | Colour = second if key == "trucker" else variant.fill()
     canvas.paint(crown, back, relief(crown, 9.0, 0.62, dents), CLOTH)
     if key == "trucker":
         u, v = (canvas.x + canvas.y * 0.25) * 3.1, (canvas.y - canvas.x * 0.2) * 3.1
@@ -116,11 +116,11 @@ def _draw_brim(canvas: Canvas, key: str, colour: Fill | Colour, tone: Colour) ->
     canvas.darken(blur(hem, 0.9) * brim, 0.4)
 
 
-def _draw_front(canvas: Canvas, key: str, look: Look, crown: Field) -> None:
+def _draw_front(canvas: Canvas, key: str, variant: Variant, crown: Field) -> None:
     """Draw the emblem, on a patch for trucker caps."""
-    if not look.motif:
+    if not variant.motif:
         return
-    main, second = rgb(look.colour), rgb(look.second)
+    main, second = rgb(variant.colour), rgb(variant.second)
     centre = (55.6, 43)
     ink = second if key != "trucker" else main
     if key == "trucker":
@@ -129,47 +129,47 @@ def _draw_front(canvas: Canvas, key: str, look: Look, crown: Field) -> None:
         canvas.paint(patch, rgb("off-white"), relief(patch, 0.8, 0.5), CLOTH)
         canvas.stitch(ellipse(*centre, 7.8, 6.6), ink if brightness(ink) < 0.7 else rgb("grafite"), 0.28, 0.7)
         ink = ink if brightness(ink) < 0.7 else second
-    motif(canvas, look.motif, centre, 10.5 if key == "trucker" else 12, (ink, mix(ink, main, 0.5)), crown)
+    motif(canvas, variant.motif, centre, 10.5 if key == "trucker" else 12, (ink, mix(ink, main, 0.5)), crown)
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a cap resting on the table."""
-    key, main, second = style.key, rgb(look.colour), rgb(look.second)
+    key, main, second = style.key, rgb(variant.colour), rgb(variant.second)
     ground(canvas, 12, 90 if _shape(key) != "reto" else 88, 68.6, 2.6)
     shape = _shape(key)
     rear = area(curve("12,59! 24,58 40,55.6 40,62! 36,67.4 24,68.4 14,66.6!"))
     canvas.paint(rear, darker(main if key != "trucker" else second, 0.55), relief(rear, 2.0, 0.5), CLOTH)
-    is_two_tone = key in ("reto", "trucker") and look.note == "Bicolor"
+    is_two_tone = key in ("reto", "trucker") and variant.note == "Bicolor"
     brim_tone = second if is_two_tone and key == "reto" else main
-    crown = _draw_crown(canvas, key, look)
+    crown = _draw_crown(canvas, key, variant)
     band = area(curve("12,60! 24,58.6 40,56 52,54.6! 50,62 40,67! 24,68 13,66.4!"))
-    canvas.paint(band, second if key == "trucker" else look.fill(), relief(band, 2.4, 0.5), CLOTH)
+    canvas.paint(band, second if key == "trucker" else variant.fill(), relief(band, 2.4, 0.5), CLOTH)
     canvas.darken(band, 0.12)
     canvas.stitch(line("13,64.4 24,66 36,65 41,62.6"), _thread(main), 0.24, 0.7)
     _draw_seams(canvas, key, main, crown)
-    _draw_front(canvas, key, look, crown)
-    fill: Fill | Colour = brim_tone if look.pattern == "plain" or shape == "reto" else look.fill()
+    _draw_front(canvas, key, variant, crown)
+    fill: Fill | Colour = brim_tone if variant.pattern == "plain" or shape == "reto" else variant.fill()
     _draw_brim(canvas, key, fill, brim_tone)
 
 
 STYLES = (
     Style("dad", "Boné Aba Curva", "Maré Alta", 69.90, (
-        Look("preto", "branco", motif="mark"), Look("azul-marinho", "branco", motif="mark"), Look("bege", "marrom", motif="mark"),
-        Look("rosa", "branco", motif="heart"), Look("branco", "azul", motif="wave"),
-        Look("delavê", "branco", "denim", motif="star", note="Jeans"),
+        Variant("preto", "branco", motif="mark"), Variant("azul-marinho", "branco", motif="mark"), Variant("bege", "marrom", motif="mark"),
+        Variant("rosa", "branco", motif="heart"), Variant("branco", "azul", motif="wave"),
+        Variant("delavê", "branco", "denim", motif="star", note="Jeans"),
     )),
     Style("trucker", "Boné Trucker Telado", "Trilha Norte", 79.90, (
-        Look("preto", "branco", motif="mountain"), Look("azul", "branco", motif="mountain"), Look("verde-militar", "bege", motif="leaf"),
-        Look("vermelho", "preto", motif="bolt"), Look("caramelo", "café", motif="mountain"),
+        Variant("preto", "branco", motif="mountain"), Variant("azul", "branco", motif="mountain"), Variant("verde-militar", "bege", motif="leaf"),
+        Variant("vermelho", "preto", motif="bolt"), Variant("caramelo", "café", motif="mountain"),
     )),
     Style("reto", "Boné Aba Reta", "Calçada", 89.90, (
-        Look("preto", "vermelho", motif="bolt", note="Bicolor"), Look("cinza", "preto", motif="star", note="Bicolor"),
-        Look("azul-marinho", "mostarda", motif="star", note="Bicolor"), Look("vinho", "bege", motif="bolt", note="Bicolor"),
-        Look("roxo", "amarelo", motif="bolt", note="Bicolor"),
+        Variant("preto", "vermelho", motif="bolt", note="Bicolor"), Variant("cinza", "preto", motif="star", note="Bicolor"),
+        Variant("azul-marinho", "mostarda", motif="star", note="Bicolor"), Variant("vinho", "bege", motif="bolt", note="Bicolor"),
+        Variant("roxo", "amarelo", motif="bolt", note="Bicolor"),
     )),
     Style("militar", "Boné Militar", "Trilha Norte", 74.90, (
-        Look("verde-militar", "preto"), Look("areia", "marrom", "camouflage", note="Camuflado"), Look("verde-militar", "café", "camouflage", note="Camuflado"),
-        Look("preto", "branco"), Look("vermelho", "preto", "tartan", note="Xadrez"),
+        Variant("verde-militar", "preto"), Variant("areia", "marrom", "camouflage", note="Camuflado"), Variant("verde-militar", "café", "camouflage", note="Camuflado"),
+        Variant("preto", "branco"), Variant("vermelho", "preto", "tartan", note="Xadrez"),
     )),
 )  # fmt: skip
 FAMILY = Family("bone", "Boné", False, STYLES, draw)

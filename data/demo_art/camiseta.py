@@ -10,7 +10,7 @@ import numpy as np
 from .canvas import CLOTH, Canvas, Colour, Field, Fill, area, creases, relief, stroke
 from .curves import Points, curve, ellipse, line, mirror, ribbon, symmetric
 from .fills import wavy
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .motifs import motif
 from .palette import brightness, darker, lighter, mix, rgb
 
@@ -114,16 +114,16 @@ def _draw_polo(canvas: Canvas, trim: Colour, main: Colour) -> None:
         canvas.stitch(points[30:44], darker(trim, 0.2), 0.2, 0.5)
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a shirt laid flat."""
-    main, second = rgb(look.colour), rgb(look.second)
+    main, second = rgb(variant.colour), rgb(variant.second)
     key = style.key
     length = "long" if key == "longa" else "short"
     torso = area(symmetric(TORSO))
     sleeves = area(curve(SLEEVES[length]), mirror(curve(SLEEVES[length])))
     canvas.cast(np.maximum(torso, sleeves), 1.6, 0.42, (0.9, 1.5))
     trim = second if key in ("raglan", "polo") else darker(main, 0.07)
-    fill = wavy(look.fill())
+    fill = wavy(variant.fill())
     for is_right in (False, True):
         _draw_sleeve(canvas, length, second if key == "raglan" else fill, trim, is_right)
     canvas.cast(torso, 0.6, 0.3, (0, 0))
@@ -132,9 +132,9 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
         canvas.seam(points, 0.3, 0.32)
     if key == "raglan":
         _draw_yokes(canvas, second)
-    if look.motif:
+    if variant.motif:
         tone = rgb("branco") if brightness(main) < 0.4 else rgb("preto")
-        motif(canvas, look.motif, (50, 45), 26, (second, tone), torso)
+        motif(canvas, variant.motif, (50, 45), 26, (second, tone), torso)
     hem = line("26.7,85.8 38,86.8 50,87 62,86.8 73.3,85.8")
     canvas.stitch(hem, mix(main, (0, 0, 0) if brightness(main) > 0.3 else (1, 1, 1), 0.28), 0.2, 0.6)
     _draw_neck(canvas, {"polo": "polo", "v": "v"}.get(key, "crew"), main, trim)
@@ -162,26 +162,26 @@ def _draw_yokes(canvas: Canvas, colour: Colour) -> None:
 
 STYLES = (
     Style("basica", "Camiseta Básica", "Algodoeiro", 49.90, (
-        Look("branco"), Look("preto"), Look("cinza"), Look("azul-marinho"), Look("vermelho"),
-        Look("mostarda"),
+        Variant("branco"), Variant("preto"), Variant("cinza"), Variant("azul-marinho"), Variant("vermelho"),
+        Variant("mostarda"),
     )),
     Style("listrada", "Camiseta Listrada", "Algodoeiro", 59.90, (
-        Look("branco", "azul-marinho", "stripes"), Look("branco", "vermelho", "stripes"),
-        Look("areia", "verde-militar", "stripes"),
+        Variant("branco", "azul-marinho", "stripes"), Variant("branco", "vermelho", "stripes"),
+        Variant("areia", "verde-militar", "stripes"),
     )),
     Style("estampada", "Camiseta Estampada", "Maré Alta", 69.90, (
-        Look("branco", "coral", motif="sunset", note="Pôr do Sol"), Look("preto", "amarelo", motif="bolt", note="Raio"),
-        Look("azul-claro", "azul-marinho", motif="wave", note="Onda"),
-        Look("grafite", "turquesa", motif="mountain", note="Montanha"),
+        Variant("branco", "coral", motif="sunset", note="Pôr do Sol"), Variant("preto", "amarelo", motif="bolt", note="Raio"),
+        Variant("azul-claro", "azul-marinho", motif="wave", note="Onda"),
+        Variant("grafite", "turquesa", motif="mountain", note="Montanha"),
     )),
     Style("raglan", "Camiseta Raglan", "Algodoeiro", 64.90, (
-        Look("branco", "vermelho"), Look("branco", "azul"), Look("cinza", "preto"),
+        Variant("branco", "vermelho"), Variant("branco", "azul"), Variant("cinza", "preto"),
     )),
     Style("polo", "Camiseta Polo", "Porto Sereno", 99.90, (
-        Look("azul-marinho", "branco"), Look("verde", "off-white"), Look("branco", "azul-marinho"),
+        Variant("azul-marinho", "branco"), Variant("verde", "off-white"), Variant("branco", "azul-marinho"),
     )),
     Style("longa", "Camiseta Manga Longa", "Porto Sereno", 79.90, (
-        Look("terracota"), Look("verde-militar"), Look("lilás", "branco", "tie-dye", note="Tie-Dye"),
+        Variant("terracota"), Variant("verde-militar"), Variant("lilás", "branco", "tie-dye", note="Tie-Dye"),
     )),
 )  # fmt: skip
 FAMILY = Family("camiseta", "Camiseta", True, STYLES, draw)

@@ -10,7 +10,7 @@ import numpy as np
 from .canvas import GLAZE, Canvas, Colour, Field, Fill, Finish, area, blur, relief, stroke
 from .curves import ellipse, line, mirror, ribbon, shift
 from .fills import around, ramp
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .motifs import motif
 from .palette import brightness, lighter, mix, rgb
 from .studio import ground
@@ -74,29 +74,32 @@ def _draw_mouth(canvas: Canvas, key: str, inside: Colour, rim: Colour) -> None:
     canvas.lighten(stroke(0.35, ellipse(AXIS, y, half - 0.4, depth - 0.3, (20, 160))), 0.55)
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a mug standing on the table."""
     key = "reta" if style.key == "estampada" else style.key
-    base = rgb(look.colour)
-    has_print = bool(look.motif)
-    finish = MATT if look.pattern == "speckle" else GLAZE
+    base = rgb(variant.colour)
+    has_print = bool(variant.motif)
+    finish = MATT if variant.pattern == "speckle" else GLAZE
     ground(canvas, 22, 66, 81.6 if key != "alta" else 82.8, 2.6)
-    handle = rgb(look.second) if look.note == "Bicolor" else base
+    handle = rgb(variant.second) if variant.note == "Bicolor" else base
     _draw_handle(canvas, key, handle, finish)
     body = _draw_body(
-        canvas, key, around(look.fill(), AXIS, 30 if key == "bojuda" else SHAPES[key][1] * 1.12, 3.6), finish
+        canvas,
+        key,
+        around(variant.fill(), AXIS, 30 if key == "bojuda" else SHAPES[key][1] * 1.12, 3.6),
+        finish,
     )
     if has_print:
         _, _, y, _ = SHAPES[key]
-        motif(canvas, look.motif, (AXIS - 1, (y + 82) / 2 + 1.5), 32, (rgb(look.second), base), body)
+        motif(canvas, variant.motif, (AXIS - 1, (y + 82) / 2 + 1.5), 32, (rgb(variant.second), base), body)
     inside = (
         rgb("branco")
         if key == "esmaltada"
-        else rgb(look.second)
-        if look.note == "Bicolor"
+        else rgb(variant.second)
+        if variant.note == "Bicolor"
         else lighter(base, 0.15)
     )
-    if look.pattern not in ("plain", "speckle"):
+    if variant.pattern not in ("plain", "speckle"):
         inside = rgb("off-white")
     rim = rgb("azul-marinho") if key == "esmaltada" and brightness(base) > 0.5 else inside
     if key == "esmaltada":
@@ -106,28 +109,28 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
 
 STYLES = (
     Style("reta", "Caneca de Cerâmica", "Barro Claro", 39.90, (
-        Look("branco"), Look("preto"), Look("turquesa", "branco", note="Bicolor"),
-        Look("amarelo", "branco", note="Bicolor"),
-        Look("vermelho", "branco", note="Bicolor"),
+        Variant("branco"), Variant("preto"), Variant("turquesa", "branco", note="Bicolor"),
+        Variant("amarelo", "branco", note="Bicolor"),
+        Variant("vermelho", "branco", note="Bicolor"),
     )),
     Style("estampada", "Caneca Estampada", "Barro Claro", 49.90, (
-        Look("branco", "vermelho", motif="heart", note="Coração"),
-        Look("creme", "verde-escuro", motif="leaf", note="Folhagem"),
-        Look("branco", "preto", motif="cat", note="Gatinho"),
-        Look("azul-claro", "azul-marinho", motif="mountain", note="Montanha"),
+        Variant("branco", "vermelho", motif="heart", note="Coração"),
+        Variant("creme", "verde-escuro", motif="leaf", note="Folhagem"),
+        Variant("branco", "preto", motif="cat", note="Gatinho"),
+        Variant("azul-claro", "azul-marinho", motif="mountain", note="Montanha"),
     )),
     Style("bojuda", "Caneca Bojuda", "Casa Ninho", 44.90, (
-        Look("areia", "marrom", "speckle"), Look("menta", "verde-escuro", "speckle"),
-        Look("lilás", "roxo", "speckle"), Look("branco", "azul", "flowers", note="Florida"),
-        Look("branco", "coral", "dots", note="de Bolinhas"),
+        Variant("areia", "marrom", "speckle"), Variant("menta", "verde-escuro", "speckle"),
+        Variant("lilás", "roxo", "speckle"), Variant("branco", "azul", "flowers", note="Florida"),
+        Variant("branco", "coral", "dots", note="de Bolinhas"),
     )),
     Style("esmaltada", "Caneca Esmaltada", "Trilha Norte", 54.90, (
-        Look("branco"), Look("azul-marinho", "branco", "speckle"), Look("vermelho", "branco", "speckle"),
-        Look("verde-escuro", "branco", "speckle"),
+        Variant("branco"), Variant("azul-marinho", "branco", "speckle"), Variant("vermelho", "branco", "speckle"),
+        Variant("verde-escuro", "branco", "speckle"),
     )),
     Style("alta", "Caneca Alta Latte", "Casa Ninho", 46.90, (
-        Look("branco", "azul", "stripes", note="Listrada"), Look("creme", "terracota", "zigzag", note="Chevron"),
-        Look("menta", "branco", "waves", note="Ondas"), Look("coral", "amarelo", "fade", note="Degradê"),
+        Variant("branco", "azul", "stripes", note="Listrada"), Variant("creme", "terracota", "zigzag", note="Chevron"),
+        Variant("menta", "branco", "waves", note="Ondas"), Variant("coral", "amarelo", "fade", note="Degradê"),
     )),
 )  # fmt: skip
 FAMILY = Family("caneca", "Caneca", True, STYLES, draw)

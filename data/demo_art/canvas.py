@@ -1,7 +1,7 @@
-"""A small illustrator's canvas: anti-aliased masks, light over relief, soft shadows.
+"""Canvas for illustrations: anti-aliased masks, lighting of reliefs, soft shadows.
 
-Drawing happens at twice the shipped size and masks at six times it. All coordinates are units:
-the picture is 100 x 100. Colour is float sRGB in [0, 1]. The light comes from the upper left.
+Pictures are drawn at twice their final size, masks at six times. Coordinates are in drawing units: the
+picture is 100 x 100. Colours are float sRGB in [0, 1]. The light comes from the upper left.
 """
 
 # `+ [x, y]` moves points
@@ -29,14 +29,14 @@ CANVAS_PX = 2 * SIZE_PX
 UNIT_PX = CANVAS_PX / 100
 MASK_ZOOM = 3
 RELIEF_PX = CANVAS_PX // 2
-DARKEST, BRIGHTEST = 0.42, 1.2  # how far shading may turn a colour
+DARKEST, BRIGHTEST = 0.42, 1.2  # limits of the factor by which shading multiplies a colour
 LIGHT = np.array([-0.46, -0.62, 0.64]) / np.linalg.norm([-0.46, -0.62, 0.64])
 HALFWAY = (LIGHT + [0, 0, 1]) / np.linalg.norm(LIGHT + [0, 0, 1])
 
 
 @dataclass(frozen=True)
 class Finish:
-    """How a material answers light: contrast of shade, strength and sharpness of highlights."""
+    """Reflection of a material: contrast of the shading, strength and sharpness of the highlights."""
 
     diffuse: float = 0.8
     specular: float = 0.05
@@ -53,7 +53,7 @@ PLASTIC = Finish(0.75, 0.35, 36)
 
 @dataclass(frozen=True)
 class Light:
-    """Light falling on a relief, (H, W) each: shade is 1 on flat ground, glance in [0, 1]."""
+    """Lighting of a relief, fields (H, W): shade is 1 on flat ground; glance, in [0, 1], is the highlight."""
 
     shade: Field
     glance: Field
@@ -104,7 +104,7 @@ def _cover(points: Points, margin: float, draw: Callable[[ImageDraw.ImageDraw, P
 def blur(field: Field, radius: float) -> Field:
     """Return the field under a near-Gaussian blur (three box passes), radius in units.
 
-    Only the surroundings of what is not zero are worked on.
+    Only the surroundings of nonzero values are computed.
     """
     half = max(1, round(radius * len(field) / 100 / 1.8))
     box = _bounds(field, margin=3 * half + 1)
@@ -142,7 +142,7 @@ def _grow(field: Field) -> Field:
 
 
 def relief(mask: Field, radius: float, depth: float = 1.0, folds: Field | None = None) -> Light:
-    """Return the light on `mask` blown up like a cushion.
+    """Return the lighting of `mask` inflated like a cushion.
 
     radius: width of the rounded rim, units. depth: height of the cushion. folds: extra height.
     """
@@ -174,7 +174,7 @@ def creases(lines: Sequence[Points], width: float, depth: float) -> Field:
 
 
 class Canvas:
-    """One picture under way."""
+    """A picture being drawn."""
 
     def __init__(self) -> None:
         axis = (np.arange(CANVAS_PX, dtype=np.float32) + 0.5) / np.float32(UNIT_PX)
@@ -189,7 +189,7 @@ class Canvas:
         finish: Finish = CLOTH,
         opacity: float = 1.0,
     ) -> None:
-        """Lay colour over `mask`, lit by `light`."""
+        """Paint `mask` with a colour or pattern, lit by `light`."""
         box = _bounds(mask)
         if box is None:
             return
@@ -240,7 +240,7 @@ class Canvas:
 
 
 def _bounds(mask: Field, margin: int = 0) -> tuple[slice, slice] | None:
-    """Return the slices around what is not zero, or None where all is."""
+    """Return the slices that enclose all nonzero values, or None if there are none."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None

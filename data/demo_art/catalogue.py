@@ -1,4 +1,4 @@
-"""The whole demo catalogue: every family in order, and one picture from one product."""
+"""The demo catalogue: all families in order, and the picture of each product."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAMILIES = tuple(
     for module in (tenis, camiseta, jaqueta, vestido, bolsa, relogio, oculos, perfume, bone, caneca)
 )
 STANDING = {"tenis", "bolsa", "perfume", "bone", "caneca"}
-TABLE_EDGE = 70.0  # units from the top, for things that stand
+TABLE_EDGE = 70.0  # drawing units from the top, for standing products
 
 
 def all_products() -> list[Product]:
@@ -23,10 +23,10 @@ def all_products() -> list[Product]:
 
 
 def draw_product(product: Product) -> Image.Image:
-    """Return the finished picture of a product: the same pixels at every call."""
+    """Return the picture of a product. It is deterministic."""
     canvas = Canvas()
     prefix = product.family.prefix
     paper = int(product.id.rpartition("_")[2]) + len(prefix)
     hang_paper(canvas, paper, TABLE_EDGE if prefix in STANDING else None)
-    product.family.draw(canvas, product.style, product.look)
+    product.family.draw(canvas, product.style, product.variant)
     return canvas.picture()

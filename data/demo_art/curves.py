@@ -1,4 +1,4 @@
-"""Outlines in drawing units (the picture is 100 x 100, y down). Knows nothing of pixels or colour."""
+"""Outlines in drawing units: the picture is 100 x 100, with y downwards."""
 
 # `+ [x, y]` moves points
 # ruff: noqa: RUF005
@@ -38,7 +38,7 @@ def curve(text: str, *, closed: bool = True) -> Points:
 
 
 def _handle(knots: Points, i: int, is_corner: bool, chord: Points) -> Points:
-    """Bézier handle at knot i for a piece that spans `chord`."""
+    """Return the Bézier handle at knot i for a segment that spans `chord`."""
     if is_corner:
         return chord / 3
     tangent = knots[(i + 1) % len(knots)] - knots[i - 1]

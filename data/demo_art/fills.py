@@ -1,4 +1,4 @@
-"""Fills: patterns and gradients as functions of the place on the picture, in units."""
+"""Fills: patterns and gradients as functions of the position in drawing units."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from .canvas import (
     stroke,
 )
 from .curves import Points, curve, dashes, ellipse, line, mirror, rectangle, ribbon, symmetric
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .palette import darker, lighter, mix, rgb
 
 NYLON = Finish(0.85, 0.22, 14)
@@ -191,11 +191,11 @@ def _denim_details(canvas: Canvas, fill: Fill) -> None:
         canvas.paint(button, rgb("cobre"), relief(button, 0.7, 0.9), METAL)
 
 
-def _details(canvas: Canvas, key: str, look: Look, torso: Field) -> None:
-    main, second = rgb(look.colour), rgb(look.second)
+def _details(canvas: Canvas, key: str, variant: Variant, torso: Field) -> None:
+    main, second = rgb(variant.colour), rgb(variant.second)
     metal = rgb("prata") if key != "bomber" else rgb("dourado")
     if key == "jeans":
-        _denim_details(canvas, look.fill())
+        _denim_details(canvas, variant.fill())
     elif key == "couro":
         _draw_zip(canvas, line("45.6,34 44,56 42,83"), metal)
         for text in ("30,60 35,64.6 38.4,66", "70,60 66,64.6 62.4,66", "58,42 62,40 66,39.4"):
@@ -219,18 +219,18 @@ def _details(canvas: Canvas, key: str, look: Look, torso: Field) -> None:
             canvas.paint(stroke(0.7, points) * torso, lighter(second, 0.5))
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a jacket laid flat."""
-    key, main, second = style.key, rgb(look.colour), rgb(look.second)
+    key, main, second = style.key, rgb(variant.colour), rgb(variant.second)
     torso = area(symmetric(TORSO))
     outline = np.maximum(torso, area(*_both(curve(SLEEVE))))
     canvas.cast(outline, 1.8, 0.42, (1.0, 1.6))
     trim = second if key in ("bomber", "corta") else darker(main, 0.1)
-    has_tone_sleeves = key in ("bomber", "corta") and bool(look.note)
-    _draw_sleeves(canvas, key, second if has_tone_sleeves else look.fill(), trim)
+    has_tone_sleeves = key in ("bomber", "corta") and bool(variant.note)
+    _draw_sleeves(canvas, key, second if has_tone_sleeves else variant.fill(), trim)
     canvas.cast(torso, 0.7, 0.35, (0, 0))
     folds = _quilt(canvas, 8.4, 0.0) if key == "puffer" else _folds(key)
-    canvas.paint(torso, look.fill(), relief(torso, 3.0, 0.5, folds), FINISHES[key])
+    canvas.paint(torso, variant.fill(), relief(torso, 3.0, 0.5, folds), FINISHES[key])
     if key == "corta":
         yoke = area(symmetric("42,15.6! 30,19.8! 26.2,29 25.6,42! 25.8,44.4! 38,46.6 50,47!"))
         canvas.paint(yoke, second, relief(yoke, 1.2, 0.3, folds), NYLON)
@@ -238,27 +238,27 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
         canvas.seam(seam, 0.35, 0.4)
         if key == "jeans":
             canvas.stitch(seam + [1.0 if seam[0, 0] < 50 else -1.0, 0], rgb("caramelo"), 0.28, 0.7)
-    _details(canvas, key, look, torso)
+    _details(canvas, key, variant, torso)
     _draw_collar(canvas, key, main, trim)
 
 
 STYLES = (
     Style("puffer", "Jaqueta Puffer", "Trilha Norte", 349.90, (
-        Look("preto"), Look("vermelho"), Look("azul-marinho"), Look("mostarda"), Look("lilás"), Look("verde-militar"),
+        Variant("preto"), Variant("vermelho"), Variant("azul-marinho"), Variant("mostarda"), Variant("lilás"), Variant("verde-militar"),
     )),
     Style("jeans", "Jaqueta Jeans", "Calçada", 229.90, (
-        Look("azul-denim", "delavê", "denim"), Look("delavê", "branco", "denim"), Look("índigo", "azul-denim", "denim"),
-        Look("preto", "grafite", "denim"),
+        Variant("azul-denim", "delavê", "denim"), Variant("delavê", "branco", "denim"), Variant("índigo", "azul-denim", "denim"),
+        Variant("preto", "grafite", "denim"),
     )),
     Style("bomber", "Jaqueta Bomber", "Porto Sereno", 259.90, (
-        Look("verde-militar", "preto"), Look("preto", "preto"), Look("azul-marinho", "branco", note="Universitária"),
-        Look("vinho", "creme", note="Universitária"), Look("verde-militar", "preto", "camouflage", note="Camuflada"),
+        Variant("verde-militar", "preto"), Variant("preto", "preto"), Variant("azul-marinho", "branco", note="Universitária"),
+        Variant("vinho", "creme", note="Universitária"), Variant("verde-militar", "preto", "camouflage", note="Camuflada"),
     )),
     Style("couro", "Jaqueta de Couro", "Porto Sereno", 499.90, (
-        Look("preto"), Look("caramelo"), Look("vinho"), Look("café"),
+        Variant("preto"), Variant("caramelo"), Variant("vinho"), Variant("café"),
     )),
     Style("corta", "Jaqueta Corta-Vento", "Veloz", 199.90, (
-        Look("azul", "amarelo", note="Bicolor"), Look("cinza", "laranja", note="Bicolor"), Look("roxo", "turquesa", note="Bicolor"),
+        Variant("azul", "amarelo", note="Bicolor"), Variant("cinza", "laranja", note="Bicolor"), Variant("roxo", "turquesa", note="Bicolor"),
     )),
 )  # fmt: skip
 FAMILY = Family("jaqueta", "Jaqueta", True, STYLES, draw)

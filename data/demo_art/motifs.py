@@ -24,7 +24,7 @@ def motif(
     colours: tuple[Colour, Colour],
     clip: Field,
 ) -> None:
-    """Print the emblem `name`, `size` units across, about `centre`, only where `clip` is."""
+    """Print the emblem `name`, `size` units across, about `centre`, inside the mask `clip`."""
 
     def place(points: Points) -> Points:
         placed: Points = points * (size / 100) + np.array(centre) - size / 2

@@ -10,7 +10,7 @@ import numpy as np
 from .canvas import METAL, PLASTIC, Canvas, Colour, Fill, area, blur, relief
 from .curves import Points, curve, ellipse, line, mirror, ribbon, scale
 from .fills import animal, ramp
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .palette import darker, lighter, mix, rgb
 
 # the left lens, and how thick the rim is
@@ -49,11 +49,11 @@ def _outer(key: str) -> Points:
     return scale(lens, grow[0], grow[1], (middle[0], middle[1]))
 
 
-def _frame_fill(look: Look) -> Fill | Colour:
-    if look.colour in MARKS:
-        light, dark = (rgb(v) for v in MARKS[look.colour])
+def _frame_fill(variant: Variant) -> Fill | Colour:
+    if variant.colour in MARKS:
+        light, dark = (rgb(v) for v in MARKS[variant.colour])
         return animal(light, dark, 5.5)
-    return rgb(look.colour)
+    return rgb(variant.colour)
 
 
 def _draw_arms(canvas: Canvas, fill: Fill | Colour, is_metal: bool) -> None:
@@ -140,40 +140,40 @@ def _draw_frame(canvas: Canvas, key: str, fill: Fill | Colour, is_metal: bool) -
         canvas.paint(pins, rgb("prata"))
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw glasses standing on their folded arms."""
     key = "quadrado" if style.key == "grau" else style.key
     is_metal = key in ("aviador", "redondo")
-    is_clear = look.pattern == "clear"
-    fill = _frame_fill(look)
+    is_clear = variant.pattern == "clear"
+    fill = _frame_fill(variant)
     canvas.darken(blur(area(ellipse(51, 66.5, 42, 2.6)), 2.4), 0.28)
     canvas.darken(blur(area(ellipse(50, 65, 36, 1.2)), 0.9), 0.25)
     _draw_arms(canvas, fill, is_metal)
     lens = _lens(key)
-    tint = rgb("azul-claro") if is_clear else rgb(look.second)
+    tint = rgb("azul-claro") if is_clear else rgb(variant.second)
     for points in (lens, mirror(lens)):
-        _draw_lens(canvas, points, tint, is_clear, look.pattern == "mirror")
+        _draw_lens(canvas, points, tint, is_clear, variant.pattern == "mirror")
     _draw_frame(canvas, key, fill, is_metal)
 
 
 STYLES = (
     Style("aviador", "Óculos de Sol Aviador", "Farol", 199.90, (
-        Look("dourado", "verde-escuro"), Look("prata", "grafite"), Look("dourado", "marrom"), Look("preto", "azul", "mirror", note="Espelhado"),
+        Variant("dourado", "verde-escuro"), Variant("prata", "grafite"), Variant("dourado", "marrom"), Variant("preto", "azul", "mirror", note="Espelhado"),
     )),
     Style("redondo", "Óculos de Sol Redondo", "Farol", 179.90, (
-        Look("dourado", "vinho"), Look("prata", "azul-marinho"), Look("preto", "preto"), Look("cobre", "âmbar"),
+        Variant("dourado", "vinho"), Variant("prata", "azul-marinho"), Variant("preto", "preto"), Variant("cobre", "âmbar"),
     )),
     Style("classico", "Óculos de Sol Clássico", "Farol", 159.90, (
-        Look("preto", "preto"), Look("tartaruga", "marrom"), Look("azul-marinho", "azul-marinho"), Look("vermelho", "grafite"),
+        Variant("preto", "preto"), Variant("tartaruga", "marrom"), Variant("azul-marinho", "azul-marinho"), Variant("vermelho", "grafite"),
     )),
     Style("gatinho", "Óculos de Sol Gatinho", "Lume", 169.90, (
-        Look("preto", "grafite"), Look("vinho", "vinho"), Look("tartaruga", "café"), Look("rosa", "roxo"),
+        Variant("preto", "grafite"), Variant("vinho", "vinho"), Variant("tartaruga", "café"), Variant("rosa", "roxo"),
     )),
     Style("esportivo", "Óculos de Sol Esportivo", "Veloz", 229.90, (
-        Look("preto", "laranja", "mirror"), Look("branco", "azul", "mirror"), Look("grafite", "verde", "mirror"),
+        Variant("preto", "laranja", "mirror"), Variant("branco", "azul", "mirror"), Variant("grafite", "verde", "mirror"),
     )),
     Style("grau", "Óculos de Grau Quadrado", "Lume", 149.90, (
-        Look("preto", pattern="clear"), Look("tartaruga", pattern="clear"), Look("azul", pattern="clear"),
+        Variant("preto", pattern="clear"), Variant("tartaruga", pattern="clear"), Variant("azul", pattern="clear"),
     )),
 )  # fmt: skip
 FAMILY = Family("oculos", "Óculos", False, STYLES, draw)

@@ -31,7 +31,7 @@ def rgb(name: str) -> Colour:
 
 
 def mix(first: Colour, second: Colour, t: float) -> Colour:
-    """Return the colour a fraction t of the way from first to second."""
+    """Return the linear interpolation between two colours, at t in [0, 1]."""
     red, green, blue = (a + (b - a) * t for a, b in zip(first, second, strict=True))
     return red, green, blue
 
@@ -52,6 +52,6 @@ def brightness(colour: Colour) -> float:
 
 
 def agreed(name: str, feminine: bool) -> str:
-    """Return the colour name in title case, agreeing with the gender of the product."""
+    """Return the name of a colour in title case, in the gender of the product."""
     words = (FEMININE.get(name, name) if feminine else name).split("-")
     return "-".join(word[:1].upper() + word[1:] for word in words)

@@ -10,7 +10,7 @@ import numpy as np
 from .canvas import CLOTH, METAL, PLASTIC, Canvas, Colour, Field, Finish, area, blur, relief, stroke
 from .curves import Points, curve, ellipse, line, mirror, rectangle, scale, symmetric
 from .fills import ramp
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .motifs import motif
 from .palette import brightness, darker, lighter, mix, rgb
 from .studio import ground
@@ -207,9 +207,9 @@ def _draw_label(canvas: Canvas, key: str, ink: Colour, paper: Colour, body: Fiel
         )
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a bottle standing on the table, its colour thrown into the shadow."""
-    key, juice = style.key, rgb(look.colour)
+    key, juice = style.key, rgb(variant.colour)
     _, _, foot, half = BOTTLES[key]
     ground(canvas, 50 - half, 50 + half, foot, 2.0)
     caustic = blur(area(ellipse(57, foot + 2.6, half * 0.75, 1.5)), 1.6)
@@ -221,24 +221,24 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
         ink = lighter(juice, 0.85) if brightness(juice) < 0.6 else darker(juice, 0.65)
     _draw_label(canvas, key, ink, paper, body)
     _draw_shine(canvas, key, body)
-    _draw_cap(canvas, key, rgb(look.second), look.second in ("dourado", "prata", "rosé", "cobre"))
+    _draw_cap(canvas, key, rgb(variant.second), variant.second in ("dourado", "prata", "rosé", "cobre"))
 
 
 STYLES = (
     Style("quadrado", "Perfume Brisa Quadrada", "Essência do Sal", 189.90, (
-        Look("azul-claro", "prata"), Look("âmbar", "preto"), Look("verde", "preto"), Look("rosa", "dourado"), Look("grafite", "prata"),
+        Variant("azul-claro", "prata"), Variant("âmbar", "preto"), Variant("verde", "preto"), Variant("rosa", "dourado"), Variant("grafite", "prata"),
     )),
     Style("redondo", "Perfume Lua Cheia", "Jardim de Dentro", 219.90, (
-        Look("rosa", "dourado"), Look("lilás", "prata"), Look("âmbar", "dourado"), Look("turquesa", "prata"),
+        Variant("rosa", "dourado"), Variant("lilás", "prata"), Variant("âmbar", "dourado"), Variant("turquesa", "prata"),
     )),
     Style("alto", "Perfume Colônia Alta", "Essência do Sal", 129.90, (
-        Look("menta", "prata"), Look("amarelo", "branco"), Look("azul", "prata"), Look("salmão", "branco"),
+        Variant("menta", "prata"), Variant("amarelo", "branco"), Variant("azul", "prata"), Variant("salmão", "branco"),
     )),
     Style("lapidado", "Perfume Cristal Lapidado", "Jardim de Dentro", 329.90, (
-        Look("roxo", "dourado"), Look("vermelho", "dourado"), Look("champanhe", "dourado"), Look("azul-marinho", "prata"), Look("verde-escuro", "dourado"),
+        Variant("roxo", "dourado"), Variant("vermelho", "dourado"), Variant("champanhe", "dourado"), Variant("azul-marinho", "prata"), Variant("verde-escuro", "dourado"),
     )),
     Style("botica", "Perfume Botica", "Barro Claro", 99.90, (
-        Look("âmbar", "café"), Look("verde-escuro", "preto"), Look("azul", "preto"), Look("marrom", "dourado"),
+        Variant("âmbar", "café"), Variant("verde-escuro", "preto"), Variant("azul", "preto"), Variant("marrom", "dourado"),
     )),
 )  # fmt: skip
 FAMILY = Family("perfume", "Perfume", False, STYLES, draw)

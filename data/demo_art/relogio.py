@@ -10,7 +10,7 @@ import numpy as np
 from .canvas import CLOTH, LEATHER, METAL, PLASTIC, Canvas, Colour, Field, Fill, area, blur, relief, stroke
 from .curves import Points, curve, ellipse, line, mirror, rectangle, rotate, scale, symmetric
 from .fills import sweep
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .palette import brightness, darker, lighter, mix, rgb
 
 CX, CY = 50.0, 50.0
@@ -35,9 +35,9 @@ def _brushed(metal: Colour) -> Fill:
     return sweep(stops, CX, CY)
 
 
-def _draw_strap(canvas: Canvas, look: Look, kind: str) -> None:
+def _draw_strap(canvas: Canvas, variant: Variant, kind: str) -> None:
     """Draw both halves of a strap, buckle end upwards."""
-    colour = rgb(look.colour)
+    colour = rgb(variant.colour)
     for flip in (1.0, -1.0):
         points = scale(symmetric(STRAP), 1.0, flip)
         mask = area(points)
@@ -188,9 +188,9 @@ def _draw_bezel(canvas: Canvas, colour: Colour, ink: Colour) -> None:
         canvas.paint(area(_turned(shape, n * 30)), ink)
 
 
-def _draw_digital(canvas: Canvas, look: Look) -> None:
+def _draw_digital(canvas: Canvas, variant: Variant) -> None:
     """Draw a square resin watch with a liquid crystal display."""
-    colour, second = rgb(look.colour), rgb(look.second)
+    colour, second = rgb(variant.colour), rgb(variant.second)
     body = curve(
         "33,33! 38,29 50,28.4 62,29 67,33! 68,42 68,58 67,67! 62,71 50,71.6 38,71 33,67! 32,58 32,42"
     )
@@ -239,29 +239,31 @@ def _draw_digits(canvas: Canvas) -> None:
     canvas.paint(stroke(0.4, line("40.4,43 48,43"), line("52,43 59.6,43")), ink, opacity=0.6)
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a watch from straight above, strap running up and down."""
     key = style.key
     if key == "digital":
-        _draw_strap(canvas, look, "resin")
-        _draw_digital(canvas, look)
+        _draw_strap(canvas, variant, "resin")
+        _draw_digital(canvas, variant)
         return
-    metal = rgb(look.note.lower()) if look.note.lower() in ("dourado", "rosé", "prata") else rgb("prata")
-    dial_colour = rgb(look.second)
+    metal = (
+        rgb(variant.note.lower()) if variant.note.lower() in ("dourado", "rosé", "prata") else rgb("prata")
+    )
+    dial_colour = rgb(variant.second)
     ink = rgb("branco") if brightness(dial_colour) < 0.5 else rgb("grafite")
     if key == "aco":
         _draw_bracelet(
             canvas,
-            rgb(look.colour),
-            rgb("dourado") if look.pattern == "mixed" else lighter(rgb(look.colour), 0.12),
+            rgb(variant.colour),
+            rgb("dourado") if variant.pattern == "mixed" else lighter(rgb(variant.colour), 0.12),
         )
-        metal = rgb(look.colour)
+        metal = rgb(variant.colour)
     elif key == "malha":
-        metal = rgb(look.colour)
-        _draw_strap(canvas, look, "mesh")
+        metal = rgb(variant.colour)
+        _draw_strap(canvas, variant, "mesh")
     else:
-        _draw_strap(canvas, look, "leather")
-        metal = rgb("dourado") if look.pattern == "gold" else rgb("prata")
+        _draw_strap(canvas, variant, "leather")
+        metal = rgb("dourado") if variant.pattern == "gold" else rgb("prata")
     _draw_case(canvas, metal, 21.4 if key != "malha" else 20.6)
     radius = {"aco": 16.4, "malha": 19.2}.get(key, 18.2)
     if key == "aco":
@@ -281,21 +283,21 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
 
 STYLES = (
     Style("classico", "Relógio Clássico Couro", "Meridiano", 289.90, (
-        Look("marrom", "branco"), Look("preto", "branco", "gold"), Look("caramelo", "azul-marinho"), Look("vinho", "creme", "gold"),
-        Look("azul-marinho", "azul-marinho", "gold"),
+        Variant("marrom", "branco"), Variant("preto", "branco", "gold"), Variant("caramelo", "azul-marinho"), Variant("vinho", "creme", "gold"),
+        Variant("azul-marinho", "azul-marinho", "gold"),
     )),
     Style("aco", "Relógio Mergulho Aço", "Meridiano", 459.90, (
-        Look("prata", "azul-marinho"), Look("prata", "preto"), Look("prata", "verde-escuro"), Look("dourado", "preto"),
-        Look("grafite", "preto"),
+        Variant("prata", "azul-marinho"), Variant("prata", "preto"), Variant("prata", "verde-escuro"), Variant("dourado", "preto"),
+        Variant("grafite", "preto"),
     )),
     Style("cronografo", "Relógio Cronógrafo", "Meridiano", 399.90, (
-        Look("preto", "preto"), Look("café", "creme"), Look("azul-marinho", "branco"), Look("caramelo", "verde-escuro"),
+        Variant("preto", "preto"), Variant("café", "creme"), Variant("azul-marinho", "branco"), Variant("caramelo", "verde-escuro"),
     )),
     Style("malha", "Relógio Minimalista Malha", "Lume", 219.90, (
-        Look("prata", "branco"), Look("dourado", "branco"), Look("rosé", "rosé"), Look("grafite", "preto"),
+        Variant("prata", "branco"), Variant("dourado", "branco"), Variant("rosé", "rosé"), Variant("grafite", "preto"),
     )),
     Style("digital", "Relógio Digital", "Veloz", 129.90, (
-        Look("preto", "grafite"), Look("vermelho", "preto"), Look("azul", "azul-marinho"), Look("rosa", "pink"),
+        Variant("preto", "grafite"), Variant("vermelho", "preto"), Variant("azul", "azul-marinho"), Variant("rosa", "pink"),
     )),
 )  # fmt: skip
 FAMILY = Family("relogio", "Relógio", False, STYLES, draw)

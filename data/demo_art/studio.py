@@ -1,4 +1,4 @@
-"""The photo studio: background papers and the shadows under things that stand."""
+"""Photo studio: background papers, and shadows under standing products."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAPERS = ("#f4f0ea", "#eef0f1", "#f1ece6", "#e9edf0", "#f3eee9", "#efeeea", "#f2
 
 
 def hang_paper(canvas: Canvas, number: int, floor: float | None = None) -> None:
-    """Fill the canvas with seamless paper; `floor` is the height (units) where it meets the table."""
+    """Fill the canvas with background paper. floor: y of the table edge in units, None without a table."""
     paper = rgb(PAPERS[number % len(PAPERS)])
     glow = np.hypot(canvas.x - 38, canvas.y - 36) / 75
     light = 1.025 - 0.075 * glow**2
@@ -24,7 +24,7 @@ def hang_paper(canvas: Canvas, number: int, floor: float | None = None) -> None:
 
 
 def ground(canvas: Canvas, left: float, right: float, y: float, depth: float = 2.4) -> None:
-    """Lay the shadow of a thing standing on the table from x = left to right at height y."""
+    """Draw the shadow of a product that stands on the table, from x = left to right at height y."""
     middle, half = (left + right) / 2, (right - left) / 2
     wide = area(ellipse(middle + 3.5, y + 0.6, half * 1.08, depth * 1.5))
     canvas.darken(blur(wide, 2.6), 0.30)

@@ -23,7 +23,7 @@ from .canvas import (
     stroke,
 )
 from .curves import curve, ellipse, line, resample, ribbon
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .motifs import motif
 from .palette import brightness, darker, lighter, rgb
 from .studio import ground
@@ -137,7 +137,7 @@ def _draw_collar(canvas: Canvas, key: str, lining: Colour) -> None:
     canvas.paint(band, lining, relief(band, 1.1, 0.9), CLOTH)
 
 
-def _overlays(canvas: Canvas, key: str, look: Look, upper: Field) -> None:
+def _overlays(canvas: Canvas, key: str, variant: Variant, upper: Field) -> None:
     """Draw the pieces sewn on each model."""
     {
         "corrida": _sew_runner,
@@ -145,11 +145,11 @@ def _overlays(canvas: Canvas, key: str, look: Look, upper: Field) -> None:
         "alto": _sew_canvas,
         "couro": _sew_court,
         "slip": _sew_slip,
-    }[key](canvas, look, upper, key == "alto")
+    }[key](canvas, variant, upper, key == "alto")
 
 
-def _sew_runner(canvas: Canvas, look: Look, upper: Field, _is_high: bool) -> None:
-    main, second = rgb(look.colour), rgb(look.second)
+def _sew_runner(canvas: Canvas, variant: Variant, upper: Field, _is_high: bool) -> None:
+    main, second = rgb(variant.colour), rgb(variant.second)
     deep = darker(main, 0.22) if brightness(main) > 0.25 else lighter(main, 0.14)
     _panel(canvas, "9,68! 9,52 16,48 24,52 30,60 33,70!", deep, upper, RUBBER)
     _panel(canvas, "96,70! 95,56 84,53.6 76,57 71,63 69,70!", deep, upper, RUBBER)
@@ -161,8 +161,8 @@ def _sew_runner(canvas: Canvas, look: Look, upper: Field, _is_high: bool) -> Non
     _panel(canvas, "12,38! 17,37! 18,46 16,54! 10.6,54!", second, upper, CLOTH)
 
 
-def _sew_canvas(canvas: Canvas, look: Look, upper: Field, is_high: bool) -> None:
-    main, second = rgb(look.colour), rgb(look.second)
+def _sew_canvas(canvas: Canvas, variant: Variant, upper: Field, is_high: bool) -> None:
+    main, second = rgb(variant.colour), rgb(variant.second)
     deep = darker(main, 0.22) if brightness(main) > 0.25 else lighter(main, 0.14)
     toe = curve("96,70! 94,58 86,55 79,56.6 75,61 74,70!")
     cap = area(toe) * upper
@@ -188,8 +188,8 @@ def _sew_canvas(canvas: Canvas, look: Look, upper: Field, is_high: bool) -> None
         )
 
 
-def _sew_court(canvas: Canvas, look: Look, upper: Field, _is_high: bool) -> None:
-    main, second = rgb(look.colour), rgb(look.second)
+def _sew_court(canvas: Canvas, variant: Variant, upper: Field, _is_high: bool) -> None:
+    main, second = rgb(variant.colour), rgb(variant.second)
     _panel(canvas, "9,70! 9,40! 17,40! 22,48 25,58 24,70!", main, upper, LEATHER)
     _panel(canvas, "40,36! 46,38! 54,44 63,48 72,51! 66,56.4 56,54 48,50 42,46!", main, upper, LEATHER)
     _panel(canvas, "96,70! 95,57 85,54.6 76,57.6 71,64 69,70!", main, upper, LEATHER)
@@ -200,8 +200,8 @@ def _sew_court(canvas: Canvas, look: Look, upper: Field, _is_high: bool) -> None
         canvas.paint(band, second, relief(band, 0.6, 0.4), LEATHER)
 
 
-def _sew_slip(canvas: Canvas, look: Look, upper: Field, _is_high: bool) -> None:
-    main = rgb(look.colour)
+def _sew_slip(canvas: Canvas, variant: Variant, upper: Field, _is_high: bool) -> None:
+    main = rgb(variant.colour)
     _panel(canvas, "27,50! 34,47 38,44.6! 45,57 44,68! 30,68!", darker(main, 0.35), upper, CLOTH)
     ribs = [line(f"{x},50 {x + 4},58 {x + 3.4},67") for x in np.arange(28.6, 40, 1.5)]
     canvas.darken(stroke(0.3, *ribs) * upper, 0.35)
@@ -212,48 +212,48 @@ def _thread(main: Colour) -> Colour:
     return lighter(main, 0.55) if brightness(main) < 0.65 else darker(main, 0.3)
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a shoe in profile, standing on its sole."""
-    key, main, second = style.key, rgb(look.colour), rgb(look.second)
+    key, main, second = style.key, rgb(variant.colour), rgb(variant.second)
     ground(canvas, 10, 94, 74.8, 2.4)
     _draw_tongue(canvas, key, main)
     upper = area(curve(UPPERS[key]))
     bends = creases([line("62,50 66,56 70,63"), line("57,48 61,56 64,64")], 2.6, 0.5)
     bends = bends + creases([line("24,46 27,54 25,63"), line("33,46 35,54 34,62")], 3.4, 0.35)
     finish = LEATHER if key == "couro" else CLOTH
-    canvas.paint(upper, look.fill(), relief(upper, 5.0, 0.62, bends), finish)
+    canvas.paint(upper, variant.fill(), relief(upper, 5.0, 0.62, bends), finish)
     if key == "corrida":
         mesh = np.sin(canvas.x * 5.0) * np.sin(canvas.y * 5.0)
         canvas.darken(upper * np.clip(mesh, 0, 1), 0.16)
-    _overlays(canvas, key, look, upper)
+    _overlays(canvas, key, variant, upper)
     canvas.darken(upper * blur(area(curve(SOLES.get(key, SOLES["default"]))), 1.2), 0.28)
     _draw_collar(canvas, key, darker(main, 0.3) if key != "couro" else second)
     if key in LACES:
         _draw_laces(canvas, key, rgb("off-white") if brightness(second) < 0.5 or key != "corrida" else second)
-    sole = rgb("branco") if look.note != "Sola Caramelo" else rgb("caramelo")
+    sole = rgb("branco") if variant.note != "Sola Caramelo" else rgb("caramelo")
     _draw_sole(canvas, key, sole, second if key != "couro" else main)
 
 
 STYLES = (
     Style("corrida", "Tênis Corrida", "Veloz", 329.90, (
-        Look("azul-marinho", "laranja"), Look("preto", "menta"), Look("cinza", "coral"), Look("branco", "azul"),
-        Look("turquesa", "amarelo"), Look("pink", "lilás"),
+        Variant("azul-marinho", "laranja"), Variant("preto", "menta"), Variant("cinza", "coral"), Variant("branco", "azul"),
+        Variant("turquesa", "amarelo"), Variant("pink", "lilás"),
     )),
     Style("lona", "Tênis Lona Cano Baixo", "Calçada", 149.90, (
-        Look("preto", "preto"), Look("vermelho", "vermelho"), Look("azul-marinho", "vermelho"),
-        Look("off-white", "azul-marinho"),
-        Look("preto", "branco", "gingham", note="Xadrez"),
+        Variant("preto", "preto"), Variant("vermelho", "vermelho"), Variant("azul-marinho", "vermelho"),
+        Variant("off-white", "azul-marinho"),
+        Variant("preto", "branco", "gingham", note="Xadrez"),
     )),
     Style("alto", "Tênis Cano Alto", "Calçada", 179.90, (
-        Look("preto", "preto"), Look("vermelho", "preto"), Look("branco", "azul-marinho"), Look("verde-militar", "laranja"),
+        Variant("preto", "preto"), Variant("vermelho", "preto"), Variant("branco", "azul-marinho"), Variant("verde-militar", "laranja"),
     )),
     Style("couro", "Tênis Couro", "Veloz", 279.90, (
-        Look("branco", "verde"), Look("branco", "azul-marinho"), Look("areia", "terracota"),
-        Look("preto", "branco", note="Sola Caramelo"),
+        Variant("branco", "verde"), Variant("branco", "azul-marinho"), Variant("areia", "terracota"),
+        Variant("preto", "branco", note="Sola Caramelo"),
     )),
     Style("slip", "Tênis Slip-On", "Calçada", 129.90, (
-        Look("cinza", "grafite"), Look("azul-denim", "delavê", "denim"), Look("bege", "preto", "animal", note="Onça"),
-        Look("branco", "pink", "flowers", note="Floral"),
+        Variant("cinza", "grafite"), Variant("azul-denim", "delavê", "denim"), Variant("bege", "preto", "animal", note="Onça"),
+        Variant("branco", "pink", "flowers", note="Floral"),
     )),
 )  # fmt: skip
 FAMILY = Family("tenis", "Tênis", False, STYLES, draw)

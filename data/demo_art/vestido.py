@@ -10,7 +10,7 @@ import numpy as np
 from .canvas import CLOTH, LEATHER, METAL, Canvas, Colour, Field, area, blur, creases, relief
 from .curves import Points, curve, ellipse, line, mirror, rectangle, ribbon, symmetric
 from .fills import wavy
-from .items import Family, Look, Style
+from .items import Family, Style, Variant
 from .palette import brightness, darker, lighter, mix, rgb
 
 # left half: neck to shoulder, armhole, waist, hem
@@ -79,10 +79,10 @@ def _draw_back(canvas: Canvas, key: str, main: Colour) -> None:
         canvas.paint(under, darker(main, 0.5))
 
 
-def _draw_sleeves(canvas: Canvas, key: str, look: Look) -> None:
+def _draw_sleeves(canvas: Canvas, key: str, variant: Variant) -> None:
     if key not in SLEEVES:
         return
-    main = rgb(look.colour)
+    main = rgb(variant.colour)
     for is_right in (False, True):
         turn = mirror if is_right else (lambda points: points)
         mask = area(turn(curve(SLEEVES[key])))
@@ -95,23 +95,23 @@ def _draw_sleeves(canvas: Canvas, key: str, look: Look) -> None:
             2.4,
             0.7,
         )
-        canvas.paint(mask, wavy(look.fill()), relief(mask, 2.4, 0.7, folds), CLOTH)
+        canvas.paint(mask, wavy(variant.fill()), relief(mask, 2.4, 0.7, folds), CLOTH)
         cuff = turn(line("19.6,43.4 22.6,46 27,46.8") if key == "chemise" else line("27,32.6 31,34 35,32.2"))
         band = area(ribbon(cuff, 2.4, 2.4))
         canvas.cast(band, 0.4, 0.25, (0, 0.3))
         canvas.paint(band, darker(main, 0.06), relief(band, 1.0, 0.7), CLOTH)
 
 
-def _draw_belt(canvas: Canvas, key: str, look: Look) -> None:
+def _draw_belt(canvas: Canvas, key: str, variant: Variant) -> None:
     """Draw the waistband: a sash, or a belt with a buckle."""
     y, x = WAISTS[key]
     is_belt = key == "chemise"
-    main = rgb(look.colour)
+    main = rgb(variant.colour)
     colour = (
         rgb("caramelo")
-        if is_belt and look.colour != "caramelo"
-        else rgb(look.second)
-        if look.pattern != "plain"
+        if is_belt and variant.colour != "caramelo"
+        else rgb(variant.second)
+        if variant.pattern != "plain"
         else darker(main, 0.18)
     )
     middle = line(f"{x - 0.2},{y} 50,{y + 1.1} {100.2 - x},{y}")
@@ -155,9 +155,9 @@ def _edge(key: str) -> Points:
     return np.concatenate([left, mirror(left)[::-1][1:]])
 
 
-def draw(canvas: Canvas, style: Style, look: Look) -> None:
+def draw(canvas: Canvas, style: Style, variant: Variant) -> None:
     """Draw a dress as on an invisible mannequin."""
-    key, main = style.key, rgb(look.colour)
+    key, main = style.key, rgb(variant.colour)
     body = area(symmetric(BODIES[key]))
     canvas.cast(body, 2.0, 0.34, (1.2, 1.6))
     _draw_back(canvas, key, main)
@@ -166,10 +166,10 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
             mask = area(ribbon(strap, 1.5, 1.1))
             canvas.cast(mask, 0.4, 0.25, (0.2, 0.3))
             canvas.paint(mask, darker(main, 0.05), relief(mask, 0.6, 0.7), CLOTH)
-    _draw_sleeves(canvas, key, look)
+    _draw_sleeves(canvas, key, variant)
     canvas.cast(body, 0.6, 0.25, (0, 0))
-    period = {"flowers": 8.0, "gingham": 4.0, "dots": 4.2, "stripes": 4.4}.get(look.pattern)
-    canvas.paint(body, wavy(look.fill(period), 0.5, 6), relief(body, 4.0, 0.7, _pleats(key)), CLOTH)
+    period = {"flowers": 8.0, "gingham": 4.0, "dots": 4.2, "stripes": 4.4}.get(variant.pattern)
+    canvas.paint(body, wavy(variant.fill(period), 0.5, 6), relief(body, 4.0, 0.7, _pleats(key)), CLOTH)
     canvas.darken(body * np.clip((canvas.x - 56) / 30, 0, 1), 0.18)
     thread = lighter(main, 0.3) if brightness(main) < 0.5 else darker(main, 0.22)
     if key == "chemise":
@@ -178,7 +178,7 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
         trim = area(ribbon(_edge(key), 1.1, 1.1)) * body
         canvas.paint(trim, mix(main, thread, 0.15), relief(trim, 0.5, 0.6), CLOTH)
     if key in WAISTS:
-        _draw_belt(canvas, key, look)
+        _draw_belt(canvas, key, variant)
     else:
         for dart in (line("42,30 42.6,38 42,46"), line("58,30 57.4,38 58,46")):
             canvas.seam(dart, 0.25, 0.25)
@@ -187,24 +187,24 @@ def draw(canvas: Canvas, style: Style, look: Look) -> None:
 
 STYLES = (
     Style("rodado", "Vestido Rodado", "Maré Alta", 159.90, (
-        Look("vermelho"), Look("azul-marinho", "branco", "dots", note="Poá"), Look("branco", "vermelho", "flowers", note="Floral"),
-        Look("preto", "rosa", "flowers", note="Floral"), Look("branco", "vermelho", "gingham", note="Vichy"),
+        Variant("vermelho"), Variant("azul-marinho", "branco", "dots", note="Poá"), Variant("branco", "vermelho", "flowers", note="Floral"),
+        Variant("preto", "rosa", "flowers", note="Floral"), Variant("branco", "vermelho", "gingham", note="Vichy"),
     )),
     Style("tubinho", "Vestido Tubinho", "Porto Sereno", 139.90, (
-        Look("preto"), Look("vinho"), Look("azul"), Look("branco", "preto", "stripes", note="Listrado"),
-        Look("bege", "preto", "animal", note="Onça"),
+        Variant("preto"), Variant("vinho"), Variant("azul"), Variant("branco", "preto", "stripes", note="Listrado"),
+        Variant("bege", "preto", "animal", note="Onça"),
     )),
     Style("longo", "Vestido Longo", "Maré Alta", 219.90, (
-        Look("verde-escuro"), Look("coral", "amarelo", "fade", note="Degradê"), Look("azul-claro", "azul", "tie-dye", note="Tie-Dye"),
-        Look("mostarda", "branco", "flowers", note="Floral"),
+        Variant("verde-escuro"), Variant("coral", "amarelo", "fade", note="Degradê"), Variant("azul-claro", "azul", "tie-dye", note="Tie-Dye"),
+        Variant("mostarda", "branco", "flowers", note="Floral"),
     )),
     Style("chemise", "Vestido Chemise", "Porto Sereno", 189.90, (
-        Look("delavê", "branco", "denim"), Look("verde-militar"), Look("branco", "azul", "stripes", note="Listrado"),
-        Look("terracota"),
+        Variant("delavê", "branco", "denim"), Variant("verde-militar"), Variant("branco", "azul", "stripes", note="Listrado"),
+        Variant("terracota"),
     )),
     Style("midi", "Vestido Midi", "Algodoeiro", 169.90, (
-        Look("rosa", "vinho", "flowers", note="Floral"), Look("amarelo", "branco", "gingham", note="Vichy"),
-        Look("lilás"), Look("menta", "branco", "dots", note="Poá"),
+        Variant("rosa", "vinho", "flowers", note="Floral"), Variant("amarelo", "branco", "gingham", note="Vichy"),
+        Variant("lilás"), Variant("menta", "branco", "dots", note="Poá"),
     )),
 )  # fmt: skip
 FAMILY = Family("vestido", "Vestido", False, STYLES, draw)
