@@ -91,8 +91,51 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     assert Preprocessing.parse(SPEC).to_pixels(data)[1:] == (96, 64)
 
 
-@pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", "AVIF"])
-def test_exif_orientation_is_applied_in_every_format_with_exif(format: str) -> None:
+def exif(number_type: int = 3, count: int = 1, value: int = 6, order: str = "<") -> bytes:
+    """Return EXIF data with an orientation, by default one SHORT as the standard says."""
+    values = struct.pack(f"{order}{'H' if number_type == 3 else 'I'}", value).ljust(4, b"\0")
+    if count == 2:
+        values = struct.pack(f"{order}HH", value, value)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    entry = struct.pack(f"{order}HHHI", 1, 0x0112, number_type, count) + values
+    return b"Exif\0\0" + head + entry + struct.pack(f"{order}I", 0)
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "is_turned"),
+    [
+        ("JPEG", {"exif": exif()}, True),
+        ("JPEG", {"exif": exif(order=">")}, True),
+        ("PNG", {"exif": exif()}, True),
+        ("JPEG", {"exif": exif(number_type=4)}, False),
+        ("JPEG", {"exif": exif(number_type=4, order=">")}, False),
+        ("JPEG", {"exif": exif(count=2)}, False),
+        ("JPEG", {"exif": exif(value=9)}, False),
+        ("JPEG", {"exif": exif()[:20]}, False),
+        ("JPEG", {"xmp": XMP}, False),
+        ("PNG", {"exif": exif(number_type=4)}, False),
+        ("WEBP", {"exif": exif()}, False),
+        ("WEBP", {"xmp": XMP}, False),
+        ("AVIF", {"xmp": XMP}, False),
+    ],
+)
+def test_pictures_are_turned_as_chromium_turns_them(
+    format: str, options: dict[str, bytes], is_turned: bool
+) -> None:
+    """The expected values are what Chromium 156 shows for these files."""
+    data = encoded(scene(), format, **options)
+    assert open_picture(data).size == ((64, 96) if is_turned else (96, 64))
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "AVIF"])
+def test_exif_orientation_is_applied_where_browsers_apply_it(format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(scene().transpose(Image.Transpose.ROTATE_90), format, exif=exif)
