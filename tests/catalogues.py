@@ -1,4 +1,4 @@
-"""Folders of small pictures and what a build needs to index them quickly; for tests of whole builds."""
+"""Folders of small pictures, and builds of them that take little time."""
 
 import dataclasses
 from pathlib import Path
@@ -15,24 +15,24 @@ from vitrine.indexer.snapshot.folder import IndexFolder
 MODEL = "efficientnet-lite2"
 
 
-def write_folder(root: Path, categories: int = 3, each: int = 4, first_seed: int = 0) -> Path:
-    """Write categories x each small JPEGs as root/cN/pM.jpg, each another picture."""
+def write_folder(root: Path, categories: int = 3, per_category: int = 4, first_seed: int = 0) -> Path:
+    """Write small JPEGs, all different, as root/cN/pM.jpg: `per_category` in each category."""
     for category in range(categories):
         folder = root / f"c{category}"
         folder.mkdir(parents=True, exist_ok=True)
-        for number in range(each):
-            seed = first_seed + category * each + number
+        for number in range(per_category):
+            seed = first_seed + category * per_category + number
             (folder / f"p{number}.jpg").write_bytes(jpeg(64, 48, seed))
     return root
 
 
 def build_folder(source: Path | str, index: Path, **options: Any) -> BuildReport:
-    """Build with the packaged network, two-picture batches, and the given options."""
-    chosen = dataclasses.replace(BuildOptions(model=MODEL), **options)
-    return build_snapshot(str(source), IndexFolder(index), chosen, SilentProgress())
+    """Build with the packaged network and the given BuildOptions."""
+    build_options = dataclasses.replace(BuildOptions(model=MODEL), **options)
+    return build_snapshot(str(source), IndexFolder(index), build_options, SilentProgress())
 
 
-def add_upload(index: Path, product_id: str, picture: bytes) -> Upload:
+def write_upload(index: Path, product_id: str, picture: bytes) -> Upload:
     """Write an uploaded picture into an index folder; return its record for the journal."""
     (index / "uploads").mkdir(exist_ok=True)
     (index / "uploads" / f"{product_id}.jpg").write_bytes(picture)

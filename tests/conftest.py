@@ -1,4 +1,4 @@
-"""Fixtures of the service's tests: a small index folder, its catalogue, its application, a client."""
+"""Fixtures shared by all tests: a small index folder, its catalogue, its application, a client."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from tests.http_client import Client, client_of
-from tests.indexes import GridEmbedder, Made, make_products, publish_made
+from tests.http_client import Client, make_client
+from tests.indexes import GridEmbedder, SampleProduct, make_samples, publish_samples
 from vitrine.service import Catalogue, ServiceConfig, create_app
 
 
@@ -21,22 +21,22 @@ def small_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made(small_source: Path) -> list[Made]:
-    """Twelve products p00 … p11 with their pictures and vectors."""
-    return make_products(small_source)
+def samples(small_source: Path) -> list[SampleProduct]:
+    """Return twelve products, p00 to p11, with their pictures and vectors."""
+    return make_samples(small_source)
 
 
 @pytest.fixture(scope="session")
-def _published(small_source: Path, made: list[Made]) -> Path:
+def _published_index(small_source: Path, samples: list[SampleProduct]) -> Path:
     index = small_source.parent / "index"
-    publish_made(index, made, small_source)
+    publish_samples(index, samples, small_source)
     return index
 
 
 @pytest.fixture
-def small_index(_published: Path, tmp_path: Path) -> Path:
-    """An index folder of its own for each test."""
-    return Path(shutil.copytree(_published, tmp_path / "index"))
+def small_index(_published_index: Path, tmp_path: Path) -> Path:
+    """Return a copy of the index folder of the sample products."""
+    return Path(shutil.copytree(_published_index, tmp_path / "index"))
 
 
 @pytest.fixture
@@ -57,12 +57,12 @@ def app(catalogue: Catalogue) -> Flask:
 
 @pytest.fixture
 def client(app: Flask) -> Client:
-    return client_of(app)
+    return make_client(app)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB, skipped where none may be mounted."""
+    """Mount a disk of 2 MB; skip the test where that is not permitted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]

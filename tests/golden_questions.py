@@ -17,7 +17,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from tests.http_client import Client, Reply
+from tests.http_client import Client, Response
 from vitrine.indexer.cli.main import main as indexer_cli
 from vitrine.service import Catalogue
 
@@ -208,7 +208,7 @@ def _parameters(client: Client, path: str) -> set[str]:
     return {parameter["name"] for parameter in operation.get("parameters", ())}
 
 
-def _answer(question: Question, reply: Reply) -> Any:
+def _answer(question: Question, reply: Response) -> Any:
     if reply.mimetype.startswith("image/"):
         size = (question.query or {}).get("size")
         digest = {} if size else {"sha256": hashlib.sha256(reply.data).hexdigest()}

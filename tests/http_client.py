@@ -1,4 +1,4 @@
-"""Flask's test client with types that say what tests rely on: an answer's JSON is there to be indexed."""
+"""Flask's test client, typed as the tests use it: the JSON of a response is never None."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from flask import Flask
 from werkzeug.datastructures import Headers
 
 
-class Reply(Protocol):
+class Response(Protocol):
+    """A response of the test client."""
+
     status_code: int
     data: bytes
     text: str
@@ -21,25 +23,27 @@ class Reply(Protocol):
 
 
 class Client(Protocol):
-    def open(self, path: str, *, method: str = "GET", **more: Any) -> Reply: ...
-    def get(self, path: str, **more: Any) -> Reply: ...
-    def head(self, path: str, **more: Any) -> Reply: ...
-    def post(self, path: str, **more: Any) -> Reply: ...
-    def delete(self, path: str, **more: Any) -> Reply: ...
-    def options(self, path: str, **more: Any) -> Reply: ...
+    """A test client."""
+
+    def open(self, path: str, *, method: str = "GET", **options: Any) -> Response: ...
+    def get(self, path: str, **options: Any) -> Response: ...
+    def head(self, path: str, **options: Any) -> Response: ...
+    def post(self, path: str, **options: Any) -> Response: ...
+    def delete(self, path: str, **options: Any) -> Response: ...
+    def options(self, path: str, **options: Any) -> Response: ...
 
 
-def client_of(app: Flask) -> Client:
-    """Return a client of an application."""
+def make_client(app: Flask) -> Client:
+    """Return a test client of an application."""
     return cast(Client, app.test_client())
 
 
-def assert_problem(response: Reply, status: int, kind: str) -> dict[str, Any]:
-    """Check the one shape that every error has, and return it."""
+def assert_problem(response: Response, status: int, problem_type: str) -> dict[str, Any]:
+    """Check that a response is a problem (RFC 9457) of this status and type; return its body."""
     assert response.status_code == status, response.data
     assert response.mimetype == "application/problem+json"
     body: dict[str, Any] = response.json
-    assert body["type"] == f"/problems/{kind}"
+    assert body["type"] == f"/problems/{problem_type}"
     assert body["status"] == status
     assert body["title"]
     assert body["detail"]

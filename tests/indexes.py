@@ -1,4 +1,4 @@
-"""Small index folders written straight through IndexFolder, and the network that they were made with."""
+"""Sample products, small index folders of them, and a simple network that embeds their pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ CATEGORIES = ("tênis", "bolsa", "relógio")
 
 
 class GridEmbedder:
-    """A network: the colours of a 4 x 4 grid, less grey, as a unit vector. `calls` counts its pictures."""
+    """An embedder of photos: the colours of a 4 x 4 grid, less grey, as a unit vector.
+
+    calls: the number of pictures embedded so far.
+    """
 
     def __init__(self) -> None:
         self.calls = 0
@@ -50,28 +53,29 @@ class GridEmbedder:
         assert model == MODEL
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 def grid_vector(image: Image.Image) -> Any:
+    """Return the unit vector of a picture, (DIMENSION,)."""
     small = np.asarray(image.resize((4, 4), Image.Resampling.BOX), np.float32).reshape(-1) / 255 - 0.5
     small[0] += 1e-3
     return (small / np.linalg.norm(small)).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Made:
-    """A product with its vector and the bytes of its picture."""
+class SampleProduct:
+    """A product, its vector and the bytes of its picture."""
 
     product: Product
     vector: Any
     picture: bytes
 
 
-def make_products(folder: Path, count: int = 12, first_seed: int = 0) -> list[Made]:
-    """Write pictures into `folder` and return their products: p00, p01, … in turn over three categories."""
+def make_samples(folder: Path, count: int = 12, first_seed: int = 0) -> list[SampleProduct]:
+    """Write pictures into `folder` and return their products: p00, p01, … of three categories in turn."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
+    samples = []
     for number in range(count):
         data = jpeg(48, 32, first_seed + number)
         path = folder / f"p{number:02d}.jpg"
@@ -91,8 +95,8 @@ def make_products(folder: Path, count: int = 12, first_seed: int = 0) -> list[Ma
                 "in_stock": number < 9,
             },
         )
-        made.append(Made(product, grid_vector(Image.open(io.BytesIO(data)).convert("RGB")), data))
-    return made
+        samples.append(SampleProduct(product, grid_vector(Image.open(io.BytesIO(data)).convert("RGB")), data))
+    return samples
 
 
 def publish(
@@ -105,7 +109,10 @@ def publish(
     recipe: str = "flat",
     **manifest: Any,
 ) -> str:
-    """Publish a snapshot of these products and unit vectors; return its name."""
+    """Publish a snapshot of products and their unit vectors (N, D); return its name.
+
+    manifest: fields that replace the defaults.
+    """
     folder = IndexFolder(index)
     matrix = np.ascontiguousarray(vectors, np.float32)
     with folder.publishing(), folder.staging() as staged:
@@ -123,9 +130,10 @@ def publish(
         return folder.publish(staged, dataclasses.replace(record, **manifest), set_current=set_current).name
 
 
-def publish_made(index: Path, made: Sequence[Made], source: Path, **manifest: Any) -> str:
-    """Publish products that `make_products` made."""
-    return publish(index, [each.product for each in made], [each.vector for each in made], source, **manifest)
+def publish_samples(index: Path, samples: Sequence[SampleProduct], source: Path, **manifest: Any) -> str:
+    """Publish a snapshot of sample products; return its name."""
+    products, vectors = [sample.product for sample in samples], [sample.vector for sample in samples]
+    return publish(index, products, vectors, source, **manifest)
 
 
 def _manifest(name: str, table: Table, matrix: Any, source: Path, recipe: dict[str, Any]) -> Manifest:

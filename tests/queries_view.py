@@ -1,4 +1,4 @@
-"""Views over arrays in memory, searched by brute force: the data that the queries are tested on."""
+"""Views of products in memory, searched by brute force, for the tests of queries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DELETED = dt.datetime(2025, 1, 2, tzinfo=dt.UTC)
 
 @dataclass(frozen=True)
 class MemorySnapshot:
-    """The parts of a snapshot that a query reads."""
+    """The parts of a snapshot that queries read."""
 
     table: Table
     vectors: np.ndarray
@@ -38,7 +38,10 @@ class MemorySnapshot:
 
 
 class BruteForceSearcher:
-    """Compares every allowed row with the query. `searches` counts the calls."""
+    """A searcher that compares every allowed row with the query.
+
+    searches: the number of calls so far.
+    """
 
     name = "brute force"
 
@@ -66,26 +69,26 @@ class BruteForceSearcher:
         """Do nothing: the state holds every change."""
 
 
-def view_of(
+def view_from_products(
     products: Sequence[Product],
     vectors: np.ndarray,
     live: Any = None,
     base: int | None = None,
-    born_dead: Sequence[int] = (),
+    deleted_rows: Sequence[int] = (),
     confidence: Confidence | None = None,
     rules: Rules = NO_RULES,
 ) -> View:
-    """Return products and their vectors (n, D) as a view; by default all are live and of the snapshot.
+    """Return a view of products and their vectors (n, D).
 
-    base: the number of products in the snapshot; the others are uploads. born_dead: rows that the snapshot
-    has as deleted.
+    live: (n,) bool, default all. base: the number of products in the snapshot, default all; the others are
+    uploads. deleted_rows: rows that are deleted in the snapshot itself.
     """
     products = [
-        dataclasses.replace(product, deleted_at=DELETED if row in born_dead else None)
+        dataclasses.replace(product, deleted_at=DELETED if row in deleted_rows else None)
         for row, product in enumerate(products)
     ]
     if live is None:
-        live = [row not in born_dead for row in range(len(products))]
+        live = [row not in deleted_rows for row in range(len(products))]
     matrix = np.ascontiguousarray(vectors, np.float32)
     table = Table.from_products(products[:base])
     manifest = SimpleNamespace(dimension=matrix.shape[1], snapshot="memory")
@@ -96,18 +99,18 @@ def view_of(
     return View(state, BruteForceSearcher(), rules=rules)
 
 
-def later(view: View, live: Any) -> View:
-    """Return the view after changes: the same snapshot and uploads, other products live."""
+def view_with_live(view: View, live: Any) -> View:
+    """Return the view after deletions and restorations. live: (n,) bool."""
     return view.with_state(dataclasses.replace(view.state, live=np.asarray(live, bool)))
 
 
-def searches_of(view: View) -> int:
-    """Return the number of searches that a view of `view_of` has done."""
+def search_count(view: View) -> int:
+    """Return the number of searches of a view from `view_from_products`."""
     return cast(BruteForceSearcher, view.searcher).searches
 
 
 def product(
     product_id: str, name: str = "", category: str = "things", group: str | None = None, **attributes: Any
 ) -> Product:
-    """Return a product with the fields that a query looks at."""
+    """Return a product with the fields that queries read."""
     return Product(product_id, name or product_id, category, group, "x.jpg", "00", 1, 1, None, attributes)

@@ -1,4 +1,4 @@
-"""A catalogue for the contract of the stores, and the stores that it is run against."""
+"""A catalogue with unusual names and values, an oracle for it, and the stores of the contract tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.indexes import MODEL, publish
 from tests.milvus_server import MilvusServer, running_server
-from tests.queries_view import view_of
+from tests.queries_view import view_from_products
 from tests.vectors import clustered
 from vitrine.indexer.journal.journal import Upload
 from vitrine.indexer.milvus.address import StoreAddress
@@ -35,7 +35,7 @@ BRANDS = ("acme", 'say "hi"', "back\\slash", "' or 1 == 1", "ção", "", "line\n
 
 
 def make_catalogue(seed: int = 0, count: int = COUNT) -> tuple[list[Product], np.ndarray]:
-    """Return products of hostile names with nulls among their attributes; a tenth have equal vectors."""
+    """Return products with hostile names and missing attributes, and their vectors, a tenth of them equal."""
     random = np.random.default_rng(seed)
     vectors = clustered(count, DIMENSION, seed, clusters=8)
     vectors[1::20] = vectors[0::20]
@@ -66,35 +66,36 @@ def make_catalogue(seed: int = 0, count: int = COUNT) -> tuple[list[Product], np
     return products, vectors
 
 
-class Stored:
-    """An index folder and one store that holds its snapshot."""
+class StoreSetup:
+    """An index folder and the store that holds its current snapshot. uri: "faiss", or of Milvus."""
 
     def __init__(self, index: Path, uri: str) -> None:
         self.folder = IndexFolder(index)
         self.uri = uri
 
-    def publish(self, products: list[Product], vectors: np.ndarray, *, send: bool = True) -> str:
+    def publish(self, products: list[Product], vectors: np.ndarray, *, load: bool = True) -> str:
         name = publish(self.folder.root, products, vectors, self.folder.root / "source")
-        if send:
-            self.send()
+        if load:
+            self.load()
         return name
 
-    def send(self) -> Any:
+    def load(self) -> Any:
+        """Load the current snapshot into the store, if it is not the embedded one."""
         if self.uri == "faiss":
             return None
         return publish_to_store(self.folder, StoreAddress.parse(self.uri), SilentProgress())
 
-    def store(self, scan_rows: int = 0) -> Store:
+    def make_store(self, scan_rows: int = 0) -> Store:
         if self.uri == "faiss":
             return EmbeddedStore()
         return MilvusStore.from_uri(self.uri, scan_rows=scan_rows)
 
     def open(self, scan_rows: int = 0) -> SnapshotFollower:
-        return SnapshotFollower(self.folder, self.store(scan_rows))
+        return SnapshotFollower(self.folder, self.make_store(scan_rows))
 
 
 class Oracle:
-    """The products, what was done to them since, and brute force over what is left."""
+    """The expected products after every change, searched by brute force."""
 
     def __init__(self, products: list[Product], vectors: np.ndarray) -> None:
         self.products = list(products)
@@ -103,13 +104,14 @@ class Oracle:
         self.base = len(products)
 
     def view(self) -> Any:
-        return view_of(self.products, self.vectors, self.live, self.base)
+        """Return a view of the products."""
+        return view_from_products(self.products, self.vectors, self.live, self.base)
 
     def set_live(self, product_id: str, is_live: bool) -> None:
         self.live[[product.id for product in self.products].index(product_id)] = is_live
 
     def move(self, product_id: str, category: str) -> str:
-        """Return the category of before."""
+        """Change the category of a product; return the previous one."""
         row = [product.id for product in self.products].index(product_id)
         before = self.products[row].category
         self.products[row] = dataclasses.replace(self.products[row], category=category)
@@ -121,22 +123,24 @@ class Oracle:
         self.live = np.append(self.live, True)
 
 
-def upload_of(product: Product, vector: np.ndarray) -> Upload:
-    fields = {each.name: getattr(product, each.name) for each in dataclasses.fields(product)}
+def make_upload(product: Product, vector: np.ndarray) -> Upload:
+    """Return the record of an uploaded product."""
+    fields = {field.name: getattr(product, field.name) for field in dataclasses.fields(product)}
     del fields["deleted_at"]
     fields["attributes"] = {key: value for key, value in product.attributes.items() if key != "since"}
     return Upload(fields, MODEL.key, vector)
 
 
-def needs(*packages: str) -> None:
+def skip_without(*packages: str) -> None:
+    """Skip the test if a package is not installed."""
     for package in packages:
         if find_spec(package) is None:
             pytest.skip(f"the package {package} is not installed")
 
 
-def real_server(folder: Path) -> Iterator[MilvusServer]:
-    """Run a server for some tests, and leave nothing of it behind."""
-    needs("pymilvus", "milvus")
+def run_server(folder: Path) -> Iterator[MilvusServer]:
+    """Yield a running Milvus server; stop it and remove its data afterwards."""
+    skip_without("pymilvus", "milvus")
     with running_server(folder) as server:
         yield server
     shutil.rmtree(folder, ignore_errors=True)

@@ -174,7 +174,7 @@ def test_the_steps_of_the_dockerfile_make_a_service_that_answers(tmp_path: Path)
         shutil.which(command[0], path=image.environment["PATH"])
         == f"{image.root}/opt/vitrine/bin/{command[0]}"
     )
-    photos = write_folder(tmp_path / "photos", categories=2, each=2)
+    photos = write_folder(tmp_path / "photos", categories=2, per_category=2)
     image.run(["vitrine-indexer", "build", str(photos), "--model", "efficientnet-lite2"])
     service = subprocess.Popen(command, cwd=image.folder, env=image.environment)
     try:

@@ -120,7 +120,7 @@ def test_the_lock_file_names_no_host_and_no_path() -> None:
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an index whose products are called as in README's examples."""
     root = tmp_path_factory.mktemp("docs")
-    photos = write_folder(root / "photos", categories=1, each=3)
+    photos = write_folder(root / "photos", categories=1, per_category=3)
     for number, photo in enumerate(sorted((photos / "c0").iterdir()), start=1):
         photo.rename(photos / f"tenis_{number:02}.jpg")
     (photos / "c0").rmdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.catalogues import build_folder, write_folder
-from tests.disks import fill_up
+from tests.disks import fill_disk
 from vitrine.indexer.snapshot.folder import IndexFolder
 
 KIB = 1024
@@ -41,7 +41,7 @@ def refused_until_there_is_space(arguments: list[str], index: Path, steps: list[
     """Run a command with more and more KiB free; return how often it was refused before it went through."""
     live, filler = IndexFolder(index).current_name(), index.parent / "filler"
     for refusals, free in enumerate(steps):
-        fill_up(filler, free * KIB)
+        fill_disk(filler, free * KIB)
         run = run_indexer(*arguments)
         filler.unlink()
         if run.returncode == 0:
@@ -73,15 +73,15 @@ def test_new_pictures_that_do_not_fit_on_the_disk_are_embedded_when_there_is_spa
 ) -> None:
     photos, index = write_folder(tmp_path / "photos"), small_disk / "index"
     build_folder(photos, index)
-    write_folder(photos, categories=3, each=8, first_seed=500)
+    write_folder(photos, categories=3, per_category=8, first_seed=500)
     refusals = refused_until_there_is_space(build_arguments(photos, index), index, [0, 32, 128, 1000])
     assert 1 <= refusals < 4
     assert len(IndexFolder(index).open(full_check=True).table) == 24
 
 
 def test_a_first_build_on_a_full_disk_publishes_nothing(small_disk: Path, tmp_path: Path) -> None:
-    photos, index = write_folder(tmp_path / "photos", categories=1, each=2), small_disk / "index"
-    fill_up(small_disk / "filler")
+    photos, index = write_folder(tmp_path / "photos", categories=1, per_category=2), small_disk / "index"
+    fill_disk(small_disk / "filler")
     run = run_indexer(*build_arguments(photos, index))
     assert (run.returncode, len(run.stderr.splitlines())) == (3, 1), run.stderr
     assert IndexFolder(index).current_name_or_none() is None

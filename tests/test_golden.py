@@ -22,7 +22,7 @@ from tests.golden_questions import (
     http_questions,
     python_answers,
 )
-from tests.http_client import Client, client_of
+from tests.http_client import Client, make_client
 from tests.indexes import GridEmbedder
 from tests.recorded.comparison import TOLERANCE, differences
 from vitrine.service import Catalogue, ServiceConfig, create_app
@@ -55,7 +55,7 @@ def recorded(name: str) -> Json:
 def served(name: str, index: Path) -> Iterator[tuple[Client, Catalogue]]:
     embedder = None if name == REAL_NETWORK else GridEmbedder()
     with Catalogue.open(index, embedder=embedder) as catalogue:
-        yield client_of(create_app(catalogue, ServiceConfig(access_log=False))), catalogue
+        yield make_client(create_app(catalogue, ServiceConfig(access_log=False))), catalogue
 
 
 def different(recorded: Json, client: Client, questions: list[Question]) -> list[str]:

@@ -13,7 +13,7 @@ PUBLICATIONS = 20
 
 def test_eight_readers_see_whole_snapshots_while_twenty_are_published_and_rolled_back(tmp_path: Path) -> None:
     """Every second snapshot has only the even products: an answer must be all of one or all of the other."""
-    photos = write_folder(tmp_path / "photos", categories=1, each=8)
+    photos = write_folder(tmp_path / "photos", categories=1, per_category=8)
     odd = {path: path.read_bytes() for path in sorted((photos / "c0").iterdir())[1::2]}
     index = tmp_path / "index"
     whole = build_folder(photos, index, keep=PUBLICATIONS + 2).snapshot

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.http_client import Client, assert_problem, client_of
+from tests.http_client import Client, assert_problem, make_client
 from tests.indexes import GridEmbedder
 from tests.pictures import jpeg
 from tests.service.test_cli import get, running
@@ -38,7 +38,7 @@ def mounted(small_index: Path, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def reader(mounted: Path) -> Iterator[Client]:
     with Catalogue.open(mounted, embedder=GridEmbedder()) as catalogue:
-        yield client_of(create_app(catalogue, ServiceConfig(read_only=True)))
+        yield make_client(create_app(catalogue, ServiceConfig(read_only=True)))
 
 
 def found(client: Client) -> set[str]:
@@ -92,7 +92,7 @@ def test_a_writer_elsewhere_is_followed(reader: Client, small_index: Path) -> No
 
 def test_what_cannot_be_written_says_so(mounted: Path) -> None:
     with Catalogue.open(mounted, embedder=GridEmbedder()) as catalogue:
-        client = client_of(create_app(catalogue, ServiceConfig()))
+        client = make_client(create_app(catalogue, ServiceConfig()))
         assert_problem(client.delete(f"{API}/products/p01"), 503, "store-unavailable")
     with IndexFolder(mounted).journal() as journal:
         assert isinstance(journal, JournalReader)

@@ -15,7 +15,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tests.stores import BRANDS, CATEGORIES, Oracle, Stored, make_catalogue, needs, real_server, upload_of
+from tests.stores import (
+    BRANDS,
+    CATEGORIES,
+    Oracle,
+    StoreSetup,
+    make_catalogue,
+    make_upload,
+    run_server,
+    skip_without,
+)
 from vitrine.indexer.cli.main import main
 from vitrine.indexer.errors import QueryError, StoreUnavailable
 from vitrine.indexer.milvus import collection
@@ -59,7 +68,7 @@ WHERE: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="session")
 def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    for server in real_server(tmp_path_factory.mktemp("milvus")):
+    for server in run_server(tmp_path_factory.mktemp("milvus")):
         yield f"milvus://{server.endpoint}"
 
 
@@ -69,25 +78,25 @@ def milvus_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def base_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     if request.param == "faiss":
         return "faiss"
-    needs("pymilvus")
+    skip_without("pymilvus")
     if request.param == "milvus":
         return str(request.getfixturevalue("milvus_uri"))
-    needs("milvus_lite")
+    skip_without("milvus_lite")
     return f"milvus://{tmp_path_factory.mktemp('lite')}/store.db"
 
 
 @pytest.fixture
-def stored(base_uri: str, tmp_path: Path) -> Stored:
+def setup(base_uri: str, tmp_path: Path) -> StoreSetup:
     """Return an index folder and a store with an alias of its own."""
     alias = "".join(letter for letter in tmp_path.name if letter.isalnum())
-    return Stored(tmp_path / "index", base_uri if base_uri == "faiss" else f"{base_uri}/t_{alias}")
+    return StoreSetup(tmp_path / "index", base_uri if base_uri == "faiss" else f"{base_uri}/t_{alias}")
 
 
 @pytest.fixture
-def live(stored: Stored) -> Iterator[SnapshotFollower]:
+def live(setup: StoreSetup) -> Iterator[SnapshotFollower]:
     """Yield a follower of a catalogue that the test may change."""
-    stored.publish(*make_catalogue())
-    opened = stored.open()
+    setup.publish(*make_catalogue())
+    opened = setup.open()
     yield opened
     opened.close()
 
@@ -96,9 +105,9 @@ def live(stored: Stored) -> Iterator[SnapshotFollower]:
 def unchanged(base_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnapshotFollower]:
     """Yield a follower of a shared catalogue, which no test changes."""
     uri = base_uri if base_uri == "faiss" else f"{base_uri}/unchanged"
-    stored = Stored(tmp_path_factory.mktemp("unchanged"), uri)
-    stored.publish(*make_catalogue())
-    opened = stored.open()
+    setup = StoreSetup(tmp_path_factory.mktemp("unchanged"), uri)
+    setup.publish(*make_catalogue())
+    opened = setup.open()
     yield opened
     opened.close()
 
@@ -192,7 +201,7 @@ def test_a_query_that_is_not_a_unit_vector_is_refused(unchanged: SnapshotFollowe
 
 @pytest.mark.parametrize("visible_after_s", [10.0, 0.0])
 def test_changes_are_visible_in_the_next_query(
-    live: SnapshotFollower, stored: Stored, visible_after_s: float, monkeypatch: pytest.MonkeyPatch
+    live: SnapshotFollower, setup: StoreSetup, visible_after_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Apply changes of all kinds, some of which the collection contains already and some not."""
     if visible_after_s == 0:  # searches must wait for writes: no rows are scanned beside the collection
@@ -211,7 +220,7 @@ def test_changes_are_visible_in_the_next_query(
                     attributes={**more[step].attributes, "since": None},
                 )  # fmt: skip
                 vector = more_vectors[step] if step % 8 else vectors[step]
-                journal.append("upload", [product.id], upload=upload_of(product, vector))
+                journal.append("upload", [product.id], upload=make_upload(product, vector))
                 oracle.add(product, vector)
             elif change_type == 4:
                 category = ("new", *CATEGORIES)[step // 5]
@@ -232,16 +241,16 @@ def test_changes_are_visible_in_the_next_query(
         if step % 4 == 3:
             live.sync_store()
     assert not live.store_problem
-    reopened = stored.open()
+    reopened = setup.open()
     assert_same_results(reopened.view(), oracle, SearchOptions(limit=300), None)
     reopened.close()
 
 
 def test_the_collection_contains_the_changes_of_the_journal(
-    live: SnapshotFollower, stored: Stored, monkeypatch: pytest.MonkeyPatch
+    live: SnapshotFollower, setup: StoreSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Read the deletion mark from Milvus itself."""
-    if stored.uri == "faiss":
+    if setup.uri == "faiss":
         pytest.skip("the embedded store has no copy")
     monkeypatch.setattr(milvus_store, "VISIBLE_AFTER_S", 0.0)
     view = live.view()
@@ -249,7 +258,7 @@ def test_the_collection_contains_the_changes_of_the_journal(
     with live.writing() as (_, journal):
         journal.append("delete", [deleted])
     live.sync_store()
-    address = StoreAddress.parse(stored.uri)
+    address = StoreAddress.parse(setup.uri)
     connection = Connection(address)
     collection_in_use = Collection(connection, address.collection_name(view.state.snapshot.name))
     entities = connection.call(
@@ -277,32 +286,34 @@ def test_candidates_come_from_the_store(
         assert recommend(view, product_reference(view, 1), options).returned == 3
 
 
-def test_a_new_snapshot_is_served_once_the_alias_is_switched(live: SnapshotFollower, stored: Stored) -> None:
-    if stored.uri == "faiss":
+def test_a_new_snapshot_is_served_once_the_alias_is_switched(
+    live: SnapshotFollower, setup: StoreSetup
+) -> None:
+    if setup.uri == "faiss":
         pytest.skip("the embedded store has no alias")
     first = live.view().state.snapshot.name
-    second = stored.publish(*make_catalogue(seed=1), send=False)
+    second = setup.publish(*make_catalogue(seed=1), load=False)
     live.poll()
     assert live.view().state.snapshot.name == first
-    report = stored.send()
+    report = setup.load()
     assert report.loaded == 240
     live.poll()
     assert live.view().state.snapshot.name == second
     assert_same_results(live.view(), Oracle(*make_catalogue(seed=1)), SearchOptions(limit=20), None)
-    stored.folder.set_current(first)
-    assert stored.send().loaded == 0
+    setup.folder.set_current(first)
+    assert setup.load().loaded == 0
     live.poll()
     assert live.view().state.snapshot.name == first
     assert_same_results(live.view(), Oracle(*make_catalogue()), SearchOptions(limit=20), None)
 
 
-def test_collections_of_pruned_snapshots_are_dropped(live: SnapshotFollower, stored: Stored) -> None:
-    if stored.uri == "faiss":
+def test_collections_of_pruned_snapshots_are_dropped(live: SnapshotFollower, setup: StoreSetup) -> None:
+    if setup.uri == "faiss":
         pytest.skip("the embedded store has no collections")
     first = live.view().state.snapshot.name
-    stored.publish(*make_catalogue(seed=1), send=False)
-    stored.folder.prune(1)
-    assert stored.send().dropped == [first]
+    setup.publish(*make_catalogue(seed=1), load=False)
+    setup.folder.prune(1)
+    assert setup.load().dropped == [first]
 
 
 @pytest.mark.parametrize(
@@ -313,7 +324,7 @@ def test_collections_of_pruned_snapshots_are_dropped(live: SnapshotFollower, sto
     ],
 )
 def test_publishing_to_a_missing_store_fails(store: str, code: int, message: str, small_index: Path) -> None:
-    needs("pymilvus")
+    skip_without("pymilvus")
     result = CliRunner().invoke(main, ["publish", "--index", str(small_index), "--store", store])
     assert result.exit_code == code
     assert message in result.stderr
@@ -321,7 +332,7 @@ def test_publishing_to_a_missing_store_fails(store: str, code: int, message: str
 
 
 def test_the_error_of_a_missing_milvus_does_not_suggest_a_retry(small_index: Path) -> None:
-    needs("pymilvus")
+    skip_without("pymilvus")
     arguments = ["publish", "--index", str(small_index), "--store", "milvus://127.0.0.1:1/shop"]
     message = CliRunner().invoke(main, arguments).stderr
     assert message.startswith("error: Milvus at http://127.0.0.1:1 does not answer (has_collection: ")
@@ -329,6 +340,6 @@ def test_the_error_of_a_missing_milvus_does_not_suggest_a_retry(small_index: Pat
 
 
 def test_a_service_without_its_store_is_an_error(small_index: Path) -> None:
-    needs("pymilvus")
+    skip_without("pymilvus")
     with pytest.raises(StoreUnavailable, match=re.escape("127.0.0.1:1")):
         SnapshotFollower(IndexFolder(small_index), MilvusStore.from_uri("milvus://127.0.0.1:1/shop"))

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.indexes import GridEmbedder, Made
+from tests.indexes import GridEmbedder, SampleProduct
 from tests.milvus_server import MilvusServer
 from tests.pictures import jpeg
-from tests.stores import real_server
+from tests.stores import run_server
 from vitrine.indexer.milvus.address import StoreAddress
 from vitrine.indexer.milvus.publish import publish_to_store
 from vitrine.indexer.progress import SilentProgress
@@ -29,7 +29,7 @@ RECOVERY_TIMEOUT_S = 60.0
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[MilvusServer]:
-    yield from real_server(tmp_path / "milvus")
+    yield from run_server(tmp_path / "milvus")
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def similar(client: FlaskClient) -> list[str]:
 
 
 def test_a_restart_under_load_loses_no_change(
-    served: Catalogue, server: MilvusServer, made: list[Made]
+    served: Catalogue, server: MilvusServer, samples: list[SampleProduct]
 ) -> None:
     client = create_app(served, ServiceConfig()).test_client()
     assert client.get("/api/v1/status").get_json()["store"] == "milvus"

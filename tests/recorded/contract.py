@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from tests.http_client import client_of
+from tests.http_client import make_client
 from vitrine.indexer.cli.main import main as indexer_cli
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.cli import main as service_cli
@@ -30,7 +30,7 @@ def served_openapi(index: Path) -> Json:
     """Return the OpenAPI document that a service over an index folder, which may be empty, serves."""
     index.mkdir(exist_ok=True)
     with Catalogue.open(index) as catalogue:
-        document: Json = client_of(create_app(catalogue, ServiceConfig())).get("/openapi.json").json
+        document: Json = make_client(create_app(catalogue, ServiceConfig())).get("/openapi.json").json
     return document
 
 

@@ -14,10 +14,10 @@ from flask import Request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.disks import fill_up
+from tests.disks import fill_disk
 from tests.fuzzing import FUZZED
-from tests.http_client import Client, assert_problem, client_of
-from tests.indexes import GridEmbedder, Made
+from tests.http_client import Client, assert_problem, make_client
+from tests.indexes import GridEmbedder, SampleProduct
 from tests.pictures import huge_png, jpeg, png
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.errors import Refused
@@ -165,14 +165,14 @@ def test_ten_thousand_wrong_keys_open_nothing() -> None:
 
 
 def test_a_full_disk_refuses_writes_and_loses_nothing(
-    small_disk: Path, small_index: Path, made: list[Made]
+    small_disk: Path, small_index: Path, samples: list[SampleProduct]
 ) -> None:
     index = Path(shutil.copytree(small_index, small_disk / "index"))
     with Catalogue.open(index, embedder=GridEmbedder()) as catalogue:
-        client = client_of(create_app(catalogue, ServiceConfig()))
+        client = make_client(create_app(catalogue, ServiceConfig()))
         assert client.delete(f"{API}/products/p00").status_code == 200
         filler = small_disk / "filler"
-        fill_up(filler)
+        fill_disk(filler)
         form = {"image": (io.BytesIO(jpeg(200, 200, 5)), "a.jpg"), "name": "n", "category": "c"}
         assert_problem(client.post(f"{API}/products", data=form), 507, "storage-full")
         full = [client.delete(f"{API}/products/p{number:02d}").status_code for number in range(1, 12)]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Protocol
 
 import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from tests.http_client import Client, Reply
-from tests.indexes import DIMENSION, Made
+from tests.http_client import Client, Response
+from tests.indexes import DIMENSION, SampleProduct
 from tests.pictures import jpeg
 from vitrine.indexer.errors import VitrineError
 from vitrine.service import Catalogue
@@ -67,7 +67,7 @@ class HttpDoor:
     def ask(self, what: str, id: Id = "", **values: Any) -> Json:
         return self._sent(what, id, values).json  # type: ignore[no-any-return]
 
-    def _sent(self, what: str, id: Id, values: Json) -> Reply:
+    def _sent(self, what: str, id: Id, values: Json) -> Response:
         image = values.pop("image", None)
         if image is not None:
             path = "/products" if what == "add" else "/search/image"
@@ -130,11 +130,13 @@ def problem(answer: Json, status: int, kind: str, field: str | None = None) -> J
     return answer
 
 
-def oracle(made: list[Made], query: Any, *, without: set[str] = frozenset(), category: str = "") -> list[str]:  # type: ignore[assignment]
+def oracle(
+    samples: list[SampleProduct], query: Any, *, without: Set[str] = frozenset(), category: str = ""
+) -> list[str]:
     """Ids by cosine, then id, computed the slow way."""
     scored = [
         (-float(np.clip(each.vector @ query, -1, 1)), each.product.id)
-        for each in made
+        for each in samples
         if each.product.id not in without and category in ("", each.product.category)
     ]
     return [name for _, name in sorted(scored)]
@@ -144,9 +146,9 @@ def ids(answer: Json) -> list[str]:
     return [hit["id"] for hit in answer["hits"]]
 
 
-def test_similar_gives_the_nearest_and_never_itself(door: Door, made: list[Made]) -> None:
+def test_similar_gives_the_nearest_and_never_itself(door: Door, samples: list[SampleProduct]) -> None:
     answer = checked(door.ask("similar", "p03", limit=11), AnswerShape)
-    assert ids(answer) == oracle(made, made[3].vector, without={"p03"})
+    assert ids(answer) == oracle(samples, samples[3].vector, without={"p03"})
     assert answer["reference"]["id"] == "p03"
     assert (answer["requested"], answer["returned"], answer["reason"]) == (11, 11, None)
     assert [hit["score"] for hit in answer["hits"]] == sorted(
@@ -158,9 +160,11 @@ def test_similar_defaults_to_five(door: Door) -> None:
     assert door.ask("similar", "p00")["returned"] == 5
 
 
-def test_similar_within_the_same_category_says_why_it_is_short(door: Door, made: list[Made]) -> None:
+def test_similar_within_the_same_category_says_why_it_is_short(
+    door: Door, samples: list[SampleProduct]
+) -> None:
     answer = checked(door.ask("similar", "p03", limit=10, same_category=True), AnswerShape)
-    assert ids(answer) == oracle(made, made[3].vector, without={"p03"}, category="tênis")
+    assert ids(answer) == oracle(samples, samples[3].vector, without={"p03"}, category="tênis")
     assert answer["returned"] == 3
     assert "same category" in answer["reason"]
 
@@ -223,9 +227,9 @@ def test_search_by_product_equals_similar(door: Door) -> None:
     assert door.ask("search", product="p03", limit=4)["hits"] == door.ask("similar", "p03", limit=4)["hits"]
 
 
-def test_search_by_vector(door: Door, made: list[Made]) -> None:
-    answer = checked(door.ask("search", vector=(7 * made[5].vector).tolist(), limit=12), AnswerShape)
-    assert ids(answer) == oracle(made, made[5].vector)
+def test_search_by_vector(door: Door, samples: list[SampleProduct]) -> None:
+    answer = checked(door.ask("search", vector=(7 * samples[5].vector).tolist(), limit=12), AnswerShape)
+    assert ids(answer) == oracle(samples, samples[5].vector)
     assert answer["reference"] is None
     assert answer["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
 
@@ -264,15 +268,15 @@ def test_search_wants_exactly_one_reference(door: Door, request_: Json) -> None:
     assert door.ask("search", **request_)["status"] == 422
 
 
-def test_search_by_photo_finds_the_product_it_shows(door: Door, made: list[Made]) -> None:
-    answer = checked(door.ask("search", image=made[7].picture, limit=3), AnswerShape)
+def test_search_by_photo_finds_the_product_it_shows(door: Door, samples: list[SampleProduct]) -> None:
+    answer = checked(door.ask("search", image=samples[7].picture, limit=3), AnswerShape)
     assert ids(answer)[0] == "p07"
     assert answer["reference"] is None
 
 
-def test_search_by_a_part_of_a_photo(door: Door, made: list[Made]) -> None:
-    whole = door.ask("search", image=made[7].picture, crop="0,0,1,1", limit=3)
-    part = door.ask("search", image=made[7].picture, crop="0.5,0.5,0.5,0.5", limit=3)
+def test_search_by_a_part_of_a_photo(door: Door, samples: list[SampleProduct]) -> None:
+    whole = door.ask("search", image=samples[7].picture, crop="0,0,1,1", limit=3)
+    part = door.ask("search", image=samples[7].picture, crop="0.5,0.5,0.5,0.5", limit=3)
     assert ids(whole)[0] == "p07"
     assert part["hits"] != whole["hits"]
 
@@ -281,8 +285,8 @@ def test_search_by_a_part_of_a_photo(door: Door, made: list[Made]) -> None:
     ("crop", "status"),
     [("0,0,1", 400), ("a,b,c,d", 400), ("0,0,0,1", 422), ("0.5,0,0.6,1", 422), ("2,0,1,1", 422)],
 )
-def test_a_wrong_crop_is_refused(door: Door, made: list[Made], crop: str, status: int) -> None:
-    answer = door.ask("search", image=made[0].picture, crop=crop)
+def test_a_wrong_crop_is_refused(door: Door, samples: list[SampleProduct], crop: str, status: int) -> None:
+    answer = door.ask("search", image=samples[0].picture, crop=crop)
     assert (answer["status"], answer["field"]) == (status, "crop")
 
 
@@ -428,14 +432,14 @@ def test_categories(door: Door) -> None:
     assert answer[0]["sample"] == ["p04", "p07", "p10"]
 
 
-def test_the_matrix_compares_centroids(door: Door, made: list[Made]) -> None:
+def test_the_matrix_compares_centroids(door: Door, samples: list[SampleProduct]) -> None:
     answer = checked(door.ask("matrix"), MatrixShape)
     matrix = np.array(answer["matrix"])
     assert answer["categories"] == ["bolsa", "relógio", "tênis"]
     assert np.allclose(matrix, matrix.T)
     assert np.allclose(np.diag(matrix), 1)
     means = [
-        np.mean([each.vector for each in made if each.product.category == name], axis=0)
+        np.mean([each.vector for each in samples if each.product.category == name], axis=0)
         for name in answer["categories"]
     ]
     unit = np.array([mean / np.linalg.norm(mean) for mean in means])
@@ -445,12 +449,12 @@ def test_the_matrix_compares_centroids(door: Door, made: list[Made]) -> None:
     problem(door.ask("matrix", category="carro"), 422, "impossible-request", "category")
 
 
-def test_the_closest_pairs_of_two_categories(door: Door, made: list[Made]) -> None:
+def test_the_closest_pairs_of_two_categories(door: Door, samples: list[SampleProduct]) -> None:
     answer = checked(door.ask("pairs", a="bolsa", b="tênis", limit=3), PairsShape)["pairs"]
     best = max(
         (float(a.vector @ b.vector), a.product.id, b.product.id)
-        for a in made
-        for b in made
+        for a in samples
+        for b in samples
         if (a.product.category, b.product.category) == ("bolsa", "tênis")
     )
     assert (answer[0]["a"]["id"], answer[0]["b"]["id"]) == best[1:]

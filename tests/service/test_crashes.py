@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.indexes import DIMENSION, MODEL, make_products, publish_made
+from tests.indexes import DIMENSION, MODEL, make_samples, publish_samples
 from tests.pictures import jpeg
 from tests.service.test_cli import _children, running
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
@@ -144,10 +144,10 @@ def kill_workers(parent: int, stop: threading.Event, killed: list[int]) -> None:
 
 def prepare(folder: Path) -> tuple[Path, list[bytes]]:
     """Publish products, one of them `anchor`, and put the vectors of pictures to upload into the cache."""
-    made = make_products(folder / "source", PRODUCTS)
-    anchor = dataclasses.replace(made[0].product, id="anchor")
-    publish_made(
-        folder / "index", [dataclasses.replace(made[0], product=anchor), *made[1:]], folder / "source"
+    samples = make_samples(folder / "source", PRODUCTS)
+    anchor = dataclasses.replace(samples[0].product, id="anchor")
+    publish_samples(
+        folder / "index", [dataclasses.replace(samples[0], product=anchor), *samples[1:]], folder / "source"
     )
     pictures = [jpeg(40, 40, 500 + number) for number in range(UPLOADS)]
     vectors = np.random.default_rng(0).normal(size=(UPLOADS, DIMENSION)).astype(np.float32)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.catalogues import add_upload, build_folder, write_folder
+from tests.catalogues import build_folder, write_folder, write_upload
 from tests.pictures import jpeg
 from vitrine.indexer.build.build import BuildOptions
 from vitrine.indexer.embedding.pipeline import EmbeddingOptions
@@ -138,8 +138,10 @@ def test_uploads_become_products_of_the_next_snapshot(photos: Path, index: Path)
     folder = IndexFolder(index)
     with folder.journal() as journal:
         for name in ("novo", "c0:p0"):
-            journal.append("upload", [name], upload=add_upload(index, name.replace(":", "-"), jpeg(seed=70)))
-        journal.append("upload", ["gone"], upload=add_upload(index, "gone", jpeg(seed=71)))
+            journal.append(
+                "upload", [name], upload=write_upload(index, name.replace(":", "-"), jpeg(seed=70))
+            )
+        journal.append("upload", ["gone"], upload=write_upload(index, "gone", jpeg(seed=71)))
         journal.append("delete", ["gone"])
     report = build_folder(photos, index)
     assert report.products == 14
@@ -193,7 +195,7 @@ def test_a_killed_build_leaves_the_current_snapshot_and_can_be_repeated(
     tmp_path: Path, photos: Path, index: Path
 ) -> None:
     before = build_folder(photos, index)
-    write_folder(photos, categories=4, each=8, first_seed=200)
+    write_folder(photos, categories=4, per_category=8, first_seed=200)
     folder = IndexFolder(index)
     for kill_after_s in (0.3, 2.0, 4.0, 5.0):
         process = run_build(photos, index)

@@ -89,7 +89,7 @@ def test_a_build_keeps_the_calibration_until_vectors_or_counts_change(
         calls += 1
         return calibrate_confidence(*arguments)
 
-    photos, index = write_folder(tmp_path / "photos", each=6), tmp_path / "index"
+    photos, index = write_folder(tmp_path / "photos", per_category=6), tmp_path / "index"
     build_folder(photos, index)
 
     monkeypatch.setattr("vitrine.indexer.build.candidate.calibrate_confidence", counted)
@@ -97,6 +97,6 @@ def test_a_build_keeps_the_calibration_until_vectors_or_counts_change(
     assert calls == 0
     build_folder(photos, index, transform="centre")
     assert calls == 1
-    write_folder(photos / "new", categories=1, each=4, first_seed=90)
+    write_folder(photos / "new", categories=1, per_category=4, first_seed=90)
     build_folder(photos, index, transform="centre")
     assert calls == 2

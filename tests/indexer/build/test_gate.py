@@ -15,7 +15,7 @@ GOOD = Comparison(0.99, 0.99, 1.0, 1.0, 0.0, 100)
 
 
 def test_a_catalogue_that_lost_most_of_its_products_is_refused(tmp_path: Path) -> None:
-    photos, index = write_folder(tmp_path / "photos", each=8), tmp_path / "index"
+    photos, index = write_folder(tmp_path / "photos", per_category=8), tmp_path / "index"
     before = build_folder(photos, index)
     shutil.rmtree(photos / "c1")
     shutil.rmtree(photos / "c2")

@@ -42,7 +42,7 @@ def error_line(exit_code: int, *arguments: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("cli") / "photos", categories=2, each=2)
+    return write_folder(tmp_path_factory.mktemp("cli") / "photos", categories=2, per_category=2)
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture
 def source(tmp_path: Path) -> Source:
     """Forty pictures, a copy of one of them, and three that cannot be used."""
-    folder = write_folder(tmp_path / "photos", categories=4, each=10)
+    folder = write_folder(tmp_path / "photos", categories=4, per_category=10)
     (folder / "c0" / "same.jpg").write_bytes((folder / "c0" / "p1.jpg").read_bytes())
     (folder / "c1" / "broken.jpg").write_bytes(b"not a picture")
     (folder / "c2" / "empty.png").write_bytes(b"")

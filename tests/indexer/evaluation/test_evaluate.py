@@ -23,7 +23,7 @@ from vitrine.indexer.evaluation.evaluate import (
 )
 from vitrine.indexer.evaluation.evaluation_set import EvaluationSet, read_labels
 from vitrine.indexer.progress import SilentProgress
-from vitrine.indexer.snapshot.folder import (IndexFolder)
+from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.transform.sample import TrainingSet
 from vitrine.indexer.transform.transform import Transform
 
@@ -36,7 +36,9 @@ def test_a_bootstrap_interval_contains_the_mean() -> None:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> IndexFolder:
     root = tmp_path_factory.mktemp("evaluate")
-    build_folder(write_folder(root / "photos", categories=3, each=8), root / "index", transform="centre")
+    build_folder(
+        write_folder(root / "photos", categories=3, per_category=8), root / "index", transform="centre"
+    )
     return IndexFolder(root / "index")
 
 
@@ -106,7 +108,7 @@ def test_labels_from_a_file_replace_the_categories(index: IndexFolder, tmp_path:
 
 
 def test_a_catalogue_without_categories_has_no_figures(tmp_path: Path) -> None:
-    photos = write_folder(tmp_path / "photos", categories=1, each=4)
+    photos = write_folder(tmp_path / "photos", categories=1, per_category=4)
     rows = [f"p{n},,{path}" for n, path in enumerate(sorted(photos.rglob("*.jpg")))]
     (tmp_path / "shop.csv").write_text("id,category,image\n" + "\n".join(rows))
     build_folder(tmp_path / "shop.csv", tmp_path / "index")
@@ -117,7 +119,7 @@ def test_a_catalogue_without_categories_has_no_figures(tmp_path: Path) -> None:
 
 
 def test_unreadable_pictures_and_lost_vectors_are_reported(tmp_path: Path) -> None:
-    photos = write_folder(tmp_path / "photos", categories=1, each=3)
+    photos = write_folder(tmp_path / "photos", categories=1, per_category=3)
     build_folder(photos, tmp_path / "index", transform="centre")
     next(photos.rglob("*.jpg")).unlink()
     (tmp_path / "index" / "cache" / "embeddings.sqlite").unlink()
@@ -132,7 +134,9 @@ def test_unreadable_pictures_and_lost_vectors_are_reported(tmp_path: Path) -> No
 def test_figures_of_an_adapted_snapshot_are_reported_as_biased(tmp_path: Path) -> None:
     build_folder(write_folder(tmp_path / "photos", 2, 8), tmp_path / "index", transform="adapt")
     index = IndexFolder(tmp_path / "index")
-    assert any("--held-out" in line for line in evaluate_snapshot(index, EvaluateOptions(), SilentProgress()).missing)
+    assert any(
+        "--held-out" in line for line in evaluate_snapshot(index, EvaluateOptions(), SilentProgress()).missing
+    )
     held_out = evaluate_snapshot(index, EvaluateOptions(held_out=True), SilentProgress())
     assert (held_out.categories_of, held_out.missing) == ("held out", [])
 

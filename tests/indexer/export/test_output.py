@@ -36,7 +36,7 @@ def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     check_output_path(tmp_path / "lists.PARQUET")
     with pytest.raises(InputError, match=r"must end in \.parquet or \.jsonl"):
         check_output_path(tmp_path / "lists.csv")
-    with pytest.raises(InputError, match="folder .*missing does not exist"):
+    with pytest.raises(InputError, match=r"folder .*missing does not exist"):
         check_output_path(tmp_path / "missing" / "lists.jsonl")
 
 

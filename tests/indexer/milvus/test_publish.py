@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.indexer.milvus.fake_client import FakeClient
-from tests.indexes import Made, publish_made
+from tests.indexes import SampleProduct, publish_samples
 from vitrine.indexer.errors import StoreUnavailable
 from vitrine.indexer.milvus.address import StoreAddress
 from vitrine.indexer.milvus.publish import publish_to_store
@@ -27,11 +27,11 @@ def test_a_snapshot_is_loaded_once_and_then_only_switched_to(client: FakeClient,
 
 
 def test_collections_of_removed_snapshots_are_dropped(
-    client: FakeClient, small_index: Path, made: list[Made]
+    client: FakeClient, small_index: Path, samples: list[SampleProduct]
 ) -> None:
     folder = IndexFolder(small_index)
     first = publish_to_store(folder, ADDRESS, SilentProgress())
-    publish_made(small_index, made[:5], Path("source"))
+    publish_samples(small_index, samples[:5], Path("source"))
     folder.prune(1)
     second = publish_to_store(folder, ADDRESS, SilentProgress())
     assert (second.loaded, second.dropped) == (5, [first.snapshot])

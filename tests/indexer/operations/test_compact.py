@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.catalogues import add_upload, build_folder, write_folder
+from tests.catalogues import build_folder, write_folder, write_upload
 from tests.pictures import jpeg
 from vitrine.indexer.operations.compact import compact_snapshot
 from vitrine.indexer.snapshot.folder import IndexFolder
@@ -15,7 +15,7 @@ def test_compaction_writes_tombstones_and_links_the_rest(tmp_path: Path) -> None
     assert compact_snapshot(folder, keep=3).changes == 0
     with folder.journal() as journal:
         journal.append("delete", ["c0:p0"])
-        journal.append("upload", ["novo"], upload=add_upload(index, "novo", jpeg(seed=70)))
+        journal.append("upload", ["novo"], upload=write_upload(index, "novo", jpeg(seed=70)))
         journal.append("delete", ["c1:p1"])
     report = compact_snapshot(folder, keep=3)
     assert (report.deleted, report.changes, report.uploads_waiting) == (2, 3, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.catalogues import add_upload, build_folder, write_folder
+from tests.catalogues import build_folder, write_folder, write_upload
 from tests.pictures import jpeg
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.errors import InputError
@@ -20,7 +20,7 @@ from vitrine.service import Catalogue
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("purge")
-    photos = write_folder(root / "photos", categories=2, each=3)
+    photos = write_folder(root / "photos", categories=2, per_category=3)
     (photos / "c1" / "twin.jpg").write_bytes((photos / "c0" / "p1.jpg").read_bytes())
     build_folder(photos, root / "index")
     (photos / "c1" / "later.jpg").write_bytes(jpeg(64, 48, 80))
@@ -99,7 +99,7 @@ def test_a_picture_of_two_products_is_kept(folder: IndexFolder) -> None:
 
 
 def test_an_upload_is_purged_from_the_journal_and_the_disk(folder: IndexFolder) -> None:
-    record = add_upload(folder.root, "ab" * 32, jpeg(seed=70))
+    record = write_upload(folder.root, "ab" * 32, jpeg(seed=70))
     record.product.update(id="novo", name="Segredo", sha256="ab" * 32)
     with folder.journal() as journal:
         journal.append("upload", ["novo"], upload=record)
@@ -116,7 +116,7 @@ def test_an_upload_is_purged_from_the_journal_and_the_disk(folder: IndexFolder) 
 
 def test_the_id_of_a_purged_upload_can_be_used_again(folder: IndexFolder) -> None:
     def add(name: str) -> None:
-        record = add_upload(folder.root, name, jpeg(seed=70))
+        record = write_upload(folder.root, name, jpeg(seed=70))
         record.product.update(id="novo", name=name)
         key = folder.open().manifest.model.key
         with folder.journal() as journal:

@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from tests.indexes import Made, publish_made
+from tests.indexes import SampleProduct, publish_samples
 from vitrine.indexer.errors import RulesError, SnapshotCorrupt, SnapshotError, SnapshotMissing
 from vitrine.indexer.operations.compact import compact_snapshot
 from vitrine.indexer.operations.replication import Remote, pull_snapshot, push_snapshot
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_never_served(writer: IndexFolder, remote: Remote, rep
     push_snapshot(writer, remote, SilentProgress())
     pull_snapshot(remote, replica, SilentProgress())
     before = replica.current_name()
-    publish_made(writer.root, _made_without_last(writer), Path("source"))
+    publish_samples(writer.root, _samples_without_last(writer), Path("source"))
     push_snapshot(writer, remote, SilentProgress())
     name = writer.current_name()
     path = remote.path("snapshots", name, "vectors.npy")
@@ -123,7 +123,7 @@ def test_an_interrupted_push_changes_nothing(
 ) -> None:
     push_snapshot(writer, remote, SilentProgress())
     before = writer.current_name()
-    publish_made(writer.root, _made_without_last(writer), Path("source"))
+    publish_samples(writer.root, _samples_without_last(writer), Path("source"))
     upload, uploads = Remote.upload, []
 
     def failing(self: Remote, source: Path, *parts: str) -> None:
@@ -144,7 +144,7 @@ def test_old_snapshots_are_removed(writer: IndexFolder, remote: Remote, replica:
     for _ in range(4):
         push_snapshot(writer, remote, SilentProgress(), keep=2)
         pull_snapshot(remote, replica, SilentProgress(), keep=2)
-        publish_made(writer.root, _made_without_last(writer), Path("source"))
+        publish_samples(writer.root, _samples_without_last(writer), Path("source"))
     assert len(remote.snapshot_names()) == len(replica.snapshot_names()) == 2
 
 
@@ -167,7 +167,7 @@ def test_a_manifest_of_another_snapshot_is_refused(
 
 
 def test_a_replica_process_serves_what_a_writer_pushes(
-    writer: IndexFolder, replica: IndexFolder, tmp_path: Path, made: list[Made]
+    writer: IndexFolder, replica: IndexFolder, tmp_path: Path, samples: list[SampleProduct]
 ) -> None:
     """Follow a remote in one process and serve the replica in another, which loads new snapshots."""
     remote = Remote(str(tmp_path / "remote"))
@@ -181,7 +181,7 @@ def test_a_replica_process_serves_what_a_writer_pushes(
         try:
             url = json.loads(serving.stdout.readline())["url"]
             assert _status(url)["snapshot"] == first
-            second = publish_made(writer.root, made[:9], Path("source"))
+            second = publish_samples(writer.root, samples[:9], Path("source"))
             push_snapshot(writer, remote, SilentProgress())
             deadline = time.monotonic() + 30
             while (status := _status(url))["snapshot"] != second:
@@ -195,11 +195,11 @@ def test_a_replica_process_serves_what_a_writer_pushes(
         _stop(pulling)
 
 
-def _made_without_last(folder: IndexFolder) -> list[Made]:
+def _samples_without_last(folder: IndexFolder) -> list[SampleProduct]:
     """Return the products of the current snapshot except the last."""
     snapshot = folder.open()
     return [
-        Made(snapshot.table.product(row), snapshot.vectors[row], b"")
+        SampleProduct(snapshot.table.product(row), snapshot.vectors[row], b"")
         for row in range(len(snapshot.table) - 1)
     ]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.queries_view import product, view_of
+from tests.queries_view import product, view_from_products
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.products.conditions import category_mask, condition_mask
 from vitrine.service.queries.view import View
@@ -32,7 +32,7 @@ def view_with(base: int | None = None, **columns: list[Any]) -> View:
     products = [
         product(f"p{i}", **{name: values[i] for name, values in columns.items()}) for i in range(count)
     ]
-    return view_of(products, np.eye(count, max(count, 2)), base=base)
+    return view_from_products(products, np.eye(count, max(count, 2)), base=base)
 
 
 def rows(view: View, where: dict[str, Any]) -> list[int]:
@@ -126,7 +126,7 @@ def test_a_list_matches_if_one_of_its_values_does() -> None:
 
 def test_an_attribute_of_uploads_alone_is_null_elsewhere() -> None:
     products = [product("a"), product("b"), product("c", colour="red")]
-    view = view_of(products, np.eye(3), base=2)
+    view = view_from_products(products, np.eye(3), base=2)
     assert rows(view, {"colour": "red"}) == [2]
     assert rows(view, {"colour": {"exists": False}}) == [0, 1]
     assert rows(view, {"colour": {"ne": "blue"}}) == [2]
@@ -167,7 +167,7 @@ def test_invalid_dates_and_types_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(QueryError, match="cannot be compared"):
         condition_mask(view.state.segments.tables, {"box": "a"})
     with pytest.raises(QueryError, match="no product has an attribute 'x'"):
-        condition_mask(view_of([product("a")], np.eye(1, 2)).state.segments.tables, {"x": 1})
+        condition_mask(view_from_products([product("a")], np.eye(1, 2)).state.segments.tables, {"x": 1})
 
 
 def test_category_mask_selects_the_rows_of_the_wanted_categories() -> None:

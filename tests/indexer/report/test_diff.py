@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.indexes import Made, publish_made
+from tests.indexes import SampleProduct, publish_samples
 from vitrine.indexer.cli.main import main
 from vitrine.indexer.errors import SnapshotMissing
 from vitrine.indexer.report.diff import compare_states
@@ -17,25 +17,27 @@ from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue
 
 
-def change_catalogue(made: list[Made]) -> list[Made]:
+def change_catalogue(samples: list[SampleProduct]) -> list[SampleProduct]:
     """Return the products without p00 and p01, with p02 in another category and p03 with another vector."""
-    moved = dataclasses.replace(made[2], product=dataclasses.replace(made[2].product, category="bolsa"))
-    return [moved, dataclasses.replace(made[3], vector=-made[3].vector), *made[4:]]
+    moved = dataclasses.replace(samples[2], product=dataclasses.replace(samples[2].product, category="bolsa"))
+    return [moved, dataclasses.replace(samples[3], vector=-samples[3].vector), *samples[4:]]
 
 
-def test_equal_snapshots_have_no_differences(small_index: Path, made: list[Made], small_source: Path) -> None:
-    publish_made(small_index, made, small_source)
+def test_equal_snapshots_have_no_differences(
+    small_index: Path, samples: list[SampleProduct], small_source: Path
+) -> None:
+    publish_samples(small_index, samples, small_source)
     diff = compare_states(IndexFolder(small_index), None, None)
     assert (diff.entered, diff.left, diff.moved, diff.overlap, diff.changed) == ((), (), (), 1.0, ())
     assert max(shift for _, shift in diff.shifts) == pytest.approx(0, abs=1e-5)
 
 
 def test_products_categories_and_recommendations_are_compared(
-    small_index: Path, made: list[Made], small_source: Path
+    small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     folder = IndexFolder(small_index)
     first = folder.current_name()
-    second = publish_made(small_index, change_catalogue(made), small_source)
+    second = publish_samples(small_index, change_catalogue(samples), small_source)
     diff = compare_states(folder, first, second)
     assert (diff.entered, diff.left) == ((), ("p00", "p01"))
     assert diff.moved == (("p02", "relógio", "bolsa"),)
@@ -57,9 +59,9 @@ def test_changes_of_the_journal_are_differences(small_index: Path) -> None:
 
 
 def test_the_command_prints_a_summary_and_writes_a_page(
-    small_index: Path, made: list[Made], small_source: Path, tmp_path: Path
+    small_index: Path, samples: list[SampleProduct], small_source: Path, tmp_path: Path
 ) -> None:
-    publish_made(small_index, change_catalogue(made), small_source)
+    publish_samples(small_index, change_catalogue(samples), small_source)
     arguments = ["diff", "--index", str(small_index), "--output", str(tmp_path / "diff.html")]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

@@ -101,7 +101,7 @@ def test_a_broken_calibration_file_is_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def index(tmp_path: Path) -> IndexFolder:
-    build_folder(write_folder(tmp_path / "photos", each=6), tmp_path / "index")
+    build_folder(write_folder(tmp_path / "photos", per_category=6), tmp_path / "index")
     return IndexFolder(tmp_path / "index")
 
 

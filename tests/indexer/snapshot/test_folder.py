@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.indexes import make_products, publish_made
+from tests.indexes import make_samples, publish_samples
 from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing, StoreUnavailable
 from vitrine.indexer.snapshot.folder import STAGING_PREFIX, IndexFolder, roll_back
 
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> IndexFolder:
 
 def publish(folder: IndexFolder, products: int = 3, *, set_current: bool = True) -> str:
     source = folder.root.parent / "photos"
-    return publish_made(folder.root, make_products(source, products), source, set_current=set_current)
+    return publish_samples(folder.root, make_samples(source, products), source, set_current=set_current)
 
 
 def test_an_empty_folder_has_no_snapshot(folder: IndexFolder) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.indexes import make_products, publish_made
+from tests.indexes import make_samples, publish_samples
 from vitrine.indexer.errors import SnapshotCorrupt
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.indexer.snapshot.manifest import MANIFEST, Manifest, record_files
@@ -28,7 +28,7 @@ from vitrine.indexer.snapshot.snapshot import (
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     root = tmp_path_factory.mktemp("published")
-    publish_made(root / "index", make_products(root / "photos", 6), root / "photos")
+    publish_samples(root / "index", make_samples(root / "photos", 6), root / "photos")
     return IndexFolder(root / "index").open()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.indexes import CATEGORIES, MODEL, Made, make_products, publish_made
+from tests.indexes import CATEGORIES, MODEL, SampleProduct, make_samples, publish_samples
 from vitrine.indexer.errors import InputError, SnapshotMissing
 from vitrine.indexer.journal.fold import fold_changes
 from vitrine.indexer.journal.journal import Change, Journal, Upload
@@ -18,13 +18,13 @@ SNAPSHOT_ROWS = 6
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> list[Made]:
-    return make_products(tmp_path / "photos", 9)
+def samples(tmp_path: Path) -> list[SampleProduct]:
+    return make_samples(tmp_path / "photos", 9)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, made: list[Made]) -> IndexFolder:
-    publish_made(tmp_path / "index", made[:SNAPSHOT_ROWS], tmp_path / "photos")
+def folder(tmp_path: Path, samples: list[SampleProduct]) -> IndexFolder:
+    publish_samples(tmp_path / "index", samples[:SNAPSHOT_ROWS], tmp_path / "photos")
     return IndexFolder(tmp_path / "index")
 
 
@@ -33,9 +33,11 @@ def journal(folder: IndexFolder) -> Journal:
     return folder.journal()
 
 
-def upload_of(made: Made, model: str = MODEL.key) -> Upload:
-    fields = {name: getattr(made.product, name) for name in made.product.__slots__ if name != "deleted_at"}
-    return Upload(fields, model, made.vector)
+def make_upload(sample: SampleProduct, model: str = MODEL.key) -> Upload:
+    fields = {
+        name: getattr(sample.product, name) for name in sample.product.__slots__ if name != "deleted_at"
+    }
+    return Upload(fields, model, sample.vector)
 
 
 def live_ids(state: CatalogueState) -> list[str]:
@@ -58,22 +60,22 @@ def test_a_deleted_product_is_not_live_until_it_is_restored(folder: IndexFolder,
 
 
 def test_an_upload_gets_a_row_after_those_of_the_snapshot(
-    folder: IndexFolder, journal: Journal, made: list[Made]
+    folder: IndexFolder, journal: Journal, samples: list[SampleProduct]
 ) -> None:
-    state = state_after(folder, journal.append("upload", ["p07"], upload=upload_of(made[7])))
+    state = state_after(folder, journal.append("upload", ["p07"], upload=make_upload(samples[7])))
     assert state.segments.row_of("p07") == SNAPSHOT_ROWS
     assert state.segments.n == SNAPSHOT_ROWS + 1
-    assert state.product(SNAPSHOT_ROWS) == made[7].product
+    assert state.product(SNAPSHOT_ROWS) == samples[7].product
     rows = np.array([SNAPSHOT_ROWS, 0])
-    np.testing.assert_array_equal(state.segments.vectors(rows), [made[7].vector, made[0].vector])
+    np.testing.assert_array_equal(state.segments.vectors(rows), [samples[7].vector, samples[0].vector])
     blocks = [(start, len(block)) for start, block in state.segments.blocks(4)]
     assert blocks == [(0, 4), (4, 2), (6, 1)]
 
 
 def test_rows_are_ranked_by_id_over_both_segments(
-    folder: IndexFolder, journal: Journal, made: list[Made]
+    folder: IndexFolder, journal: Journal, samples: list[SampleProduct]
 ) -> None:
-    upload = upload_of(made[7])
+    upload = make_upload(samples[7])
     fields = upload.product | {"id": "a"}
     state = state_after(
         folder, journal.append("upload", ["a"], upload=Upload(fields, MODEL.key, upload.vector))
@@ -82,18 +84,20 @@ def test_rows_are_ranked_by_id_over_both_segments(
 
 
 def test_an_upload_of_another_model_is_ignored(
-    folder: IndexFolder, journal: Journal, made: list[Made], caplog: pytest.LogCaptureFixture
+    folder: IndexFolder, journal: Journal, samples: list[SampleProduct], caplog: pytest.LogCaptureFixture
 ) -> None:
-    state = state_after(folder, journal.append("upload", ["p07"], upload=upload_of(made[7], "other|0|0")))
+    state = state_after(
+        folder, journal.append("upload", ["p07"], upload=make_upload(samples[7], "other|0|0"))
+    )
     assert state.segments.row_of("p07") is None
     assert "another model" in caplog.text
 
 
 def test_an_upload_of_a_snapshot_product_waits_for_the_next_build(
-    folder: IndexFolder, journal: Journal, made: list[Made]
+    folder: IndexFolder, journal: Journal, samples: list[SampleProduct]
 ) -> None:
     journal.append("delete", ["p01"])
-    journal.append("upload", ["p01"], upload=upload_of(made[1]))
+    journal.append("upload", ["p01"], upload=make_upload(samples[1]))
     state = state_after(folder, journal.changes_since(0))
     assert state.segments.n == SNAPSHOT_ROWS
     assert "p01" not in live_ids(state)
@@ -126,12 +130,12 @@ def test_a_category_that_all_products_were_moved_out_of_is_dropped(
 
 
 def test_groups_are_numbered_over_both_segments(
-    folder: IndexFolder, journal: Journal, made: list[Made]
+    folder: IndexFolder, journal: Journal, samples: list[SampleProduct]
 ) -> None:
     changes = [
         change
-        for product_id, item in (("p06", made[6]), ("p08", made[8]))
-        for change in journal.append("upload", [product_id], upload=upload_of(item))
+        for product_id, item in (("p06", samples[6]), ("p08", samples[8]))
+        for change in journal.append("upload", [product_id], upload=make_upload(item))
     ]
     segments = state_after(folder, changes).segments
     assert segments.groups == ("g0", "g1", "g2", "g3")
@@ -139,11 +143,11 @@ def test_groups_are_numbered_over_both_segments(
 
 
 def test_repeating_the_last_changes_has_no_effect(
-    folder: IndexFolder, journal: Journal, made: list[Made]
+    folder: IndexFolder, journal: Journal, samples: list[SampleProduct]
 ) -> None:
     journal.append("delete", ["p01"])
-    journal.append("upload", ["p07"], upload=upload_of(made[7]))
-    journal.append("move", ["p07"], details=[{"category": "hats", "from": made[7].product.category}])
+    journal.append("upload", ["p07"], upload=make_upload(samples[7]))
+    journal.append("move", ["p07"], details=[{"category": "hats", "from": samples[7].product.category}])
     state = state_after(folder, journal.changes_since(0))
     again = state.after(journal.changes_since(1))
     assert live_ids(again) == live_ids(state)
@@ -163,11 +167,11 @@ def test_a_dismissed_finding_changes_no_row(folder: IndexFolder, journal: Journa
 
 
 def test_changes_have_the_same_effect_by_row_and_by_id(
-    folder: IndexFolder, journal: Journal, made: list[Made]
+    folder: IndexFolder, journal: Journal, samples: list[SampleProduct]
 ) -> None:
     random = np.random.default_rng(3)
     for _ in range(200):
-        item = made[random.integers(len(made))]
+        item = samples[random.integers(len(samples))]
         product_id = item.product.id
         match random.integers(4):
             case 0:
@@ -177,8 +181,8 @@ def test_changes_have_the_same_effect_by_row_and_by_id(
             case 2:
                 details = {"category": f"c{random.integers(3)}", "from": item.product.category}
                 journal.append("move", [product_id], details=[details])
-            case 3 if item in made[SNAPSHOT_ROWS:]:
-                journal.append("upload", [product_id], upload=upload_of(item))
+            case 3 if item in samples[SNAPSHOT_ROWS:]:
+                journal.append("upload", [product_id], upload=make_upload(item))
         snapshot = folder.open()
         changes = journal.changes_since(0)
         state = CatalogueState.from_snapshot(snapshot, changes)

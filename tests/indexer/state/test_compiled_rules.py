@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.queries_view import product, view_of
+from tests.queries_view import product, view_from_products
 from vitrine.indexer.arrays import Mask
 from vitrine.indexer.errors import RulesError
 from vitrine.indexer.state.compiled_rules import CompiledRules, RowSelector, compile_rules
@@ -23,7 +23,7 @@ PRODUCTS = [
 def row_selector() -> RowSelector:
     """Return the row selector of three products of a snapshot and one upload."""
     vectors = np.eye(len(PRODUCTS), dtype=np.float32)
-    return RowSelector.from_state(view_of(PRODUCTS, vectors, base=3).state)
+    return RowSelector.from_state(view_from_products(PRODUCTS, vectors, base=3).state)
 
 
 def compiled(rules: Rules) -> CompiledRules:

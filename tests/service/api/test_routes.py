@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from tests.http_client import Client, Reply, assert_problem, client_of
-from tests.indexes import Made
+from tests.http_client import Client, Response, assert_problem, make_client
+from tests.indexes import SampleProduct
 from tests.pictures import huge_png, jpeg
 from vitrine.service import Catalogue, ServiceConfig, create_app
 
@@ -128,7 +128,7 @@ def test_a_repeated_value_is_refused_and_an_empty_one_is_absent(client: Client) 
 
 
 def test_a_body_past_the_limit_is_413(catalogue: Catalogue) -> None:
-    client = client_of(create_app(catalogue, ServiceConfig(max_body="2KB")))
+    client = make_client(create_app(catalogue, ServiceConfig(max_body="2KB")))
     assert_problem(client.post(f"{API}/search", json={"text": "x" * 3000}), 413, "too-large")
     form = {"image": (io.BytesIO(b"x" * 3000), "a.jpg")}
     assert_problem(client.post(f"{API}/search/image", data=form), 413, "too-large")
@@ -155,7 +155,7 @@ def test_an_unexpected_error_is_500_without_details(
 
     monkeypatch.setattr("vitrine.service.catalogue.catalogue.recommend", broken)
     with caplog.at_level(logging.ERROR, logger="vitrine.service"):
-        response = client_of(app).get(SIMILAR)
+        response = make_client(app).get(SIMILAR)
     body = assert_problem(response, 500, "internal-error")
     assert "secret" not in str(body)
     assert "the secret inside" in caplog.text
@@ -199,7 +199,7 @@ def test_head_answers_like_get_without_a_body(client: Client) -> None:
 def test_cors_is_off_unless_origins_are_named(client: Client, catalogue: Catalogue) -> None:
     origin = {"Origin": "https://shop.example"}
     assert "Access-Control-Allow-Origin" not in client.get(SIMILAR, headers=origin).headers
-    shop = client_of(create_app(catalogue, ServiceConfig(cors_origins=("https://shop.example",))))
+    shop = make_client(create_app(catalogue, ServiceConfig(cors_origins=("https://shop.example",))))
     assert shop.get(SIMILAR, headers=origin).headers["Access-Control-Allow-Origin"] == "https://shop.example"
     other = shop.get(SIMILAR, headers={"Origin": "https://evil.example"}).headers
     assert "Access-Control-Allow-Origin" not in other
@@ -211,7 +211,7 @@ def test_cors_is_off_unless_origins_are_named(client: Client, catalogue: Catalog
 
 
 def test_the_rate_limit_counts_each_client(catalogue: Catalogue) -> None:
-    client = client_of(create_app(catalogue, ServiceConfig(rate_limit="2/hour")))
+    client = make_client(create_app(catalogue, ServiceConfig(rate_limit="2/hour")))
     assert [client.get(SIMILAR).status_code for _ in range(2)] == [200, 200]
     refused = client.get(SIMILAR)
     assert_problem(refused, 429, "too-many-requests")
@@ -238,7 +238,7 @@ def test_health_readiness_and_metrics(client: Client) -> None:
 
 
 def test_two_services_in_one_process_count_apart(catalogue: Catalogue) -> None:
-    one, other = (client_of(create_app(catalogue, ServiceConfig())) for _ in range(2))
+    one, other = (make_client(create_app(catalogue, ServiceConfig())) for _ in range(2))
     one.get(SIMILAR)
     assert "similar" in one.get("/metrics").text
     assert "similar" not in other.get("/metrics").text
@@ -269,15 +269,15 @@ def test_names_with_markup_stay_text(client: Client) -> None:
     assert created.json["name"] == "<script>alert(1)</script>"
 
 
-def test_the_same_idempotency_key_writes_once(client: Client, made: list[Made]) -> None:
-    def upload(key: str, name: str = "Novo") -> Reply:
+def test_the_same_idempotency_key_writes_once(client: Client, samples: list[SampleProduct]) -> None:
+    def upload(key: str, name: str = "Novo") -> Response:
         form = {"image": (io.BytesIO(jpeg(40, 40, 3)), "a.jpg"), "name": name, "category": "bolsa"}
         return client.post(f"{API}/products", data=form, headers={"Idempotency-Key": key})
 
     first, again = upload("k1"), upload("k1")
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json == again.json
-    assert client.get(f"{API}/status").json["products"] == len(made) + 1
+    assert client.get(f"{API}/status").json["products"] == len(samples) + 1
     assert_problem(upload("k1", "Outro"), 409, "idempotency-key-reused")
     assert upload("k2").json["id"] != first.json["id"]
     assert_problem(upload("k" * 256), 400, "malformed-request")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.http_client import Client, assert_problem, client_of
+from tests.http_client import Client, assert_problem, make_client
 from tests.indexer.quality.catalogues import encode_jpeg, publish_catalogue, random_image
 from tests.indexes import GridEmbedder
 from vitrine.indexer.progress import SilentProgress
@@ -37,7 +37,7 @@ def shop(tmp_path: Path) -> Iterator[Catalogue]:
 
 @pytest.fixture
 def web(shop: Catalogue) -> Client:
-    return client_of(create_app(shop, ServiceConfig()))
+    return make_client(create_app(shop, ServiceConfig()))
 
 
 def listed(web: Client, query: str = "?kind=exact-duplicate&kind=tiny") -> list[dict[str, Any]]:

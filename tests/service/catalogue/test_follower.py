@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.http_client import assert_problem, client_of
-from tests.indexes import GridEmbedder, Made, publish_made
+from tests.http_client import assert_problem, make_client
+from tests.indexes import GridEmbedder, SampleProduct, publish_samples
 from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue, ServiceConfig, create_app
@@ -40,10 +40,10 @@ def break_snapshot(index: Path, name: str, file: str = "vectors.npy") -> None:
 
 
 def test_a_new_snapshot_is_swapped_in_by_itself(
-    catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
+    catalogue: Catalogue, small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     before = snapshot_of(catalogue)
-    name = publish_made(small_index, made[:6], small_source)
+    name = publish_samples(small_index, samples[:6], small_source)
     wait_until(lambda: snapshot_of(catalogue) == name)
     assert POLL_S <= 1  # what the documents promise is two seconds
     assert name != before
@@ -51,19 +51,19 @@ def test_a_new_snapshot_is_swapped_in_by_itself(
 
 
 def test_a_service_without_a_snapshot_waits_for_one(
-    tmp_path: Path, made: list[Made], small_source: Path
+    tmp_path: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     index = tmp_path / "index"
     index.mkdir()
     with Catalogue.open(index, embedder=GridEmbedder()) as catalogue:
-        client = client_of(create_app(catalogue, ServiceConfig()))
+        client = make_client(create_app(catalogue, ServiceConfig()))
         assert client.get("/healthz").status_code == 200
         assert_problem(client.get("/readyz"), 503, "no-snapshot")
         assert_problem(client.get("/api/v1/products/p00/similar"), 503, "no-snapshot")
         assert_problem(client.get("/api/v1/status"), 503, "no-snapshot")
         assert_problem(client.delete("/api/v1/products/p00"), 503, "no-snapshot")
         assert "vitrine_ready 0.0" in client.get("/metrics").text
-        publish_made(index, made, small_source)
+        publish_samples(index, samples, small_source)
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert client.get("/api/v1/products/p00/similar").status_code == 200
 
@@ -82,11 +82,11 @@ def test_a_broken_snapshot_is_refused_at_the_start(small_index: Path, file: str)
 
 
 def test_a_broken_new_snapshot_leaves_the_old_one_answering(
-    catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
+    catalogue: Catalogue, small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
-    client = client_of(create_app(catalogue, ServiceConfig()))
+    client = make_client(create_app(catalogue, ServiceConfig()))
     old = snapshot_of(catalogue)
-    name = publish_made(small_index, made[:6], small_source, set_current=False)
+    name = publish_samples(small_index, samples[:6], small_source, set_current=False)
     break_snapshot(small_index, name)
     IndexFolder(small_index).set_current(name)
     wait_until(lambda: catalogue.follower.failed is not None)
@@ -96,7 +96,7 @@ def test_a_broken_new_snapshot_leaves_the_old_one_answering(
     assert "vitrine_snapshot_broken 1.0" in client.get("/metrics").text
     assert_problem(client.post("/api/v1/reload"), 503, "snapshot-unusable")
     assert client.get("/api/v1/products/p11/similar").status_code == 200
-    good = publish_made(small_index, made[:5], small_source)
+    good = publish_samples(small_index, samples[:5], small_source)
     wait_until(lambda: snapshot_of(catalogue) == good)
     assert client.get("/api/v1/status").json["problem"] is None
 
@@ -112,29 +112,29 @@ def test_a_pointer_that_names_nothing_leaves_the_old_one_answering(
 
 
 def test_reload_opens_the_new_snapshot_at_once(
-    catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
+    catalogue: Catalogue, small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
-    name = publish_made(small_index, made[:6], small_source)
+    name = publish_samples(small_index, samples[:6], small_source)
     assert catalogue.reload()["snapshot"] == name
 
 
 def test_changes_are_carried_into_the_next_snapshot(
-    catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
+    catalogue: Catalogue, small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     catalogue.delete("p01")
-    added = catalogue.add(made[0].picture, name="Copy", category="bolsa")
-    publish_made(small_index, made[:6], small_source)
+    added = catalogue.add(samples[0].picture, name="Copy", category="bolsa")
+    publish_samples(small_index, samples[:6], small_source)
     catalogue.reload()
     assert catalogue.products()["total"] == 6
     assert catalogue.products(deleted=True)["products"][0]["id"] == "p01"
     assert catalogue.product(added["id"])["name"] == "Copy"
-    folded = publish_made(small_index, made[:4], small_source, uploads_sequence=2, journal_sequence=2)
+    folded = publish_samples(small_index, samples[:4], small_source, uploads_sequence=2, journal_sequence=2)
     assert catalogue.reload()["snapshot"] == folded
     assert catalogue.products()["total"] == 4
 
 
 def test_no_request_fails_while_snapshots_are_swapped(
-    catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
+    catalogue: Catalogue, small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     app = create_app(catalogue, ServiceConfig(access_log=False))
     sizes = {snapshot_of(catalogue): 12}
@@ -142,7 +142,7 @@ def test_no_request_fails_while_snapshots_are_swapped(
     stop = threading.Event()
 
     def ask() -> None:
-        client = client_of(app)
+        client = make_client(app)
         while not stop.is_set():
             response = client.get("/api/v1/products/p00/similar?limit=100")
             seen.append((response.status_code, response.json["snapshot"], response.json["returned"]))
@@ -152,7 +152,7 @@ def test_no_request_fails_while_snapshots_are_swapped(
         thread.start()
     try:
         for count in (6, 12, 5, 9):
-            name = publish_made(small_index, made[:count], small_source)
+            name = publish_samples(small_index, samples[:count], small_source)
             sizes[name] = count
             assert catalogue.reload()["snapshot"] == name
     finally:
@@ -165,7 +165,7 @@ def test_no_request_fails_while_snapshots_are_swapped(
 
 
 def test_a_snapshot_pruned_while_it_is_opened_is_skipped(
-    small_index: Path, made: list[Made], small_source: Path, monkeypatch: pytest.MonkeyPatch
+    small_index: Path, samples: list[SampleProduct], small_source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = IndexFolder(small_index)
     first = folder.current_name()
@@ -173,7 +173,7 @@ def test_a_snapshot_pruned_while_it_is_opened_is_skipped(
 
     def open_slowly(self: IndexFolder, name: str | None = None, **more: Any) -> Any:
         if name == first and folder.current_name() == first:
-            publish_made(small_index, made[:4], small_source)
+            publish_samples(small_index, samples[:4], small_source)
             shutil.rmtree(small_index / "snapshots" / first)
         return opened(self, name, **more)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.catalogues import add_upload, build_folder, write_folder
-from tests.http_client import Client, assert_problem, client_of
-from tests.indexes import GridEmbedder, Made, publish_made
+from tests.catalogues import build_folder, write_folder, write_upload
+from tests.http_client import Client, assert_problem, make_client
+from tests.indexes import GridEmbedder, SampleProduct, publish_samples
 from tests.pictures import jpeg
 from vitrine.indexer.operations.compact import compact_snapshot
 from vitrine.indexer.snapshot.folder import IndexFolder
@@ -58,7 +58,7 @@ def move_all(catalogue: Catalogue) -> None:
 
 
 @pytest.fixture
-def expected(made: list[Made], small_source: Path, tmp_path: Path) -> Catalogue:
+def expected(samples: list[SampleProduct], small_source: Path, tmp_path: Path) -> Catalogue:
     """The catalogue as if its source had said so."""
     put = [
         dataclasses.replace(
@@ -67,9 +67,9 @@ def expected(made: list[Made], small_source: Path, tmp_path: Path) -> Catalogue:
                 each.product, category=MOVES.get(each.product.id, each.product.category)
             ),
         )
-        for each in made
+        for each in samples
     ]
-    publish_made(tmp_path / "expected", put, small_source)
+    publish_samples(tmp_path / "expected", put, small_source)
     return Catalogue.open(tmp_path / "expected", embedder=GridEmbedder())
 
 
@@ -135,7 +135,7 @@ def test_other_processes_see_a_move_and_the_etag_changes(small_index: Path) -> N
         Catalogue.open(small_index, embedder=GridEmbedder()) as one,
         Catalogue.open(small_index, embedder=GridEmbedder()) as two,
     ):
-        web = client_of(create_app(two, ServiceConfig()))
+        web = make_client(create_app(two, ServiceConfig()))
         tag = web.get("/api/v1/products/p00").headers["ETag"]
         one.move("p00", "chapéu", by=Caller("ana"))
         again = web.get("/api/v1/products/p00", headers={"If-None-Match": tag})
@@ -149,7 +149,7 @@ def test_other_processes_see_a_move_and_the_etag_changes(small_index: Path) -> N
 
 
 def test_builds_keep_a_move_until_the_source_changes_the_category(tmp_path: Path) -> None:
-    photos = write_folder(tmp_path / "photos", categories=2, each=2)
+    photos = write_folder(tmp_path / "photos", categories=2, per_category=2)
     manifest = photos / "list.csv"
 
     def build(category: str) -> dict[str, str]:
@@ -162,7 +162,7 @@ def test_builds_keep_a_move_until_the_source_changes_the_category(tmp_path: Path
     build("mugs")
     folder = IndexFolder(tmp_path / "index")
     snapshot = folder.open()
-    uploaded = add_upload(folder.root, "new", jpeg(seed=70))
+    uploaded = write_upload(folder.root, "new", jpeg(seed=70))
     uploaded.product["category"] = "mugs"
     record = dataclasses.replace(uploaded, model=snapshot.manifest.model.key, vector=snapshot.vectors[0])
     with folder.journal() as journal:

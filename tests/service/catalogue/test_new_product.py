@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.indexes import GridEmbedder, Made, publish_made
+from tests.indexes import GridEmbedder, SampleProduct, publish_samples
 from vitrine.indexer.errors import InputError
 from vitrine.service import Catalogue
 from vitrine.service.catalogue.new_product import NewProduct, generate_id
 
 
 def test_attributes_keep_the_types_of_their_columns(
-    tmp_path: Path, made: list[Made], small_source: Path
+    tmp_path: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     import dataclasses
 
@@ -26,8 +26,8 @@ def test_attributes_keep_the_types_of_their_columns(
         "seen": dt.datetime(2024, 1, 1),
         "odd": None,
     }
-    first = dataclasses.replace(made[0], product=dataclasses.replace(made[0].product, attributes=kinds))
-    publish_made(tmp_path / "index", [first], small_source)
+    first = dataclasses.replace(samples[0], product=dataclasses.replace(samples[0].product, attributes=kinds))
+    publish_samples(tmp_path / "index", [first], small_source)
     with Catalogue.open(tmp_path / "index", embedder=GridEmbedder()) as catalogue:
         view = catalogue.view()
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.queries_view import product, view_of
+from tests.queries_view import product, view_from_products
 from vitrine.indexer.errors import QueryError
 from vitrine.service.catalogue.reference import find_live_row, find_row, resolve_reference
 from vitrine.service.catalogue.request_models import SearchRequest, parse_request
@@ -18,7 +18,7 @@ from vitrine.service.queries.view import View
 @pytest.fixture
 def view() -> View:
     products = [product("a", "Blue shoe"), product("b", "Red shoe"), product("gone")]
-    return view_of(products, np.eye(3), live=[True, True, False])
+    return view_from_products(products, np.eye(3), live=[True, True, False])
 
 
 def test_ids_are_resolved_to_rows(view: View) -> None:

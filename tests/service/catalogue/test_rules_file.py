@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http_client import Client, client_of
-from tests.indexes import GridEmbedder, Made, make_products, publish_made
+from tests.http_client import Client, make_client
+from tests.indexes import GridEmbedder, SampleProduct, make_samples, publish_samples
 from tests.pictures import jpeg
 from tests.service.catalogue.test_follower import wait_until
 from tests.service.test_contract import Door, checked, door, ids
@@ -150,11 +150,11 @@ def test_broken_rules_are_refused_at_the_start(small_index: Path, text: str) -> 
 
 
 def test_rules_stay_when_the_journal_or_the_snapshot_moves_on(
-    catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
+    catalogue: Catalogue, small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     catalogue.add(jpeg(48, 32, 77), name="Novo", category="tênis", id="new")
     assert ids(catalogue.similar("new"))[1] == "p10"
-    name = publish_made(small_index, made, small_source)
+    name = publish_samples(small_index, samples, small_source)
     wait_until(lambda: catalogue.status()["snapshot"] == name, 2)
     assert ids(catalogue.similar("p00"))[1] == "p10"
 
@@ -164,10 +164,10 @@ def test_a_snapshot_that_does_not_fit_the_rules_is_not_opened_until_they_change(
 ) -> None:
     bare = [
         dataclasses.replace(each, product=dataclasses.replace(each.product, attributes={}))
-        for each in make_products(tmp_path / "bare", 4)
+        for each in make_samples(tmp_path / "bare", 4)
     ]
     before = catalogue.status()["snapshot"]
-    name = publish_made(small_index, bare, tmp_path / "bare")
+    name = publish_samples(small_index, bare, tmp_path / "bare")
     wait_until(lambda: catalogue.status()["problem"], 2)
     status = catalogue.status()
     assert status["snapshot"] == before
@@ -178,7 +178,7 @@ def test_a_snapshot_that_does_not_fit_the_rules_is_not_opened_until_they_change(
 
 
 def test_rules_for_attributes_of_the_next_snapshot_apply_once_it_is_open(
-    catalogue: Catalogue, small_index: Path, made: list[Made], small_source: Path
+    catalogue: Catalogue, small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     write(small_index, "[[ban]]\nname = 'no reds'\nhide = {where = {colour = 'red'}}\n")
     wait_until(lambda: catalogue.status()["rules"]["problem"], 2)
@@ -189,23 +189,23 @@ def test_rules_for_attributes_of_the_next_snapshot_apply_once_it_is_open(
                 each.product, attributes={**each.product.attributes, "colour": "red" if at % 2 else "blue"}
             ),
         )
-        for at, each in enumerate(made)
+        for at, each in enumerate(samples)
     ]
-    publish_made(small_index, coloured, small_source)
+    publish_samples(small_index, coloured, small_source)
     wait_until(lambda: catalogue.status()["rules"]["names"] == ["no reds"], 3)
     assert all(int(each[1:]) % 2 == 0 for each in ids(catalogue.similar("p00", limit=11)))
 
 
 def test_an_empty_folder_with_rules_waits_for_a_snapshot(
-    tmp_path: Path, made: list[Made], small_source: Path
+    tmp_path: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     index = tmp_path / "empty"
     index.mkdir()
     write(index, RULES)
     with Catalogue.open(index, embedder=GridEmbedder()) as catalogue:
-        client = client_of(create_app(catalogue, ServiceConfig()))
+        client = make_client(create_app(catalogue, ServiceConfig()))
         assert client.get("/readyz").status_code == 503
-        publish_made(index, made, small_source)
+        publish_samples(index, samples, small_source)
         wait_until(lambda: client.get("/readyz").status_code == 200)
         assert ids(client.get(URL).json)[1] == "p10"
     assert IndexFolder(index).layout.rules == index / "rules.toml"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http_client import assert_problem, client_of
-from tests.indexes import GridEmbedder, Made
+from tests.http_client import assert_problem, make_client
+from tests.indexes import GridEmbedder, SampleProduct
 from tests.pictures import jpeg
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.errors import StorageFull, VitrineError
@@ -140,7 +140,9 @@ def test_an_upload_is_stored_under_its_digest_and_cached(
     assert embedder.calls == 1
     assert catalogue.photos.cache_hits == 1
     with EmbeddingCache(small_index / "cache") as cache:
-        assert cache.sizes_px(catalogue.view().state.snapshot.manifest.model.key, [bytes.fromhex(stored.stem)])
+        assert cache.sizes_px(
+            catalogue.view().state.snapshot.manifest.model.key, [bytes.fromhex(stored.stem)]
+        )
 
 
 def test_a_query_photo_is_not_stored(catalogue: Catalogue, small_index: Path, embedder: GridEmbedder) -> None:
@@ -153,7 +155,7 @@ def test_a_query_photo_is_not_stored(catalogue: Catalogue, small_index: Path, em
 def test_a_full_disk_is_507_and_changes_nothing(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = client_of(create_app(catalogue, ServiceConfig()))
+    client = make_client(create_app(catalogue, ServiceConfig()))
 
     def full(*_: object, **__: object) -> None:
         raise StorageFull("no space left")
@@ -165,7 +167,7 @@ def test_a_full_disk_is_507_and_changes_nothing(
     assert client.delete("/api/v1/products/p00").status_code == 200
 
 
-def test_a_reader_does_not_wait_for_a_writer(catalogue: Catalogue, made: list[Made]) -> None:
+def test_a_reader_does_not_wait_for_a_writer(catalogue: Catalogue, samples: list[SampleProduct]) -> None:
     with catalogue.follower.writing():
         answer: list[int] = []
         reader = threading.Thread(target=lambda: answer.append(catalogue.similar("p00")["returned"]))

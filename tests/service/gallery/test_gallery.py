@@ -17,8 +17,8 @@ import pytest
 from flask import Flask
 from flask_babel import Babel
 
-from tests.http_client import Client, client_of
-from tests.indexes import Made
+from tests.http_client import Client, make_client
+from tests.indexes import SampleProduct
 from tests.paths import ROOT
 from vitrine.service import Catalogue, ServiceConfig, create_app, create_blueprint
 from vitrine.service.gallery.categories import arrange
@@ -103,14 +103,16 @@ def test_a_recommendation_names_the_rule_that_placed_it(small_index: Path) -> No
     rule = "[[pin]]\nname = '<b>Natal</b>'\nshow = {id = 'p11'}\nplace = 1\n"
     (small_index / "rules.toml").write_text(rule)
     with Catalogue.open(small_index) as catalogue:
-        page = client_of(create_app(catalogue, ServiceConfig())).get("/product/p00", headers=PORTUGUESE).text
+        page = (
+            make_client(create_app(catalogue, ServiceConfig())).get("/product/p00", headers=PORTUGUESE).text
+        )
     assert page.count("Aqui pela regra") == 1
     assert "“&lt;b&gt;Natal&lt;/b&gt;”" in page
 
 
 def test_products_without_a_category_have_a_label_and_a_filter(catalogue: Catalogue) -> None:
     catalogue.move(["p00", "p01"], "")
-    web = client_of(create_app(catalogue, ServiceConfig()))
+    web = make_client(create_app(catalogue, ServiceConfig()))
     shop = web.get("/", headers=PORTUGUESE).text
     assert re.search(r'href="/\?category="[^>]*>sem categoria <span class="count">2<', shop)
     chosen = web.get("/grid?category=").text
@@ -150,9 +152,9 @@ def test_unknown_and_deleted_products_have_pages_of_their_own(client: Client) ->
     assert "was deleted" in client.get("/trash", headers=ENGLISH).text
 
 
-def test_photo_search_works_without_scripts(client: Client, made: list[Made]) -> None:
+def test_photo_search_works_without_scripts(client: Client, samples: list[SampleProduct]) -> None:
     def photo(**fields: str) -> dict[str, object]:
-        return {"image": (io.BytesIO(made[4].picture), "x.jpg"), **fields}
+        return {"image": (io.BytesIO(samples[4].picture), "x.jpg"), **fields}
 
     page = client.post("/photo", data=photo(category="bolsa")).text
     assert re.findall(r'data-product="(p\d+)"', page)[0] == "p04"
@@ -163,8 +165,10 @@ def test_photo_search_works_without_scripts(client: Client, made: list[Made]) ->
     assert client.post("/photo", data=bad, headers=ENGLISH).status_code == 415
 
 
-def test_a_proposal_has_a_name_and_warns_of_a_known_picture(client: Client, made: list[Made]) -> None:
-    data = {"image": (io.BytesIO(made[4].picture), "x.jpg"), "filename": "bolsa_couro-02.jpg"}
+def test_a_proposal_has_a_name_and_warns_of_a_known_picture(
+    client: Client, samples: list[SampleProduct]
+) -> None:
+    data = {"image": (io.BytesIO(samples[4].picture), "x.jpg"), "filename": "bolsa_couro-02.jpg"}
     found = client.post("/upload/proposal", data=data).json
     assert found["name"] == "Bolsa couro 02"
     assert found["categories"][0]["name"] == "bolsa"
@@ -267,7 +271,7 @@ def test_a_selection_shows_live_products_only(client: Client) -> None:
 
 
 def test_rollback_needs_the_right_to_write(catalogue: Catalogue) -> None:
-    guarded = client_of(create_app(catalogue, ServiceConfig(api_keys=("key",))))
+    guarded = make_client(create_app(catalogue, ServiceConfig(api_keys=("key",))))
     name = catalogue.view().state.snapshot.name
     fetch = {"X-Requested-With": "fetch"}
     assert guarded.post("/status/rollback", json={"snapshot": name}, headers=fetch).status_code == 401
@@ -283,7 +287,7 @@ def test_rollback_needs_the_right_to_write(catalogue: Catalogue) -> None:
 
 
 def test_a_read_only_service_offers_no_changes(catalogue: Catalogue) -> None:
-    client = client_of(create_app(catalogue, ServiceConfig(read_only=True)))
+    client = make_client(create_app(catalogue, ServiceConfig(read_only=True)))
     for path in PAGES:
         page = client.get(path).text
         assert "data-delete" not in page
@@ -295,7 +299,7 @@ def test_pages_work_where_the_blueprint_is_mounted(catalogue: Catalogue) -> None
     app = Flask("shop")
     blueprint = create_blueprint(catalogue, ServiceConfig())
     app.register_blueprint(blueprint, url_prefix="/visual")
-    client = client_of(app)
+    client = make_client(app)
     for path in PAGES:
         page = client.get(f"/visual{path}")
         assert page.status_code == 200
@@ -312,7 +316,7 @@ def test_a_host_application_with_babel_keeps_its_language(catalogue: Catalogue) 
     Babel(app, locale_selector=lambda: "de")
     app.register_blueprint(create_blueprint(catalogue, ServiceConfig()), url_prefix="/visual")
     app.add_url_rule("/own", view_func=lambda: str(get_locale()))
-    client = client_of(app)
+    client = make_client(app)
     assert "Vitrine" in client.get("/visual/", headers=PORTUGUESE).text
     assert 'lang="pt-BR"' in client.get("/visual/", headers=PORTUGUESE).text
     assert client.get("/own").text == "de"

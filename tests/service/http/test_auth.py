@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Request, Response
 
-from tests.http_client import Client, assert_problem, client_of
+from tests.http_client import Client, assert_problem, make_client
 from vitrine.indexer.errors import InputError
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.http.auth import Keys
@@ -28,7 +28,7 @@ KEY = "correct-horse-battery"
 
 
 def client_with(catalogue: Catalogue, **settings: Any) -> Client:
-    return client_of(create_app(catalogue, ServiceConfig(**settings)))
+    return make_client(create_app(catalogue, ServiceConfig(**settings)))
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -157,7 +157,7 @@ def test_the_hosts_own_rule_takes_the_place_of_keys(catalogue: Catalogue) -> Non
             Response("log in first", 302, {"Location": "/login"}) if "X-User" not in request.headers else None
         )
 
-    client = client_of(create_app(catalogue, ServiceConfig(), before_write=rule))
+    client = make_client(create_app(catalogue, ServiceConfig(), before_write=rule))
     assert client.delete(PRODUCT).status_code == 302
     ana = {"X-User": "ana", "Host": "shop.example"}
     assert client.delete(PRODUCT, headers=ana, environ_base={"REMOTE_ADDR": "10.0.0.9"}).status_code == 200

@@ -7,7 +7,7 @@ import re
 import pytest
 from flask import Flask
 
-from tests.http_client import Client, client_of
+from tests.http_client import Client, make_client
 from vitrine.service import Catalogue, ServiceConfig, create_app
 
 ORIGIN = "https://shop.example"
@@ -15,7 +15,7 @@ ORIGIN = "https://shop.example"
 
 @pytest.fixture
 def cors_client(catalogue: Catalogue) -> Client:
-    return client_of(create_app(catalogue, ServiceConfig(cors_origins=(ORIGIN,))))
+    return make_client(create_app(catalogue, ServiceConfig(cors_origins=(ORIGIN,))))
 
 
 @pytest.mark.parametrize("given", ["abc-1.2_3", "x" * 64])

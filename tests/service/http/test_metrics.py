@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.http_client import Client, client_of
+from tests.http_client import Client, make_client
 from vitrine.service import Catalogue, ServiceConfig, create_app
 
 
@@ -32,7 +32,7 @@ def test_problems_are_counted_by_type(client: Client) -> None:
 
 
 def test_the_state_of_the_catalogue_is_read_at_the_scrape(catalogue: Catalogue) -> None:
-    client = client_of(create_app(catalogue, ServiceConfig()))
+    client = make_client(create_app(catalogue, ServiceConfig()))
     before = samples(client)
     assert before["vitrine_ready", ()] == 1
     assert client.delete("/api/v1/products/p00").status_code == 200

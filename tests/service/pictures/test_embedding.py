@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.catalogues import build_folder, write_folder
-from tests.http_client import assert_problem, client_of
-from tests.indexes import MODEL, GridEmbedder, Made, publish_made
+from tests.http_client import assert_problem, make_client
+from tests.indexes import MODEL, GridEmbedder, SampleProduct, publish_samples
 from tests.pictures import jpeg, rotated_jpeg
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.errors import ModelUnavailable, PictureError, QueryError, SnapshotCorrupt
@@ -34,7 +34,7 @@ def real_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_packaged_network_embeds_query_photos_and_uploads(real_index: Path) -> None:
     with Catalogue.open(real_index) as catalogue:
         catalogue.warm()
-        client = client_of(create_app(catalogue, ServiceConfig()))
+        client = make_client(create_app(catalogue, ServiceConfig()))
         known = jpeg(64, 48, 5)
         form = {"image": (io.BytesIO(known), "a.jpg"), "limit": "1"}
         hit = client.post(f"{API}/search/image", data=form).json["hits"][0]
@@ -73,7 +73,7 @@ def test_without_a_network_only_photos_are_refused(
     small_index: Path, error: Exception, status: int, kind: str
 ) -> None:
     with Catalogue.open(small_index, embedder=FailingEmbedder(error)) as catalogue:
-        client = client_of(create_app(catalogue, ServiceConfig()))
+        client = make_client(create_app(catalogue, ServiceConfig()))
         form = {"image": (io.BytesIO(jpeg()), "a"), "name": "x", "category": "y"}
         assert_problem(client.post(f"{API}/products", data=form), status, kind)
         assert client.get(f"{API}/products/p00/similar").status_code == 200
@@ -95,10 +95,10 @@ class SwappingEmbedder(GridEmbedder):
 
 
 def test_an_upload_is_embedded_again_when_the_model_changes_meanwhile(
-    small_index: Path, made: list[Made], small_source: Path
+    small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     other = dataclasses.replace(MODEL, digest="sha256:1")
-    embedder = SwappingEmbedder(lambda: publish_made(small_index, made, small_source, model=other))
+    embedder = SwappingEmbedder(lambda: publish_samples(small_index, samples, small_source, model=other))
     with Catalogue.open(small_index, embedder=embedder) as catalogue:
         added = catalogue.add(jpeg(40, 40, 8), name="x", category="y")
         assert embedder.calls == 2

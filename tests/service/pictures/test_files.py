@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.http_client import Client, assert_problem, client_of
-from tests.indexes import GridEmbedder, Made, publish
+from tests.http_client import Client, assert_problem, make_client
+from tests.indexes import GridEmbedder, SampleProduct, publish
 from tests.pictures import jpeg, png
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.pictures.files import source_folders
@@ -19,17 +19,17 @@ from vitrine.service.pictures.files import source_folders
 IMAGE = "/api/v1/products/p03/image"
 
 
-def test_the_original_is_sent_unchanged(client: Client, made: list[Made]) -> None:
+def test_the_original_is_sent_unchanged(client: Client, samples: list[SampleProduct]) -> None:
     response = client.get(IMAGE)
-    assert (response.data, response.mimetype) == (made[3].picture, "image/jpeg")
+    assert (response.data, response.mimetype) == (samples[3].picture, "image/jpeg")
     assert response.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     again = client.get(IMAGE, headers={"If-None-Match": response.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_ranges_of_a_picture_can_be_requested(client: Client, made: list[Made]) -> None:
+def test_ranges_of_a_picture_can_be_requested(client: Client, samples: list[SampleProduct]) -> None:
     response = client.get(IMAGE, headers={"Range": "bytes=0-9"})
-    assert (response.status_code, response.data) == (206, made[3].picture[:10])
+    assert (response.status_code, response.data) == (206, samples[3].picture[:10])
     assert_problem(
         client.get(IMAGE, headers={"Range": "bytes=999999-"}), 416, "requested-range-not-satisfiable"
     )
@@ -60,15 +60,15 @@ def test_an_unknown_product_has_no_picture_and_a_deleted_one_keeps_it(client: Cl
 
 
 def catalogue_of(
-    index: Path, source: Path, image: str, sha256: str, made: list[Made], **settings: Any
+    index: Path, source: Path, image: str, sha256: str, samples: list[SampleProduct], **settings: Any
 ) -> Catalogue:
     """Open a catalogue of two products, the first with this `image`."""
-    odd = dataclasses.replace(made[0].product, image=image, sha256=sha256)
-    publish(index, [odd, made[1].product], [made[0].vector, made[1].vector], source)
+    odd = dataclasses.replace(samples[0].product, image=image, sha256=sha256)
+    publish(index, [odd, samples[1].product], [samples[0].vector, samples[1].vector], source)
     return Catalogue.open(index, config=ServiceConfig(**settings), embedder=GridEmbedder())
 
 
-def test_a_file_outside_the_known_folders_is_not_served(tmp_path: Path, made: list[Made]) -> None:
+def test_a_file_outside_the_known_folders_is_not_served(tmp_path: Path, samples: list[SampleProduct]) -> None:
     outside = tmp_path / "elsewhere"
     outside.mkdir()
     (outside / "a.png").write_bytes(png(40, 40, 1))
@@ -78,18 +78,23 @@ def test_a_file_outside_the_known_folders_is_not_served(tmp_path: Path, made: li
     around = f"{source}/../elsewhere/a.png"
     images = (f"{outside}/a.png", f"{source}/link.png", around, "/etc/passwd", "../../../etc/passwd")
     for number, image in enumerate(images):
-        with catalogue_of(tmp_path / f"index{number}", source, image, "0" * 64, made) as catalogue:
-            client = client_of(create_app(catalogue, ServiceConfig()))
+        with catalogue_of(tmp_path / f"index{number}", source, image, "0" * 64, samples) as catalogue:
+            client = make_client(create_app(catalogue, ServiceConfig()))
             for query in ("", "?size=64"):
                 assert_problem(client.get(f"/api/v1/products/p00/image{query}"), 404, "picture-absent")
 
 
-def test_a_folder_can_be_allowed(tmp_path: Path, made: list[Made]) -> None:
+def test_a_folder_can_be_allowed(tmp_path: Path, samples: list[SampleProduct]) -> None:
     outside = tmp_path / "elsewhere"
     outside.mkdir()
     (outside / "a.png").write_bytes(png(40, 40, 1))
     with catalogue_of(
-        tmp_path / "index", tmp_path / "s", f"{outside}/a.png", "0" * 64, made, picture_roots=(str(outside),)
+        tmp_path / "index",
+        tmp_path / "s",
+        f"{outside}/a.png",
+        "0" * 64,
+        samples,
+        picture_roots=(str(outside),),
     ) as catalogue:
         picture = catalogue.picture("p00")
         assert (picture.data, picture.mime_type) == (png(40, 40, 1), "image/png")
@@ -98,14 +103,16 @@ def test_a_folder_can_be_allowed(tmp_path: Path, made: list[Made]) -> None:
 @pytest.mark.parametrize(
     "name", ["missing.jpg", "text.jpg", "https://shop.example/a.jpg", "drawing.svg", "folder"]
 )
-def test_a_file_that_is_not_a_picture_any_more_is_404(tmp_path: Path, made: list[Made], name: str) -> None:
+def test_a_file_that_is_not_a_picture_any_more_is_404(
+    tmp_path: Path, samples: list[SampleProduct], name: str
+) -> None:
     source = tmp_path / "source"
     (source / "folder").mkdir(parents=True)
     (source / "text.jpg").write_text("not a picture")
     (source / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>")
     image = name if "://" in name else str(source / name)
-    with catalogue_of(tmp_path / "index", source, image, "1" * 64, made) as catalogue:
-        client = client_of(create_app(catalogue, ServiceConfig()))
+    with catalogue_of(tmp_path / "index", source, image, "1" * 64, samples) as catalogue:
+        client = make_client(create_app(catalogue, ServiceConfig()))
         for query in ("", "?size=64"):
             assert_problem(client.get(f"/api/v1/products/p00/image{query}"), 404, "picture-absent")
 

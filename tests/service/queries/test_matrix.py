@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.queries_view import later, product, view_of
+from tests.queries_view import product, view_from_products, view_with_live
 from tests.vectors import clustered
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.vectors.scoring import score_rows
@@ -42,12 +42,14 @@ def plain(view: View, linkage: str) -> tuple[list[str], np.ndarray]:
 @given(
     linkage=st.sampled_from(LINKAGES),
     dead=st.sets(st.integers(0, N - 1), max_size=80),
-    born_dead=st.sets(st.integers(0, BASE - 1), max_size=20),
+    deleted_rows=st.sets(st.integers(0, BASE - 1), max_size=20),
 )
-def test_the_matrix_is_that_of_the_live_products(linkage: str, dead: set[int], born_dead: set[int]) -> None:
-    first = view_of(PRODUCTS, VECTORS, base=BASE, born_dead=sorted(born_dead))
+def test_the_matrix_is_that_of_the_live_products(
+    linkage: str, dead: set[int], deleted_rows: set[int]
+) -> None:
+    first = view_from_products(PRODUCTS, VECTORS, base=BASE, deleted_rows=sorted(deleted_rows))
     category_sums(first)
-    view = later(first, [row not in dead for row in range(N)])
+    view = view_with_live(first, [row not in dead for row in range(N)])
     found = category_matrix(view, linkage)
     names, values = plain(view, linkage)
     assert list(found.categories) == names == sorted(names)
@@ -60,7 +62,7 @@ def test_the_matrix_is_that_of_the_live_products(linkage: str, dead: set[int], b
 
 
 def test_chosen_categories_are_sorted() -> None:
-    view = view_of(PRODUCTS, VECTORS, base=BASE)
+    view = view_from_products(PRODUCTS, VECTORS, base=BASE)
     whole = category_matrix(view, "mean")
     part = category_matrix(view, "mean", ["c3", "brand new", "c3"])
     assert part.categories == ("brand new", "c3")
@@ -69,13 +71,15 @@ def test_chosen_categories_are_sorted() -> None:
 
 def test_many_changes_are_applied_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrices, "_BLOCK_ROWS", 7)
-    view = later(view_of(PRODUCTS, VECTORS, base=BASE), [row % 3 == 0 for row in range(N)])
+    view = view_with_live(
+        view_from_products(PRODUCTS, VECTORS, base=BASE), [row % 3 == 0 for row in range(N)]
+    )
     np.testing.assert_allclose(category_matrix(view, "mean").values, plain(view, "mean")[1], atol=1e-6)
 
 
 def test_no_live_products_give_an_empty_matrix() -> None:
     for linkage in LINKAGES:
-        found = category_matrix(view_of(PRODUCTS, VECTORS, [False] * N), linkage)
+        found = category_matrix(view_from_products(PRODUCTS, VECTORS, [False] * N), linkage)
         assert (found.categories, found.counts, found.values.shape) == ((), (), (0, 0))
 
 
@@ -99,7 +103,7 @@ def test_the_closest_pairs_equal_brute_force(
     a: str, b: str, pairs_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matrices, "_BLOCK_PAIRS", pairs_at_once)
-    view = view_of(PRODUCTS, VECTORS, [row % 5 != 0 for row in range(N)], BASE)
+    view = view_from_products(PRODUCTS, VECTORS, [row % 5 != 0 for row in range(N)], BASE)
     expected = plain_pairs(view, a, b)
     for limit in (1, 5, 60):
         found = closest_pairs(view, a, b, limit)
@@ -110,7 +114,7 @@ def test_the_closest_pairs_equal_brute_force(
 
 def test_pairs_of_copies_are_ordered_by_id(monkeypatch: pytest.MonkeyPatch) -> None:
     products = [product(f"p{9 - row}", category="ab"[row % 2]) for row in range(10)]
-    view = view_of(products, np.ones((10, 4)) / 2)
+    view = view_from_products(products, np.ones((10, 4)) / 2)
     found = closest_pairs(view, "a", "b", 3)
     assert [(view.state.segments.id_at(pair.a), view.state.segments.id_at(pair.b)) for pair in found] == [
         ("p1", "p0"),
@@ -122,7 +126,7 @@ def test_pairs_of_copies_are_ordered_by_id(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_unknown_names_are_refused_with_their_field() -> None:
-    view = view_of(PRODUCTS, VECTORS)
+    view = view_from_products(PRODUCTS, VECTORS)
     for call, field in (
         (lambda: category_matrix(view, "ward"), "linkage"),
         (lambda: category_matrix(view, "mean", ["c0", "zz"]), "category"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.queries_view import product, searches_of, view_of
+from tests.queries_view import product, search_count, view_from_products
 from tests.vectors import clustered
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.snapshot.confidence import Confidence, calibrate
@@ -57,7 +57,7 @@ CONFIDENCE = calibration()
 
 
 def make_view(base: int = N) -> View:
-    return view_of(PRODUCTS, VECTORS, LIVE, base, confidence=CONFIDENCE)
+    return view_from_products(PRODUCTS, VECTORS, LIVE, base, confidence=CONFIDENCE)
 
 
 def options(**given: Any) -> SearchOptions:
@@ -244,12 +244,12 @@ def test_a_vector_that_cannot_be_compared_is_refused(
 
 
 def test_contradictory_or_missing_examples_are_refused() -> None:
-    view = view_of([product("a"), product("b"), product("c")], np.array([[1, 0], [1, 0], [0, 1]]))
+    view = view_from_products([product("a"), product("b"), product("c")], np.array([[1, 0], [1, 0], [0, 1]]))
     with pytest.raises(QueryError, match="at least one product"):
         products_reference(view, [])
     with pytest.raises(QueryError, match="'b' is both liked and unliked"):
         products_reference(view, [0, 1], [1])
-    opposite = view_of([product("a"), product("b")], np.array([[1, 0], [-1, 0]]))
+    opposite = view_from_products([product("a"), product("b")], np.array([[1, 0], [-1, 0]]))
     with pytest.raises(QueryError, match="cancel out"):
         products_reference(opposite, [0, 1])
 
@@ -276,7 +276,7 @@ def test_an_answer_with_fewer_hits_has_a_reason(requested: dict[str, Any], expec
 
 
 def test_the_reason_of_an_exhausted_catalogue() -> None:
-    view = view_of([product("only")], np.eye(1, 2))
+    view = view_from_products([product("only")], np.eye(1, 2))
     answer = recommend(view, product_reference(view, 0), SearchOptions())
     assert (answer.hits, answer.returned) == ([], 0)
     assert answer.reason == "only 0 products besides the reference"
@@ -286,10 +286,10 @@ def test_the_reason_of_an_exhausted_catalogue() -> None:
 
 def test_k_grows_when_stages_drop_many_hits_and_then_stops() -> None:
     products = [product(f"p{i:03d}", group="one" if i < 300 else f"g{i}") for i in range(310)]
-    view = view_of(products, clustered(310, 8, seed=4))
+    view = view_from_products(products, clustered(310, 8, seed=4))
     answer = recommend(view, vector_reference(view, np.ones(8)), options(one_per_group=True, limit=11))
     assert answer.returned == 11
-    searches = searches_of(view)
+    searches = search_count(view)
     assert searches <= 5
     recommend(view, vector_reference(view, np.ones(8)), options(min_score=0.999, limit=20))
-    assert searches_of(view) == searches + 1
+    assert search_count(view) == searches + 1

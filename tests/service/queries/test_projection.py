@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.queries_view import later, product, view_of
+from tests.queries_view import product, view_from_products, view_with_live
 from tests.service.queries.test_components import pca_of
 from tests.vectors import clustered
 from vitrine.indexer.errors import QueryError
@@ -21,7 +21,7 @@ VECTORS = clustered(N, D, seed=6)
 
 def make_view(vectors: np.ndarray = VECTORS, **options: object) -> View:
     products = [product(f"p{row:04d}", category=f"c{row % 3}") for row in range(len(vectors))]
-    return view_of(products, vectors, **options)  # type: ignore[arg-type]
+    return view_from_products(products, vectors, **options)  # type: ignore[arg-type]
 
 
 def assert_same_up_to_signs(points: np.ndarray, truth: np.ndarray) -> None:
@@ -67,7 +67,7 @@ def test_deleting_few_products_keeps_the_axes_and_updates_the_variances(
     before = project(view, 3)
     live = np.ones(N, bool)
     live[[3, 77, 200, N - 1]] = False
-    after = project(later(view, live), 3)
+    after = project(view_with_live(view, live), 3)
     assert after.rows.tolist() == np.flatnonzero(live).tolist()
     np.testing.assert_allclose(after.points, before.points[live], atol=0.05)
     ratios, _ = pca_of(VECTORS[live], 3)
@@ -76,9 +76,9 @@ def test_deleting_few_products_keeps_the_axes_and_updates_the_variances(
 
 
 def test_many_changes_give_new_axes() -> None:
-    view = make_view(base=N - 100, born_dead=range(50))
+    view = make_view(base=N - 100, deleted_rows=range(50))
     live = np.arange(N) % 4 != 1
-    found = project(later(view, live), 3)
+    found = project(view_with_live(view, live), 3)
     ratios, points = pca_of(VECTORS[live], 3)
     np.testing.assert_allclose(found.ratios, ratios, atol=1e-4)
     assert_same_up_to_signs(found.points, points)
@@ -101,7 +101,7 @@ def test_no_live_products_give_no_points() -> None:
     found = project(make_view(live=[False] * N), 2)
     assert found.points.shape == (0, 2)
     assert found.ratios == (0.0, 0.0)
-    dead = later(make_view(), np.arange(N) % 3 != 2)
+    dead = view_with_live(make_view(), np.arange(N) % 3 != 2)
     assert project(dead, 2, categories=["c2"], fit="selection").points.shape == (0, 2)
 
 

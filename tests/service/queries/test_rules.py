@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.queries_view import product, view_of
+from tests.queries_view import product, view_from_products
 from tests.service.queries.test_nearest import (
     LIVE,
     OPTIONS,
@@ -204,7 +204,7 @@ def test_a_pin_replaces_its_group_and_its_copies() -> None:
     products = [product("ref"), product("near", group="g"), product("far", group="g"), product("twin")]
     vectors = np.array([[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0.2], [0, 1, 0.2]], np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    view = view_of(products, vectors, rules=Rules(pins=(Pin("p", Selector(ids=("far",))),)))
+    view = view_from_products(products, vectors, rules=Rules(pins=(Pin("p", Selector(ids=("far",))),)))
     answer = recommend(
         view, product_reference(view, 0), options(one_per_group=True, collapse_duplicates=0.99)
     )

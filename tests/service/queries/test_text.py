@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.queries_view import product, view_of
+from tests.queries_view import product, view_from_products
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.products.text_index import fold, tokenize
 from vitrine.service.queries.text import allowed_typos, best_product, find_products
@@ -28,7 +28,7 @@ SHOP = [
 
 
 def shop(**options: object) -> View:
-    return view_of(SHOP, np.eye(len(SHOP), 16), **options)  # type: ignore[arg-type]
+    return view_from_products(SHOP, np.eye(len(SHOP), 16), **options)  # type: ignore[arg-type]
 
 
 def ids(text: str, view: View | None = None, **options: object) -> list[str]:
@@ -75,13 +75,13 @@ def test_small_typing_errors_match_when_nothing_else_does(text: str, first: str)
 
 
 def test_an_existing_word_is_not_treated_as_a_typing_error() -> None:
-    view = view_of([product("a", "bota"), product("b", "bola")], np.eye(2))
+    view = view_from_products([product("a", "bota"), product("b", "bola")], np.eye(2))
     assert ids("bota", view) == ["a"]
     assert ids("bopa", view) == ["a", "b"] or ids("bopa", view) == ["b", "a"]
 
 
 def test_words_of_names_rank_before_categories_and_prefixes() -> None:
-    view = view_of(
+    view = view_from_products(
         [
             product("p1", "vermelho", "relógio"),
             product("p2", "relógio azul", "x"),
@@ -96,7 +96,9 @@ def test_words_of_names_rank_before_categories_and_prefixes() -> None:
 
 
 def test_the_product_of_that_name_or_id_comes_first() -> None:
-    view = view_of([product("azul", "zzz"), product("b", "azul"), product("c", "azul claro")], np.eye(3))
+    view = view_from_products(
+        [product("azul", "zzz"), product("b", "azul"), product("c", "azul claro")], np.eye(3)
+    )
     assert set(ids("azul", view)) == {"azul", "b", "c"}
     assert ids("azul", view) == ["b", "azul", "c"]
     assert view.state.ids([best_product(view, "b")]) == ["b"]
@@ -163,7 +165,9 @@ LETTERS = st.text("abcAÇãé", min_size=1, max_size=4)
 def test_matches_are_exactly_the_products_with_a_word_for_each_prefix(
     names: list[str], requested: list[str]
 ) -> None:
-    view = view_of([product(f"{i}", name, "0") for i, name in enumerate(names)], np.eye(len(names), 16))
+    view = view_from_products(
+        [product(f"{i}", name, "0") for i, name in enumerate(names)], np.eye(len(names), 16)
+    )
     wanted = tokenize(" ".join(requested))
     begun = [
         row
@@ -178,7 +182,9 @@ def test_matches_are_exactly_the_products_with_a_word_for_each_prefix(
 def test_many_matches_are_paged_in_the_order_of_names() -> None:
     """More matches than are sorted at once."""
     names = [f"bolsa {number:05d}" for number in np.random.default_rng(0).permutation(70_000)]
-    view = view_of([product(f"p{i}", name) for i, name in enumerate(names)], np.zeros((len(names), 1)))
+    view = view_from_products(
+        [product(f"p{i}", name) for i, name in enumerate(names)], np.zeros((len(names), 1))
+    )
     first = find_products(view, "bolsa", limit=7, offset=40_000)
     assert [names[row] for row in first.rows] == [f"bolsa {number:05d}" for number in range(40_000, 40_007)]
     assert first.total == 70_000

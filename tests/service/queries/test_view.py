@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.queries_view import later, product, view_of
+from tests.queries_view import product, view_from_products, view_with_live
 from vitrine.indexer.errors import RulesError
 from vitrine.indexer.state.rules import Ban, Rules, Selector
 from vitrine.service.queries.view import RECENT_VALUES, View
@@ -14,7 +14,9 @@ BAN = Rules(bans=(Ban("no b", Selector(ids=("b",))),), digest="d1")
 
 
 def make_view() -> View:
-    return view_of([product("a"), product("b"), product("c")], np.eye(3, 4), live=[True, True, False])
+    return view_from_products(
+        [product("a"), product("b"), product("c")], np.eye(3, 4), live=[True, True, False]
+    )
 
 
 def test_a_search_finds_live_rows_by_default() -> None:
@@ -26,7 +28,7 @@ def test_a_search_finds_live_rows_by_default() -> None:
 
 def test_values_of_a_view_are_not_those_of_a_later_view() -> None:
     first = make_view()
-    second = later(first, [True, False, False])
+    second = view_with_live(first, [True, False, False])
     assert first.cached("live", lambda: int(first.state.live.sum())) == 2
     assert second.cached("live", lambda: int(second.state.live.sum())) == 1
     assert first.cached_for_snapshot("rows", lambda: "computed once") == "computed once"
