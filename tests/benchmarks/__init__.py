@@ -1,1 +1,1 @@
-"""Measurements against the alternatives, in one run on one machine: `make bench` writes RESULTS.md."""
+"""Benchmarks against alternatives in one run on one machine. `make bench` writes RESULTS.md."""

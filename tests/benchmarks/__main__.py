@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks [SECTION]... [--quick]`: run sections and write RESULTS.md beside this file.
+"""Command line of the benchmarks: `python -m tests.benchmarks [SECTION]... [--quick]` writes RESULTS.md.
 
-A section is a module here with `run(quick: bool) -> Section`. One that is not run keeps what stands in
-RESULTS.md.
+A section is a module of this package with `run(quick: bool) -> Section`. A section that is not run keeps its
+text in RESULTS.md.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def main(arguments: list[str]) -> None:
-    """Run the sections named, all by default."""
+    """Run the named sections, all by default."""
     quick = "--quick" in arguments
-    wanted = [name for name in arguments if not name.startswith("-")] or list(SECTIONS)
-    kept = read_results()
-    for name in wanted:
+    names = [name for name in arguments if not name.startswith("-")] or list(SECTIONS)
+    results = read_results()
+    for name in names:
         print(f"-- {name}", file=sys.stderr)
         section = importlib.import_module(f"tests.benchmarks.{name}").run(quick)
-        kept[name] = f"{section.as_markdown()}\n*{conditions()}*\n"
-        print(kept[name])
-        write_results(kept)
+        results[name] = f"{section.as_markdown()}\n*{conditions()}*\n"
+        print(results[name])
+        write_results(results)
 
 
 def conditions() -> str:
-    """Return the day and the machine, as far as figures depend on them."""
+    """Return the date and the machine of a measurement."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
-        model = found[1]
+    if cpuinfo.exists() and (match := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
+        model = match[1]
     today = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
     return f"{today}, {os.cpu_count()} cores, {model}, Python {platform.python_version()}"
 
@@ -50,8 +50,11 @@ def read_results() -> dict[str, str]:
 
 
 def write_results(sections: dict[str, str]) -> None:
-    """Write RESULTS.md, sections in their fixed order."""
-    head = "# Results\n\nWritten by `make bench`. Machines differ: read ratios, not absolutes.\n\n"
+    """Write RESULTS.md, with the sections in the order of SECTIONS."""
+    head = (
+        "# Results\n\n"
+        "Written by `make bench`. Absolute figures depend on the machine; compare the ratios.\n\n"
+    )
     body = "\n".join(f"<!-- {name} -->\n{sections[name]}" for name in SECTIONS if name in sections)
     RESULTS.write_text(head + body, encoding="utf-8")
 

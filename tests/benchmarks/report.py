@@ -1,4 +1,4 @@
-"""What a measurement says, and how a page of them reads. Measures nothing."""
+"""Results of benchmarks and their Markdown form."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. aim: what was set out to reach, in words; held: whether it was, None without an aim."""
+    """One result. label: name of the quantity. aim: target in words. held: whether it was reached, if any."""
 
-    what: str
+    label: str
     value: str
     aim: str = ""
     held: bool | None = None
@@ -18,7 +18,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Figures that belong together. about: what was measured on what. notes: what limits a missed aim."""
+    """A section of results. about: conditions. notes: explanations, such as of a missed aim."""
 
     title: str
     about: str
@@ -36,7 +36,7 @@ class Section:
             "|---|---|---|---|",
         ]
         held = {True: "yes", False: "**no**", None: ""}
-        lines += [f"| {row.what} | {row.value} | {row.aim} | {held[row.held]} |" for row in self.rows]
+        lines += [f"| {row.label} | {row.value} | {row.aim} | {held[row.held]} |" for row in self.rows]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""The service under load: requests a second against Milvus, latency, where the time goes, memory, deletes."""
+"""Benchmark of the service: throughput against Milvus, latency, time by stage, memory, deletes."""
 
 from __future__ import annotations
 
@@ -30,72 +30,82 @@ from vitrine.indexer.products.schema import Product
 DIMENSION = 2048
 CONNECTIONS = 8
 WORKERS = 2
-START_S = 60.0
+START_TIMEOUT_S = 60.0
 
 
 def run(quick: bool) -> Section:
-    """Measure on 20,000 and 100,000 products of 2048 (2,000 and 5,000 when quick)."""
+    """Measure with 20,000 and 100,000 products; quick: 2,000 and 5,000."""
     small, large = (2_000, 5_000) if quick else (20_000, 100_000)
-    seconds = 3 if quick else 10
+    duration_s = 3 if quick else 10
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*_load(Path(folder) / "small", small, seconds), *_large(Path(folder), large)]
+        rows = [
+            *_load_test(Path(folder) / "small", small, duration_s),
+            *_memory_and_deletes(Path(folder), large),
+        ]
     about = (
         f"`vitrine-service` with its defaults, {small:,} products of {DIMENSION}, similar by id, limit 10, "
-        f"asked by wrk over {CONNECTIONS} connections from the same machine."
+        f"requested by wrk over {CONNECTIONS} connections from the same machine."
     )
-    return Section("Service", about, rows, ["wrk and the service share the cores."])
+    return Section("Service", about, rows, ["wrk and the service share the cores"])
 
 
-def _load(index: Path, products: int, seconds: int) -> list[Row]:
+def _load_test(index: Path, products: int, duration_s: int) -> list[Row]:
     vectors = make_index(index, products)
-    began = time.monotonic()
+    start_s = time.monotonic()
     with served(index) as (_, port):
-        ask = Client(port)
-        ask.get(_similar(0, 10))
-        first_s = time.monotonic() - began
-        rate = _wrk(index, port, products, seconds)
-        half = _paced(port, products, rate / 2, seconds)
-        ask = Client(port)  # the server has closed the other, which did nothing meanwhile
-        stages = _stages(ask, products)
-        ten, thousand = (_median_ms(partial(ask.read, _similar(1, limit)), 50) for limit in (10, 1000))
+        client = Client(port)
+        client.get(_similar(0, 10))
+        first_answer_s = time.monotonic() - start_s
+        rate = _wrk(index, port, products, duration_s)
+        p99_ms = _p99_at_rate(port, products, rate / 2, duration_s)
+        client = Client(port)  # the server has closed the idle connection of the first
+        stages = _stages(client, products)
+        ten_ms, thousand_ms = (
+            _median_ms(partial(client.read, _similar(1, limit)), 50) for limit in (10, 1000)
+        )
     with served(index, "--workers", str(WORKERS)) as (_, port):
         Client(port).get(_similar(0, 10))
-        several = _wrk(index, port, products, seconds)
+        rate_of_workers = _wrk(index, port, products, duration_s)
     rows = [
-        Row("start to first answer", f"{first_s:.1f} s", "under 2 s", first_s < 2),
+        Row("start to first answer", f"{first_answer_s:.1f} s", "under 2 s", first_answer_s < 2),
         Row("requests/s, one process", f"{rate:,.0f}", "at least 1,200", rate >= 1200),
-        Row(f"requests/s, `--workers {WORKERS}`", f"{several:,.0f}", "at least 1,200", several >= 1200),
-        Row("p99 at half that load", f"{half:.1f} ms", "under 15 ms", half < 15),
+        Row(
+            f"requests/s, `--workers {WORKERS}`",
+            f"{rate_of_workers:,.0f}",
+            "at least 1,200",
+            rate_of_workers >= 1200,
+        ),
+        Row("p99 at half that load", f"{p99_ms:.1f} ms", "under 15 ms", p99_ms < 15),
         Row("time by stage", stages),
         Row(
             "limit 1,000 against limit 10",
-            f"{thousand / ten:.1f} times ({thousand:.1f} ms against {ten:.1f} ms)",
+            f"{thousand_ms / ten_ms:.1f} times ({thousand_ms:.1f} ms against {ten_ms:.1f} ms)",
             "at most 8 times",
-            thousand <= 8 * ten,
+            thousand_ms <= 8 * ten_ms,
         ),
     ]
-    return [*rows, *_against_milvus(vectors, max(rate, several), seconds)]
+    return [*rows, *_against_milvus(vectors, max(rate, rate_of_workers), duration_s)]
 
 
-def _large(folder: Path, products: int) -> list[Row]:
-    """Measure memory, and a durable delete at two sizes."""
-    p95s = []
+def _memory_and_deletes(folder: Path, products: int) -> list[Row]:
+    """Measure the memory of the process, and the latency of durable deletes at two sizes."""
+    p95s_ms = []
     for count in (1_000, products):
         index = folder / f"n{count}"
         make_index(index, count)
         with served(index) as (process, port):
-            ask = Client(port)
+            client = Client(port)
             for number in range(200):
-                ask.get(_similar(number * count // 200, 10))
-            private = _private_bytes(process.pid) / 2**20
-            p95s.append(_delete_p95(ask, count))
+                client.get(_similar(number * count // 200, 10))
+            private_mib = _private_bytes(process.pid) / 2**20
+            p95s_ms.append(_delete_p95_ms(client, count))
     return [
-        Row(f"memory of its own at {count:,}", f"{private:.0f} MB", "under 300 MB", private < 300),
+        Row(f"private memory at {count:,}", f"{private_mib:.0f} MB", "under 300 MB", private_mib < 300),
         Row(
-            f"a delete, p95 at 1,000 and at {products:,}",
-            f"{p95s[0]:.1f} and {p95s[1]:.1f} ms",
+            f"delete, p95 at 1,000 and at {products:,}",
+            f"{p95s_ms[0]:.1f} and {p95s_ms[1]:.1f} ms",
             "under 15 ms",
-            max(p95s) < 15,
+            max(p95s_ms) < 15,
         ),
     ]
 
@@ -129,11 +139,11 @@ def served(index: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes]
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "service", "--index", str(index), "--port", str(port), *options]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, **quiet)  # type: ignore[call-overload]
+    no_output = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, **no_output)  # type: ignore[call-overload]
     try:
-        ends = time.monotonic() + START_S
-        while time.monotonic() < ends:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s:
             with contextlib.suppress(OSError):
                 if Client(port).get("/readyz")["status"] == "ready":
                     break
@@ -145,18 +155,18 @@ def served(index: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes]
 
 
 class Client:
-    """One kept-alive connection."""
+    """An HTTP client with one persistent connection. headers: of the last response."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self.headers: dict[str, str] = {}
 
     def get(self, path: str, method: str = "GET") -> dict[str, Any]:
-        """Return the JSON answer."""
+        """Send a request and return the JSON of the response."""
         return json.loads(self.read(path, method))  # type: ignore[no-any-return]
 
     def read(self, path: str, method: str = "GET") -> bytes:
-        """Return the bytes of the answer."""
+        """Send a request and return the body of the response. Raises RuntimeError for an error status."""
         self._connection.request(method, path)
         response = self._connection.getresponse()
         body = response.read()
@@ -170,8 +180,8 @@ def _similar(number: int, limit: int) -> str:
     return f"/api/v1/products/p{number:07d}/similar?limit={limit}"
 
 
-def _wrk(folder: Path, port: int, products: int, seconds: int) -> float:
-    """Return requests a second, random ids."""
+def _wrk(folder: Path, port: int, products: int, duration_s: int) -> float:
+    """Return the requests per second of wrk, with random ids."""
     script = folder / "random.lua"
     script.write_text(
         f"request = function() return wrk.format('GET', string.format("
@@ -181,37 +191,37 @@ def _wrk(folder: Path, port: int, products: int, seconds: int) -> float:
         "wrk",
         "-t1",
         f"-c{CONNECTIONS}",
-        f"-d{seconds}s",
+        f"-d{duration_s}s",
         "-s",
         str(script),
         f"http://127.0.0.1:{port}",
     ]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    if found is None or "Non-2xx" in said:
-        raise RuntimeError(said)
-    return float(found[1])
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    match = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    if match is None or "Non-2xx" in output:
+        raise RuntimeError(output)
+    return float(match[1])
 
 
-def _paced(port: int, products: int, rate: float, seconds: int) -> float:
-    """Return the p99 in ms at a steady rate over eight connections; late starts count as waiting."""
-    times: list[float] = []
+def _p99_at_rate(port: int, products: int, rate: float, duration_s: int) -> float:
+    """Return the p99 latency in ms at a constant rate over all connections, from the scheduled time."""
+    latencies_ms: list[float] = []
 
-    def ask(offset: int) -> None:
-        client, gap = Client(port), CONNECTIONS / rate
-        begin = time.perf_counter() + offset * gap / CONNECTIONS
-        for number in range(int(seconds / gap)):
-            due = begin + number * gap
-            time.sleep(max(due - time.perf_counter(), 0))
+    def send_requests(offset: int) -> None:
+        client, interval_s = Client(port), CONNECTIONS / rate
+        start_s = time.perf_counter() + offset * interval_s / CONNECTIONS
+        for number in range(int(duration_s / interval_s)):
+            scheduled_s = start_s + number * interval_s
+            time.sleep(max(scheduled_s - time.perf_counter(), 0))
             client.get(_similar(random.randrange(products), 10))
-            times.append(1e3 * (time.perf_counter() - due))
+            latencies_ms.append(1e3 * (time.perf_counter() - scheduled_s))
 
-    in_threads(ask)
-    return float(np.percentile(times, 99))
+    run_in_threads(send_requests)
+    return float(np.percentile(latencies_ms, 99))
 
 
-def in_threads(work: Callable[[int], None]) -> None:
-    """Run `work` in eight threads and wait for all."""
+def run_in_threads(work: Callable[[int], None]) -> None:
+    """Run `work` in one thread per connection and wait for all."""
     threads = [threading.Thread(target=work, args=(number,)) for number in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
@@ -219,46 +229,46 @@ def in_threads(work: Callable[[int], None]) -> None:
         thread.join()
 
 
-def _stages(ask: Client, products: int) -> str:
-    """Return the median of each Server-Timing entry over 300 requests, one at a time."""
-    seen: dict[str, list[float]] = {}
+def _stages(client: Client, products: int) -> str:
+    """Return the median of each Server-Timing entry over 300 sequential requests."""
+    durations_ms: dict[str, list[float]] = {}
     for _ in range(300):
-        ask.get(_similar(random.randrange(products), 10))
-        for name, ms in re.findall(r"([\w-]+);dur=([\d.]+)", ask.headers.get("server-timing", "")):
-            seen.setdefault(name, []).append(float(ms))
-    return ", ".join(f"{name} {statistics.median(values):.2f} ms" for name, values in seen.items())
+        client.get(_similar(random.randrange(products), 10))
+        for name, ms in re.findall(r"([\w-]+);dur=([\d.]+)", client.headers.get("server-timing", "")):
+            durations_ms.setdefault(name, []).append(float(ms))
+    return ", ".join(f"{name} {statistics.median(values):.2f} ms" for name, values in durations_ms.items())
 
 
-def _median_ms(work: Callable[[], Any], times: int) -> float:
-    taken = []
-    for _ in range(times):
-        began = time.perf_counter()
+def _median_ms(work: Callable[[], Any], repetitions: int) -> float:
+    durations_ms = []
+    for _ in range(repetitions):
+        start_s = time.perf_counter()
         work()
-        taken.append(1e3 * (time.perf_counter() - began))
-    return statistics.median(taken)
+        durations_ms.append(1e3 * (time.perf_counter() - start_s))
+    return statistics.median(durations_ms)
 
 
 def _private_bytes(pid: int) -> int:
-    """Return the resident memory of a process and its children that no file backs."""
+    """Return the resident memory of a process and its children that is not backed by files."""
     total = 0
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for each in [str(pid), *children]:
-        status = Path(f"/proc/{each}/status").read_text()
-        total += 1024 * sum(int(kb) for kb in re.findall(r"(?:RssAnon|RssShmem):\s+(\d+)", status))
+    for process_id in [str(pid), *children]:
+        status = Path(f"/proc/{process_id}/status").read_text()
+        total += 1024 * sum(int(kib) for kib in re.findall(r"(?:RssAnon|RssShmem):\s+(\d+)", status))
     return total
 
 
-def _delete_p95(ask: Client, products: int) -> float:
-    times = []
+def _delete_p95_ms(client: Client, products: int) -> float:
+    latencies_ms = []
     for number in range(100):
-        began = time.perf_counter()
-        ask.get(f"/api/v1/products/p{number * (products // 100):07d}", "DELETE")
-        times.append(1e3 * (time.perf_counter() - began))
-    return float(np.percentile(times, 95))
+        start_s = time.perf_counter()
+        client.get(f"/api/v1/products/p{number * (products // 100):07d}", "DELETE")
+        latencies_ms.append(1e3 * (time.perf_counter() - start_s))
+    return float(np.percentile(latencies_ms, 95))
 
 
-def _against_milvus(vectors: Any, rate: float, seconds: int) -> list[Row]:
-    """Search the same vectors in a Milvus standalone server over eight client threads."""
+def _against_milvus(vectors: Any, rate: float, duration_s: int) -> list[Row]:
+    """Compare the throughput with a Milvus standalone server that holds the same vectors."""
     try:
         from pymilvus import MilvusClient
 
@@ -274,21 +284,21 @@ def _against_milvus(vectors: Any, rate: float, seconds: int) -> list[Row]:
         client.flush("bench")
         client.load_collection("bench")
         counts = [0] * CONNECTIONS
-        ends = time.monotonic() + seconds
+        deadline_s = time.monotonic() + duration_s
 
-        def ask(number: int) -> None:
-            own = MilvusClient(f"http://{server.endpoint}")
-            while time.monotonic() < ends:
-                own.search("bench", [vectors[random.randrange(len(vectors))]], limit=11)
+        def search(number: int) -> None:
+            thread_client = MilvusClient(f"http://{server.endpoint}")
+            while time.monotonic() < deadline_s:
+                thread_client.search("bench", [vectors[random.randrange(len(vectors))]], limit=11)
                 counts[number] += 1
 
-        in_threads(ask)
-        theirs = sum(counts) / seconds
-    ratio = rate / theirs
+        run_in_threads(search)
+        milvus_rate = sum(counts) / duration_s
+    ratio = rate / milvus_rate
     return [
         Row(
             "against Milvus standalone 2.3.5",
-            f"{ratio:.1f} times ({theirs:,.0f}/s)",
+            f"{ratio:.1f} times ({milvus_rate:,.0f}/s)",
             "at least 3 times",
             ratio >= 3,
         )
