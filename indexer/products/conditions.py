@@ -3,16 +3,18 @@
 Syntax: {"price": {"lt": 50}, "brand": ["a", "b"], "in_stock": true}. A row matches if all conditions hold.
 
 A null satisfies only `exists: false`. Numbers are compared with numbers, text with text, booleans with
-booleans, times and dates with ISO 8601 text. A list satisfies a condition if one of its values does; `ne` and
-`not_in` require all of them to.
+booleans, times and dates with ISO 8601 text, durations with seconds. A list satisfies a condition if one of
+its values does; `ne` and `not_in` require all of them to. Text and categories are equal in any Unicode form.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +35,8 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
 _LIST_OPERATORS = ("in", "not_in")
 _NEGATED = {"ne": "eq", "not_in": "in"}
 _OPERATORS = (*_COMPARISONS, *_LIST_OPERATORS, "exists")
+_MAX_DECIMAL_DIGITS = 76  # of Arrow's decimal256
+_LIST_TYPES = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 def category_mask(wanted: Collection[str], categories: Sequence[str], codes: Codes) -> Mask:
@@ -40,8 +44,8 @@ def category_mask(wanted: Collection[str], categories: Sequence[str], codes: Cod
 
     categories: (C,) names. codes: (n,) index of each row's category in `categories`.
     """
-    names = set(wanted)
-    mask: Mask = np.array([name in names for name in categories], bool)[codes]
+    names = {normalize("NFC", name) for name in wanted}
+    mask: Mask = np.array([normalize("NFC", name) in names for name in categories], bool)[codes]
     return mask
 
 
@@ -89,11 +93,18 @@ def _table_mask(table: Table, conditions: list[tuple[str, str, Any]]) -> Mask:
 
 def _column_mask(column: pa.Array, attribute: str, operator: str, value: Any) -> Mask:
     """Return (N,) bool, True for rows whose value satisfies one condition. Raises QueryError."""
+    try:
+        return _evaluate(column, attribute, operator, value)
+    except (pa.ArrowException, UnicodeEncodeError) as error:  # a type or value that Arrow does not compare
+        raise _error(attribute, f"values of type {column.type} cannot be compared with {value!r}") from error
+
+
+def _evaluate(column: pa.Array, attribute: str, operator: str, value: Any) -> Mask:
     if operator == "exists":
         if not isinstance(value, bool):
             raise _error(attribute, "exists takes true or false")
         return _to_mask(column.is_valid() if value else column.is_null())
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+    if any(is_list(column.type) for is_list in _LIST_TYPES):
         return _list_column_mask(column, attribute, operator, value)
     if operator in _LIST_OPERATORS:
         if not isinstance(value, (list, tuple)):
@@ -123,13 +134,40 @@ def _membership_mask(column: pa.Array, attribute: str, operator: str, values: An
 
 
 def _common_type(column: pa.Array, value: Any) -> tuple[pa.Array, pa.Scalar]:
-    """Return the operands as one type: float64 for integers beside a fraction or a number out of range."""
+    """Return the operands as one type.
+
+    A decimal is compared exactly with the digits of the value, as a database does. Integers are compared as
+    float64 with a fraction or a number out of their range, small floats in their own precision.
+    """
+    if pa.types.is_decimal(column.type):
+        return _common_decimal(column, value)
     if isinstance(value, float) and pa.types.is_integer(column.type):
         return column.cast(pa.float64(), safe=False), pa.scalar(value)
     try:
-        return column, pa.scalar(value, column.type)
+        scalar = pa.scalar(value, column.type)
     except (pa.ArrowInvalid, OverflowError):
-        return column.cast(pa.float64(), safe=False), pa.scalar(float(value))
+        return column.cast(pa.float64(), safe=False), pa.scalar(_as_float(value))
+    if pa.types.is_float16(column.type):
+        return column.cast(pa.float32()), scalar.cast(pa.float32())
+    return column, scalar
+
+
+def _common_decimal(column: pa.Array, value: float) -> tuple[pa.Array, pa.Scalar]:
+    digits = decimal.Decimal(repr(value))
+    scale = max(column.type.scale, -int(digits.as_tuple().exponent), 0)
+    whole = max(column.type.precision - column.type.scale, digits.adjusted() + 1, 1)
+    if whole + scale > _MAX_DECIMAL_DIGITS:
+        return column.cast(pa.float64(), safe=False), pa.scalar(_as_float(value))
+    common = pa.decimal256(whole + scale, scale)
+    return column.cast(common), pa.scalar(digits, common)
+
+
+def _as_float(number: float) -> float:
+    """Return a number as a float, an integer out of its range as infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def _parse_value(data_type: pa.DataType, attribute: str, value: Any) -> Any:
@@ -138,16 +176,28 @@ def _parse_value(data_type: pa.DataType, attribute: str, value: Any) -> Any:
         expected, is_valid = "true or false", isinstance(value, bool)
     elif pa.types.is_integer(data_type) or pa.types.is_floating(data_type) or pa.types.is_decimal(data_type):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        expected, is_valid = "a number", is_number and math.isfinite(value)
+        expected, is_valid = "a number", is_number and (isinstance(value, int) or math.isfinite(value))
     elif pa.types.is_string(data_type) or pa.types.is_large_string(data_type):
         expected, is_valid = "text", isinstance(value, str)
-    elif pa.types.is_temporal(data_type):
+    elif pa.types.is_duration(data_type):
+        return _parse_duration(attribute, value)
+    elif pa.types.is_date(data_type) or pa.types.is_time(data_type) or pa.types.is_timestamp(data_type):
         return _parse_time(data_type, attribute, value)
     else:
         raise _error(attribute, f"values of type {data_type} cannot be compared")
     if not is_valid:
         raise _error(attribute, f"expected {expected}, not {value!r}")
-    return value
+    return normalize("NFC", value) if isinstance(value, str) else value
+
+
+def _parse_duration(attribute: str, value: Any) -> dt.timedelta:
+    """Return a duration from a number of seconds, as answers show it. Raises QueryError."""
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return dt.timedelta(seconds=value)
+    except (OverflowError, ValueError):
+        pass
+    raise _error(attribute, f"expected a number of seconds, not {value!r}")
 
 
 def _parse_time(data_type: pa.DataType, attribute: str, value: Any) -> dt.date | dt.datetime | dt.time:
