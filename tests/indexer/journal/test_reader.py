@@ -37,7 +37,8 @@ def test_a_missing_journal_is_empty_and_is_not_created(tmp_path: Path) -> None:
 
 
 def test_a_reader_refuses_to_write(tmp_path: Path) -> None:
-    with JournalReader(tmp_path / "j.sqlite") as copy, pytest.raises(StoreUnavailable, match="cannot be written"):
+    copy = JournalReader(tmp_path / "j.sqlite")
+    with copy, pytest.raises(StoreUnavailable, match="cannot be written"):
         copy.append("delete", ["a"])
 
 
