@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import fsspec
 import pytest
 
 from tests.indexes import SampleProduct, publish_samples
+from tests.waiting import LIMIT_S, wait_until
 from vitrine.indexer.errors import RulesError, SnapshotCorrupt, SnapshotError, SnapshotMissing
 from vitrine.indexer.operations.compact import compact_snapshot
 from vitrine.indexer.operations.replication import Remote, pull_snapshot, push_snapshot
@@ -148,7 +148,7 @@ def test_old_snapshots_are_removed(writer: IndexFolder, remote: Remote, replica:
     assert len(remote.snapshot_names()) == len(replica.snapshot_names()) == 2
 
 
-def test_an_empty_place_says_what_to_do(remote: Remote, replica: IndexFolder) -> None:
+def test_pulling_from_an_empty_remote_suggests_a_push(remote: Remote, replica: IndexFolder) -> None:
     remote._files.makedirs(remote._root, exist_ok=True)
     with pytest.raises(SnapshotMissing, match="push"):
         pull_snapshot(remote, replica, SilentProgress())
@@ -183,12 +183,9 @@ def test_a_replica_process_serves_what_a_writer_pushes(
             assert _status(url)["snapshot"] == first
             second = publish_samples(writer.root, samples[:9], Path("source"))
             push_snapshot(writer, remote, SilentProgress())
-            deadline = time.monotonic() + 30
-            while (status := _status(url))["snapshot"] != second:
-                assert status["snapshot"] == first
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            assert status["products"] == 9
+            wait_until(lambda: _status(url)["snapshot"] != first)
+            status = _status(url)
+            assert (status["snapshot"], status["products"]) == (second, 9)
         finally:
             _stop(serving)
     finally:
@@ -210,10 +207,10 @@ def _start(module: str, *arguments: str) -> Any:
 
 def _stop(process: Any) -> None:
     process.terminate()
-    process.wait(timeout=30)
+    process.wait(LIMIT_S)
     process.stdout.close()
 
 
 def _status(url: str) -> Any:
-    with urllib.request.urlopen(f"{url}/api/v1/status", timeout=10) as response:
+    with urllib.request.urlopen(f"{url}/api/v1/status", timeout=LIMIT_S) as response:
         return json.load(response)
