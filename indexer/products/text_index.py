@@ -37,23 +37,70 @@ _STORED_ARRAYS = {
     "fuzzy_words": "spoken",
 }
 _MAX_WORD_COUNT = 255
-_WORD = re.compile(r"[^\W_]+")
+# Version of the words in text.npz; it is absent from files of before, which are of version 1.
+_WORDS_VERSION = 2
+# Scripts that are written without spaces: Thai to Lao, Burmese, Khmer, kana, Chinese, and Korean compounds.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_EMOJI = "\u2600-\u27bf\U0001f000-\U0001faff"
+_RUN = re.compile(f"[{_UNSPACED}]+|[{_EMOJI}]|[^\\W_{_UNSPACED}]+")
+_EMOJI_WORD = re.compile(f"[{_EMOJI}]")
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]")
+_LETTERS_AND_DIGITS = re.compile(r"([^\W\d_]{2,})(\d+)|(\d+)([^\W\d_]{2,})")
 # Letters that Unicode does not decompose, and their usual spelling in plain letters.
 _PLAIN_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
 
 
 def fold(text: str) -> str:
-    """Return text in lower case without accents: "Tênis" and "TENIS" both become "tenis"."""
+    """Return text in lower case without accents: "Tênis" and "TENIS" both become "tenis".
+
+    Invisible format characters, such as soft hyphens and joiners, are removed.
+    """
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text)
-    base_letters = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return unicodedata.normalize("NFKD", base_letters.casefold()).translate(_PLAIN_LETTERS)
+    base_letters = "".join(
+        letter
+        for letter in decomposed
+        if not unicodedata.combining(letter) and unicodedata.category(letter) != "Cf"
+    )
+    folded = unicodedata.normalize("NFKD", base_letters.casefold()).translate(_PLAIN_LETTERS)
+    return unicodedata.normalize("NFC", folded)  # Korean letters become syllables again
 
 
 def tokenize(text: str) -> list[str]:
-    """Return the folded words of a text, in order; a word is a run of letters and digits."""
-    return _WORD.findall(fold(text))
+    """Return the folded words of a text, in order; a word is a run of letters and digits, or one emoji.
+
+    In scripts without spaces, every two neighbouring characters are a word, as there is no dictionary here.
+    """
+    words: list[str] = []
+    for run in _RUN.findall(fold(text)):
+        if len(run) > 2 and _UNSPACED_RUN.match(run):
+            words += (run[start : start + 2] for start in range(len(run) - 1))
+        else:
+            words.append(run)
+    return words
+
+
+def split_word(word: str) -> tuple[str, ...]:
+    """Return the letters and the digits of a word such as "iphone15"; empty for any other word."""
+    match = _LETTERS_AND_DIGITS.fullmatch(word)
+    return tuple(filter(None, match.groups())) if match else ()
+
+
+def is_emoji(word: str) -> bool:
+    """Return True if a word of `tokenize` is an emoji."""
+    return _EMOJI_WORD.fullmatch(word) is not None
+
+
+def _indexed_words(text: str) -> set[str]:
+    """Return the words that find a text: also parts of words, and the last character of an unspaced run."""
+    words = set(tokenize(text))
+    parts = {part for word in words for part in split_word(word)}
+    last = {run[-1] for run in _RUN.findall(fold(text)) if _UNSPACED_RUN.match(run)}
+    return words | parts | last
 
 
 class Vocabulary(Sequence[str]):
@@ -106,8 +153,9 @@ class TextIndex:
     def build(cls, table: Table) -> TextIndex:
         """Index the names, categories and ids of a table."""
         ids, names = table.ids(), [fold(name) for name in table.column("name")]
-        name_words = [set(_WORD.findall(name)) for name in names]
-        words_by_category = [set(tokenize(name)) for name in table.categories]
+        name_words = [_indexed_words(name) for name in names]
+        word_counts = [len({word for word in tokenize(name) if not is_emoji(word)}) for name in names]
+        words_by_category = [_indexed_words(name) for name in table.categories]
         category_words = (words_by_category[code] for code in table.category_codes.tolist())
         id_words = (set(tokenize(product_id)) for product_id in ids)
         words, offsets, postings = _invert({NAME: name_words, CATEGORY: category_words, ID: id_words})
@@ -119,7 +167,7 @@ class TextIndex:
             posting_offsets=offsets,
             packed_postings=postings,
             name_ranks=name_ranks,
-            name_word_counts=np.array([min(len(w), _MAX_WORD_COUNT) for w in name_words], np.uint8),
+            name_word_counts=np.minimum(np.array(word_counts, np.int64), _MAX_WORD_COUNT).astype(np.uint8),
             fuzzy_words=_fuzzy_words(words, offsets, postings),
         )
 
@@ -129,15 +177,22 @@ class TextIndex:
             path,
             letters=np.frombuffer(self.vocabulary.utf8, np.uint8),
             ends=self.vocabulary.end_offsets,
+            words_version=np.array(_WORDS_VERSION),
             **{stored: getattr(self, name) for name, stored in _STORED_ARRAYS.items()},
         )
 
     @classmethod
-    def load(cls, path: Path) -> TextIndex:
-        """Open text.npz. Raises SnapshotCorrupt if it cannot be read."""
+    def load(cls, path: Path, table: Table) -> TextIndex:
+        """Open text.npz. Raises SnapshotCorrupt if it cannot be read.
+
+        table: what is indexed, to index it again if the file splits words of unspaced scripts another way.
+        """
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 vocabulary = Vocabulary(arrays["letters"].tobytes(), arrays["ends"])
+                is_outdated = "words_version" not in arrays and _has_unspaced_words(vocabulary)
+                if is_outdated:
+                    return cls.build(table)
                 return cls(vocabulary, **{name: arrays[stored] for name, stored in _STORED_ARRAYS.items()})
         except (OSError, ValueError, KeyError) as error:
             raise SnapshotCorrupt(f"{path} is not a readable text index: {error}") from error
@@ -167,6 +222,11 @@ class TextIndex:
     def fuzzy_vocabulary(self) -> dict[int, str]:
         """Words that a misspelt word is compared with, by number in the vocabulary."""
         return {int(number): self.vocabulary[int(number)] for number in self.fuzzy_words}
+
+
+def _has_unspaced_words(vocabulary: Vocabulary) -> bool:
+    """Return True if words may hold characters of unspaced scripts, or the letters of Korean syllables."""
+    return any(byte >= 0xE0 for byte in vocabulary.utf8)  # the first byte of characters from U+0800
 
 
 def _invert(words_by_field: Mapping[int, Iterable[set[str]]]) -> tuple[list[str], IntArray, IntArray]:

@@ -53,7 +53,7 @@ class Snapshot:
     @cached_property
     def text(self) -> TextIndex:
         """The text index over names, ids and categories."""
-        return TextIndex.load(self.path / TEXT)
+        return TextIndex.load(self.path / TEXT, self.table)
 
 
 def open_snapshot(path: Path, *, full_check: bool = False) -> Snapshot:

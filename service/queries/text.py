@@ -15,7 +15,7 @@ from rapidfuzz.distance import OSA
 from vitrine.indexer.arrays import Mask, Rows
 from vitrine.indexer.errors import QueryError
 from vitrine.indexer.products.conditions import category_mask
-from vitrine.indexer.products.text_index import NAME, TextIndex, fold, tokenize
+from vitrine.indexer.products.text_index import NAME, TextIndex, fold, is_emoji, split_word, tokenize
 from vitrine.service.queries.view import View
 
 MAX_TEXT = 300
@@ -83,16 +83,30 @@ def match_levels(view: View, text: str) -> Levels:
     for word in words:
         word_levels = _levels(view, word, _word_levels)
         if (word_levels == NO_MATCH).all():
-            word_levels = _levels(view, word, _typo_levels)
+            word_levels = _fallback_levels(view, word)
         np.maximum(levels, word_levels, out=levels)
     if text.strip() and not words:
         levels[:] = NO_MATCH
     name_word_counts = np.concatenate([index.name_word_counts for _, index in segments.texts])
-    levels[(levels == NAME_WORD) & (name_word_counts == len(words))] = EXACT
+    word_count = sum(not is_emoji(word) for word in words)
+    levels[(levels == NAME_WORD) & (name_word_counts == word_count)] = EXACT
     row = segments.row_of(text.strip())
     if row is not None:
         levels[row] = EXACT
     return levels
+
+
+def _fallback_levels(view: View, word: str) -> Levels:
+    """Return (n,) the levels of a word that no product has: of its parts, else of similar words.
+
+    An emoji that no product has matches all, so that it does not hide the matches of the other words.
+    """
+    parts = [_levels(view, part, _word_levels) for part in split_word(word)]
+    if parts and ((levels := np.maximum.reduce(parts)) < NO_MATCH).any():
+        return levels
+    if is_emoji(word):
+        return np.zeros(view.state.segments.n, np.uint8)
+    return _levels(view, word, _typo_levels)
 
 
 def _levels(view: View, word: str, index_levels: Callable[[TextIndex, str], Levels]) -> Levels:

@@ -157,7 +157,7 @@ def test_longer_words_may_have_more_typos(word: str, typos: int) -> None:
 LETTERS = st.text("abcAÇãé", min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     names=st.lists(st.lists(LETTERS, min_size=1, max_size=3).map(" ".join), min_size=1, max_size=12),
     requested=st.lists(LETTERS, min_size=1, max_size=2),
@@ -189,3 +189,43 @@ def test_many_matches_are_paged_in_the_order_of_names() -> None:
     assert [names[row] for row in first.rows] == [f"bolsa {number:05d}" for number in range(40_000, 40_007)]
     assert first.total == 70_000
     assert find_products(view, "bolsa", limit=5, offset=70_000).rows.tolist() == []
+
+
+WORLD = [
+    product("cn", "女装夏季连衣裙", "服装"),
+    product("jp", "白いスニーカー", "靴"),
+    product("kr", "여성가방세트", "가방"),
+    product("th", "กระเป๋าหนัง", "กระเป๋า"),
+    product("fa", "می\u200cخواهم", ""),
+    product("phone", "iPhone15 Pro", "celular"),
+    product("other", "iPhone 14", "celular"),
+    product("ball", "Bola ⚽ azul", "esporte"),
+    product("soft", "Cami\u00adseta", "roupa"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("连衣裙", ["cn"]),
+        ("裙", ["cn"]),
+        ("衣", ["cn"]),
+        ("裙子", []),
+        ("スニーカー", ["jp"]),
+        ("가방", ["kr"]),
+        ("กระเป๋า", ["th"]),
+        ("หนัง", ["th"]),
+        ("میخواهم", ["fa"]),
+        ("iphone 15", ["phone"]),
+        ("iphone15", ["phone"]),
+        ("iphone14", ["other"]),
+        ("iphone", ["other", "phone"]),
+        ("⚽", ["ball"]),
+        ("bola ⚽", ["ball"]),
+        ("bola 🎾", ["ball"]),
+        ("camiseta", ["soft"]),
+        ("cami\u00adseta", ["soft"]),
+    ],
+)
+def test_words_of_other_scripts_are_found(text: str, expected: list[str]) -> None:
+    assert ids(text, view_from_products(WORLD, np.eye(len(WORLD), 16))) == expected
