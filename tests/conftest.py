@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from hypothesis import HealthCheck, settings
 
 from tests.http_client import Client, make_client
 from tests.indexes import GridEmbedder, SampleProduct, make_samples, publish_samples
 from vitrine.service import Catalogue, ServiceConfig, create_app
+
+# On a busy machine, an example takes as long as it takes.
+settings.register_profile("vitrine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("vitrine")
 
 
 @pytest.fixture(scope="session")

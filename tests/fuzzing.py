@@ -5,7 +5,6 @@ VITRINE_FUZZ_EXAMPLES: number of inputs per test, 60 by default.
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Sequence
 
@@ -16,7 +15,6 @@ _EXAMPLES = os.environ.get("VITRINE_FUZZ_EXAMPLES")
 # `make fuzz` sets the variable and tries new inputs; other runs repeat the same inputs.
 FUZZED = settings(
     max_examples=int(_EXAMPLES or "60"),
-    deadline=dt.timedelta(seconds=10),
     derandomize=_EXAMPLES is None,
     database=None,
     print_blob=True,

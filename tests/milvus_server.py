@@ -8,14 +8,14 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-START_TIMEOUT_S = 180.0
+from tests.waiting import LIMIT_S, wait_until
+
 ATTEMPTS = 3
 
 
@@ -57,20 +57,17 @@ class MilvusServer:
                 stderr=subprocess.STDOUT,
                 preexec_fn=_end_with_parent,
             )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._is_healthy():
-            exit_code = self._process.poll()
-            if exit_code is not None or time.monotonic() > deadline:
-                self.stop()
-                log_text = (self._folder / "logs" / "output.log").read_text(errors="replace")
-                raise RuntimeError(f"Milvus did not start (exit code {exit_code}): {log_text[-1500:]}")
-            time.sleep(0.2)
+        process = self._process
+        wait_until(lambda: process.poll() is not None or self._is_healthy())
+        if process.poll() is not None:
+            log_text = (self._folder / "logs" / "output.log").read_text(errors="replace")
+            raise RuntimeError(f"Milvus did not start (exit code {process.returncode}): {log_text[-1500:]}")
 
     def stop(self) -> None:
         """Kill the server, as a crash would, and wait until it has ended."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(timeout=20)
+            self._process.wait(LIMIT_S)
             self._process = None
 
     def open_ports(self) -> list[int]:
@@ -106,7 +103,7 @@ class MilvusServer:
     def _is_healthy(self) -> bool:
         with contextlib.suppress(OSError):
             url = f"http://127.0.0.1:{self._health_port}/healthz"
-            with urllib.request.urlopen(url, timeout=5) as response:
+            with urllib.request.urlopen(url, timeout=LIMIT_S) as response:
                 return b"OK" in response.read()
         return False
 
@@ -152,5 +149,5 @@ def _free_port() -> int:
 
 def _is_open(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(1)
+        probe.settimeout(LIMIT_S)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import yaml
 
 from tests.catalogues import write_folder
 from tests.paths import ROOT
+from tests.waiting import LIMIT_S, wait_until
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class CleanFolder:
     def run(self, command: list[str]) -> None:
         """Run a command as a step would."""
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=LIMIT_S
         )
         assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
 
@@ -180,14 +180,11 @@ def test_the_steps_of_the_dockerfile_make_a_service_that_answers(tmp_path: Path)
     try:
         health = json.loads(one("HEALTHCHECK").split("CMD ", 1)[1])
         health[0] = shutil.which(health[0], path=image.environment["PATH"])
-        ends = time.monotonic() + 20  # the start-period
-        while subprocess.run(health, env=image.environment, capture_output=True).returncode:
-            assert time.monotonic() < ends
-            time.sleep(0.1)
+        wait_until(lambda: subprocess.run(health, env=image.environment, capture_output=True).returncode == 0)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/products/c0:p0/similar") as answer:
             assert json.load(answer)["returned"] == 3
         service.send_signal(getattr(signal, one("STOPSIGNAL")))
-        assert service.wait(30) == 0
+        assert service.wait(LIMIT_S) == 0
     finally:
         service.kill()
         service.wait()

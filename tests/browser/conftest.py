@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,6 +18,7 @@ from filelock import FileLock
 from tests.browser.visitor import LAPTOP, PHONE, Visitor
 from tests.catalogues import build_folder
 from tests.paths import ROOT
+from tests.waiting import LIMIT_MS, LIMIT_S, wait_until
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -31,7 +31,7 @@ FLAGS = [
     "--use-fake-ui-for-media-stream", "--enable-unsafe-swiftshader",
 ]  # fmt: skip
 Visit = Callable[..., Visitor]
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=LIMIT_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,18 +75,19 @@ class running_service:
 
     def __enter__(self) -> str:
         self._process = subprocess.Popen(self._command, cwd=ROOT, env=self._environment)
-        for _ in range(1200):
-            with suppress(OSError), urllib.request.urlopen(f"{self.address}/readyz", timeout=5):
-                return self.address
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.05)
-        raise AssertionError("the service did not start")
+        wait_until(self._is_ready)
+        return self.address
+
+    def _is_ready(self) -> bool:
+        assert self._process.poll() is None, "the service did not start"
+        with suppress(OSError), urllib.request.urlopen(f"{self.address}/readyz", timeout=LIMIT_S):
+            return True
+        return False
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(15)
+            self._process.wait(LIMIT_S)
         self._process.kill()
         self._process.wait()
 

@@ -20,6 +20,7 @@ from tests.browser.conftest import CATALOGUE, CHROMIUM, FLAGS, running_service
 from tests.browser.visitor import LAPTOP, LOCALES, PHONE
 from tests.catalogues import build_folder
 from tests.paths import ROOT
+from tests.waiting import LIMIT_MS
 
 BEST = ROOT / "data" / "screenshots"
 MAX_BYTES = 250_000
@@ -32,17 +33,17 @@ def _nothing(page: Page) -> None:
 
 def _with_photo(page: Page) -> None:
     page.set_input_files("#file", CATALOGUE.parent / "bolsa_03.jpg")
-    page.locator("#photo-hits .card").first.wait_for(timeout=60_000)
+    page.locator("#photo-hits .card").first.wait_for()
 
 
 def _with_uploads(page: Page) -> None:
     page.set_input_files("#files", [CATALOGUE.parent / "tenis_05.jpg", CATALOGUE.parent / "caneca_02.jpg"])
-    page.locator(".upload-proposal button").first.wait_for(timeout=60_000)
+    page.locator(".upload-proposal button").first.wait_for()
     page.wait_for_timeout(1500)
 
 
 def _with_pairs(page: Page) -> None:
-    page.locator("#heat .heatmaplayer").wait_for(timeout=30_000)
+    page.locator("#heat .heatmaplayer").wait_for()
 
 
 def _with_pictures(page: Page) -> None:
@@ -115,6 +116,7 @@ def _take(
         is_mobile=width == PHONE[0], reduced_motion="reduce",
     )  # fmt: skip
     page = context.new_page()
+    page.set_default_timeout(LIMIT_MS)
     page.goto(path)
     page.wait_for_load_state("networkidle")
     prepare(page)

@@ -29,11 +29,11 @@ def test_upload_photos_to_compose_the_catalogue(everybody: Visitor, tmp_path: Pa
     expect(rows).to_have_count(2)
     for place in range(2):
         field = rows.nth(place).locator("[name=name]")
-        expect(field).to_have_value(f"Caneca nova {stamp} {place}", timeout=40_000)
+        expect(field).to_have_value(f"Caneca nova {stamp} {place}")
         expect(rows.nth(place).locator("[name=category]")).not_to_have_value("")
         rows.nth(place).locator("[name=category]").fill("Caneca")
     visitor.button("Add all").click()
-    expect(page.locator('.upload[data-state="done"]')).to_have_count(2, timeout=40_000)
+    expect(page.locator('.upload[data-state="done"]')).to_have_count(2)
     assert visitor.api(f"/products?q={stamp}")["total"] == 2
     page.get_by_role("link", name=visitor.say("Show similar products")).first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text(stamp)

@@ -35,7 +35,7 @@ WATCH_CROPS = """() => {
 
 def _finds_the_shoe(visitor: Visitor) -> None:
     first = visitor.page.locator("#photo-hits .card-name").first
-    expect(first).to_have_text(SHOE_NAME, timeout=40_000)
+    expect(first).to_have_text(SHOE_NAME)
 
 
 def test_a_photo_is_chosen_and_its_category_narrowed(visitor: Visitor) -> None:
@@ -65,7 +65,7 @@ def test_a_photo_is_taken_with_the_camera(visit: Visit) -> None:
     visitor.go("/photo")
     visitor.button("Use the camera").click()
     visitor.button("Take the photo").click()
-    expect(visitor.page.locator("#photo-hits .card").first).to_be_visible(timeout=40_000)
+    expect(visitor.page.locator("#photo-hits .card").first).to_be_visible()
 
 
 def _framed(visitor: Visitor, *expected: float) -> None:
@@ -165,7 +165,7 @@ def test_an_upload_tells_what_is_there_already_and_what_is_wrong(visitor: Visito
     visitor.go("/upload")
     page.set_input_files("#files", [SHOE, fake])
     known, broken = page.locator(".upload").nth(0), page.locator(".upload").nth(1)
-    expect(known.locator(".upload-proposal a")).to_have_text(SHOE_NAME, timeout=40_000)
+    expect(known.locator(".upload-proposal a")).to_have_text(SHOE_NAME)
     expect(known.locator("[name=category]")).to_have_value("Tênis")
     expect(broken).to_contain_text(visitor.say("This is not a readable picture."))
     known.locator("summary").click()
@@ -183,14 +183,14 @@ def test_an_upload_carries_attributes(visit: Visit) -> None:
     visitor.go("/upload")
     page.set_input_files("#files", DEMO / "caneca_01.jpg")
     row = page.locator(".upload")
-    expect(row.locator("[name=category]")).to_have_value("Caneca", timeout=40_000)
+    expect(row.locator("[name=category]")).to_have_value("Caneca")
     row.locator("[name=name]").fill("Caneca de prova")
     row.locator("summary").click()
     row.locator("[name=price]").fill("12.5")
     row.locator("[name=in_stock]").select_option("true")
     row.locator("[name=brand]").fill("Prova")
     row.locator("[data-add]").click()
-    expect(row.locator(".upload-said")).to_contain_text("Caneca de prova", timeout=40_000)
+    expect(row.locator(".upload-said")).to_contain_text("Caneca de prova")
     found = visitor.api("/products?q=caneca+de+prova")["products"][0]
     assert found["attributes"]["price"] == 12.5
     assert found["attributes"]["in_stock"] is True

@@ -8,6 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tests.waiting import LIMIT_MS, LIMIT_S
 from vitrine.service.gallery.languages import catalogue_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Visitor:
         )
         self.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(LIMIT_MS)
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.mistakes.append(f"script: {error}"))
         self.page.on("request", self._on_request)
@@ -100,7 +101,7 @@ class Visitor:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.address}/api/v1{path}", data, method=method)
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
             return json.load(answer)
 
     def leave(self) -> None:

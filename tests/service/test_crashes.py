@@ -25,6 +25,7 @@ import numpy as np
 from tests.indexes import DIMENSION, MODEL, make_samples, publish_samples
 from tests.pictures import jpeg
 from tests.service.test_cli import _children, running
+from tests.waiting import LIMIT_S
 from vitrine.indexer.embedding.cache import CacheEntry, EmbeddingCache
 from vitrine.indexer.journal.journal import Change, Journal
 from vitrine.service import Catalogue
@@ -68,7 +69,7 @@ class Client:
         """Return status, answer, ETag and request id; None when the connection broke with its worker."""
         self.count += 1
         request = f"client-{self.number}-{self.count}"
-        connection = http.client.HTTPConnection(*self.address, timeout=60)
+        connection = http.client.HTTPConnection(*self.address, timeout=LIMIT_S)
         try:
             headers = {"X-Request-ID": request, "Content-Type": kind}
             connection.request(method, f"/api/v1{path}", body, headers)

@@ -17,6 +17,7 @@ import pytest
 
 from tests.catalogues import build_folder, write_folder, write_upload
 from tests.pictures import jpeg
+from tests.waiting import LIMIT_S
 from vitrine.indexer.build.build import BuildOptions
 from vitrine.indexer.embedding.pipeline import EmbeddingOptions
 from vitrine.indexer.errors import (
@@ -205,7 +206,7 @@ def test_a_killed_build_leaves_the_current_snapshot_and_can_be_repeated(
         live = folder.open(full_check=True)
         assert live.name == before.snapshot or live.manifest.products == 32
     process = run_build(photos, index)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, errors
     report = json.loads(output)
     assert (process.returncode, report["products"]) == (0, 32)

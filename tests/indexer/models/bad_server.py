@@ -123,7 +123,7 @@ def slow(request: Handler, data: bytes) -> None:
 
 
 def no_response(request: Handler, _: bytes) -> None:
-    """Accept the request and send no response."""
+    """Accept the request and send no response for longer than the strict limits allow."""
     time.sleep(2)
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from tests.indexer.models import bad_server
 from tests.indexer.models.bad_server import BadServer, running_server
 from tests.indexer.models.random_bit import random_arrays, write_npz
+from tests.waiting import LIMIT_S, wait_until
 from vitrine.indexer.errors import ModelUnavailable
 from vitrine.indexer.models import download as download_module
 from vitrine.indexer.models import list_models, origins, registry, resolve_model
@@ -210,22 +210,20 @@ def test_a_second_process_waits_for_the_first_download(mirror: BadServer) -> Non
 
     def wait_then_answer(request: bad_server.Handler, data: bytes) -> None:
         is_started.set()
-        may_continue.wait(30)
+        may_continue.wait(LIMIT_S)
         bad_server.whole(request, data)
 
     mirror.serve(HUB, TARBALL, wait_then_answer)
     notes = RecordedNotes()
     first = threading.Thread(target=resolve_model, args=("bit-m-r50x1",))
     first.start()
-    is_started.wait(30)
+    assert is_started.wait(LIMIT_S)
     second = threading.Thread(target=resolve_model, args=("bit-m-r50x1",), kwargs={"progress": notes})
     second.start()
-    deadline = time.monotonic() + 20
-    while not any("waiting" in line for line in notes.lines) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: any("waiting" in line for line in notes.lines))
     may_continue.set()
-    first.join(30)
-    second.join(30)
+    first.join(LIMIT_S)
+    second.join(LIMIT_S)
     assert any("another process is fetching" in line for line in notes.lines)
     assert len(mirror.requests) == 1
 

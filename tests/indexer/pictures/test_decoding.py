@@ -266,7 +266,7 @@ def test_several_threads_may_decode_at_once() -> None:
     assert list(warnings.filters) == before
 
 
-@settings(max_examples=300, deadline=5_000, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_pictures_raise_only_picture_errors(data: st.DataObject) -> None:
     whole = bytearray(encoded_once(data.draw(st.sampled_from(sorted(VALID_PICTURES)))))

@@ -177,7 +177,7 @@ def test_category_mask_selects_the_rows_of_the_wanted_categories() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.none() | st.integers(-(2**62), 2**62), min_size=1, max_size=15).filter(any),
     comparison=st.sampled_from(sorted(COMPARISONS)),

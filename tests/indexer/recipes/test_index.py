@@ -115,7 +115,7 @@ def test_a_filter_that_removes_the_whole_neighbourhood_keeps_its_recall(
     assert np.mean(recalls) >= 0.98
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     recipe=st.sampled_from(RECIPES),
     seed=st.integers(0, 10_000),

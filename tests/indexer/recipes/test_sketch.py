@@ -37,7 +37,7 @@ def sketched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sketch:
 
 
 @given(seed=st.integers(0, 2**32 - 1), half=st.booleans(), width=st.integers(1, 24))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_bound_is_never_below_the_score(seed: int, half: bool, width: int) -> None:
     random = np.random.default_rng(seed)
     vectors: Any = unit(random.standard_normal((50, 32)).astype(np.float32) ** 3)

@@ -34,7 +34,7 @@ def assert_exact(vectors: Any, query: KnnQuery, results: dict[int, Hits], min_sc
         assert hits.scores[actual].tolist() == [scores[i] for i in expected]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 1000), n=st.integers(1, 60), k=st.integers(1, 12), data=st.data())
 def test_neighbours_are_those_of_brute_force(seed: int, n: int, k: int, data: st.DataObject) -> None:
     random = np.random.default_rng(seed)

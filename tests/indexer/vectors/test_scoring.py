@@ -18,7 +18,7 @@ def test_every_finite_float16_is_decoded_exactly() -> None:
 
 
 @given(seed=st.integers(0, 1000), k=st.integers(1, 60), copies=st.integers(1, 40), share=st.floats(0.05, 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_search_all_equals_search_rows_of_the_allowed_rows(
     seed: int, k: int, copies: int, share: float
 ) -> None:

@@ -16,6 +16,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from tests.http_client import Client
+from tests.waiting import LIMIT_S
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.api import OPERATIONS
 from vitrine.service.api.openapi import openapi_document
@@ -88,5 +89,5 @@ def test_schemathesis_finds_nothing(catalogue: Catalogue, keys: tuple[str, ...],
             *("--phases", phases, "--max-failures", "20", "--no-color"),
             *("--header", f"Authorization: Bearer {KEY}"),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 0, done.stdout + done.stderr

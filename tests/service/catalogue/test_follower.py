@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,11 @@ import pytest
 
 from tests.http_client import assert_problem, make_client
 from tests.indexes import GridEmbedder, SampleProduct, publish_samples
+from tests.waiting import LIMIT_S, wait_until
 from vitrine.indexer.errors import SnapshotCorrupt, SnapshotError, SnapshotMissing
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue, ServiceConfig, create_app
 from vitrine.service.catalogue.follower import POLL_S, SnapshotFollower
-
-
-def wait_until(is_true: Callable[[], Any], timeout_s: float = 20.0) -> None:
-    began = time.monotonic()
-    while not is_true():
-        assert time.monotonic() - began < timeout_s, "timed out"
-        time.sleep(0.01)
 
 
 def snapshot_of(catalogue: Catalogue) -> str:
@@ -220,7 +212,7 @@ def test_no_reader_gets_the_old_view_while_a_change_is_read(
 
         def slow(*arguments: Any, **options: Any) -> Any:
             reading.set()
-            go_on.wait(10)
+            go_on.wait(LIMIT_S)
             return since(*arguments, **options)
 
         monkeypatch.setattr(live._reads, "changes_since", slow)
@@ -231,7 +223,7 @@ def test_no_reader_gets_the_old_view_while_a_change_is_read(
 
         readers = [threading.Thread(target=read) for _ in range(2)]
         readers[0].start()
-        assert reading.wait(10)
+        assert reading.wait(LIMIT_S)
         readers[1].start()
         readers[1].join(0.3)
         go_on.set()

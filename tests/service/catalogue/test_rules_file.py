@@ -10,8 +10,8 @@ import pytest
 from tests.http_client import Client, make_client
 from tests.indexes import GridEmbedder, SampleProduct, make_samples, publish_samples
 from tests.pictures import jpeg
-from tests.service.catalogue.test_follower import wait_until
 from tests.service.test_contract import Door, checked, door, ids
+from tests.waiting import wait_until
 from vitrine.indexer.errors import RulesError
 from vitrine.indexer.snapshot.folder import IndexFolder
 from vitrine.service import Catalogue, ServiceConfig, create_app
@@ -112,7 +112,7 @@ def test_changed_rules_are_applied_by_themselves_and_change_the_etag(
     assert after.status_code == 200
     assert after.headers["ETag"] != before.headers["ETag"]
     (small_index / "rules.toml").unlink()
-    wait_until(lambda: client.get("/api/v1/status").json["rules"]["digest"] is None, 2)
+    wait_until(lambda: client.get("/api/v1/status").json["rules"]["digest"] is None)
     assert client.get("/api/v1/status").json["rules"] == {
         "digest": None,
         "names": [],
@@ -133,7 +133,7 @@ def test_a_broken_file_keeps_the_last_valid_rules_and_the_status_has_its_error(
 ) -> None:
     before = client.get(URL)
     write(small_index, text)
-    wait_until(lambda: client.get("/api/v1/status").json["rules"]["problem"], 2)
+    wait_until(lambda: client.get("/api/v1/status").json["rules"]["problem"])
     status = client.get("/api/v1/status").json["rules"]
     assert says in status["problem"]
     assert status["names"] == ["spring", "sold out", "rivals"]
@@ -155,7 +155,7 @@ def test_rules_stay_when_the_journal_or_the_snapshot_moves_on(
     catalogue.add(jpeg(48, 32, 77), name="Novo", category="tênis", id="new")
     assert ids(catalogue.similar("new"))[1] == "p10"
     name = publish_samples(small_index, samples, small_source)
-    wait_until(lambda: catalogue.status()["snapshot"] == name, 2)
+    wait_until(lambda: catalogue.status()["snapshot"] == name)
     assert ids(catalogue.similar("p00"))[1] == "p10"
 
 
@@ -168,12 +168,12 @@ def test_a_snapshot_that_does_not_fit_the_rules_is_not_opened_until_they_change(
     ]
     before = catalogue.status()["snapshot"]
     name = publish_samples(small_index, bare, tmp_path / "bare")
-    wait_until(lambda: catalogue.status()["problem"], 2)
+    wait_until(lambda: catalogue.status()["problem"])
     status = catalogue.status()
     assert status["snapshot"] == before
     assert "rule 'sold out': where: no product has an attribute" in status["problem"]
     write(small_index, "[[ban]]\nname = 'one'\nhide = {id = 'p01'}\n")
-    wait_until(lambda: catalogue.status()["snapshot"] == name, 2)
+    wait_until(lambda: catalogue.status()["snapshot"] == name)
     assert sorted(ids(catalogue.similar("p00"))) == ["p02", "p03"]
 
 
@@ -181,7 +181,7 @@ def test_rules_for_attributes_of_the_next_snapshot_apply_once_it_is_open(
     catalogue: Catalogue, small_index: Path, samples: list[SampleProduct], small_source: Path
 ) -> None:
     write(small_index, "[[ban]]\nname = 'no reds'\nhide = {where = {colour = 'red'}}\n")
-    wait_until(lambda: catalogue.status()["rules"]["problem"], 2)
+    wait_until(lambda: catalogue.status()["rules"]["problem"])
     coloured = [
         dataclasses.replace(
             each,
@@ -192,7 +192,7 @@ def test_rules_for_attributes_of_the_next_snapshot_apply_once_it_is_open(
         for at, each in enumerate(samples)
     ]
     publish_samples(small_index, coloured, small_source)
-    wait_until(lambda: catalogue.status()["rules"]["names"] == ["no reds"], 3)
+    wait_until(lambda: catalogue.status()["rules"]["names"] == ["no reds"])
     assert all(int(each[1:]) % 2 == 0 for each in ids(catalogue.similar("p00", limit=11)))
 
 
@@ -216,5 +216,5 @@ def test_a_file_written_in_place_is_reloaded(catalogue: Catalogue, small_index: 
     kept = path.stat().st_ino
     path.write_text("# no rules today\n", encoding="utf-8")
     assert path.stat().st_ino == kept
-    wait_until(lambda: catalogue.status()["rules"]["names"] == [], 2)
+    wait_until(lambda: catalogue.status()["rules"]["names"] == [])
     assert "p10" not in ids(catalogue.similar("p00", limit=1))

@@ -16,6 +16,7 @@ import pytest
 from tests.http_client import assert_problem, make_client
 from tests.indexes import GridEmbedder, SampleProduct
 from tests.pictures import jpeg
+from tests.waiting import LIMIT_S
 from vitrine.indexer.embedding.cache import EmbeddingCache
 from vitrine.indexer.errors import StorageFull, VitrineError
 from vitrine.indexer.journal.journal import Journal
@@ -172,7 +173,7 @@ def test_a_reader_does_not_wait_for_a_writer(catalogue: Catalogue, samples: list
         answer: list[int] = []
         reader = threading.Thread(target=lambda: answer.append(catalogue.similar("p00")["returned"]))
         reader.start()
-        reader.join(5)
+        reader.join(LIMIT_S)
         assert answer == [5]
 
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.pictures import encoded, jpeg
+from tests.waiting import LIMIT_S, wait_until
 from vitrine.indexer.errors import ModelUnavailable, PictureError
 from vitrine.indexer.models import resolve_model
 from vitrine.indexer.pictures.preprocessing import Preprocessing
@@ -39,7 +40,7 @@ class FakeModel:
 
     def embed(self, pixels: Any) -> Any:
         self.begun += 1
-        self.gate.wait(30)
+        self.gate.wait(LIMIT_S)
         self.batches.append(len(pixels))
         time.sleep(0.02)
         flat = pixels.reshape(len(pixels), -1).astype(np.float32)
@@ -81,13 +82,6 @@ def vector_of(data: bytes) -> Any:
     return flat / np.linalg.norm(flat)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
 def test_each_caller_gets_the_vector_of_its_own_photo(make: Any, loaded: list[FakeModel]) -> None:
     embedder = make()
     photos = [jpeg(40, 30, seed) for seed in range(40)]
@@ -120,19 +114,19 @@ def test_a_single_photo_does_not_wait(make: Any) -> None:
     embedder = make(min_wait_s=3600.0)
     embedder.warm(RECORD)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(embedder.embed, jpeg(), RECORD).result(30)
+        pool.submit(embedder.embed, jpeg(), RECORD).result(LIMIT_S)
 
 
 def test_a_photo_waits_briefly_for_one_being_decoded(
     make: Any, loaded: list[FakeModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedder = make(min_wait_s=30.0)
+    embedder = make(min_wait_s=LIMIT_S)
     embedder.warm(RECORD)
     slow, decode = threading.Event(), Preprocessing.to_pixels
 
     def pixels(self: Preprocessing, data: bytes) -> Any:
         if data == b"slow":
-            slow.wait(30)
+            slow.wait(LIMIT_S)
             data = jpeg(seed=1)
         return decode(self, data)
 

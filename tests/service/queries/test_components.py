@@ -16,7 +16,7 @@ def pca_of(vectors: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray
     return pca.explained_variance_ratio_, pca.transform(vectors.astype(np.float64))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(count=st.integers(4, 60), dimension=st.integers(3, 30), seed=st.integers(0, 99), cut=st.integers(1, 3))
 def test_the_variances_are_right_for_any_shape(count: int, dimension: int, seed: int, cut: int) -> None:
     vectors = clustered(count, dimension, seed)

@@ -38,7 +38,7 @@ def plain(view: View, linkage: str) -> tuple[list[str], np.ndarray]:
     return names, np.array([[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in means] for a in means])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     linkage=st.sampled_from(LINKAGES),
     dead=st.sets(st.integers(0, N - 1), max_size=80),

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.waiting import LIMIT_S
 from vitrine.service.queries.memo import Memo
 
 
@@ -34,7 +35,7 @@ def test_callers_of_one_key_share_a_computation_and_other_keys_do_not_wait() -> 
     def compute_slowly() -> str:
         computed.append("slow")
         started.set()
-        assert finish.wait(10)
+        assert finish.wait(LIMIT_S)
         return "slow value"
 
     values: list[str] = []
@@ -43,11 +44,11 @@ def test_callers_of_one_key_share_a_computation_and_other_keys_do_not_wait() -> 
     ]
     for thread in threads:
         thread.start()
-    assert started.wait(10)
+    assert started.wait(LIMIT_S)
     assert memo.get("quick", lambda: 1) == 1
     finish.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(LIMIT_S)
     assert values == ["slow value"] * 3
     assert computed == ["slow"]
 

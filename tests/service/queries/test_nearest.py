@@ -150,7 +150,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     requested=OPTIONS, row=st.sampled_from(np.flatnonzero(LIVE).tolist()), base=st.sampled_from([N, N - 30])
 )
@@ -171,7 +171,7 @@ def test_any_combination_of_options_equals_the_oracle(requested: dict[str, Any],
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(requested=OPTIONS, longer=st.integers(1, 150), row=st.sampled_from(np.flatnonzero(LIVE).tolist()))
 def test_a_shorter_answer_begins_a_longer_one(requested: dict[str, Any], longer: int, row: int) -> None:
     view = make_view()

@@ -117,7 +117,7 @@ def test_wrong_parameters_are_refused_with_their_field() -> None:
         assert caught.value.field == field
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     sizes=st.lists(st.integers(0, 200), min_size=1, max_size=8).filter(any),
     limit=st.integers(1, 300),

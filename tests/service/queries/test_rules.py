@@ -139,7 +139,7 @@ def plain_never_together(rows: list[int], rules: Rules) -> list[int]:
 LIVE_ROWS = st.sampled_from(np.flatnonzero(LIVE).tolist())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rules=RULES, requested=OPTIONS, row=LIVE_ROWS, base=st.sampled_from([N, N - 30]))
 def test_any_rules_and_options_equal_the_oracle(
     rules: Rules, requested: dict[str, Any], row: int, base: int
@@ -153,7 +153,7 @@ def test_any_rules_and_options_equal_the_oracle(
     assert (answer.reason is None) == (answer.returned == answer.requested)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rules=RULES, requested=OPTIONS, longer=st.integers(1, 150), row=LIVE_ROWS)
 def test_a_shorter_answer_begins_a_longer_one_under_any_rules(
     rules: Rules, requested: dict[str, Any], longer: int, row: int
