@@ -1,4 +1,4 @@
-"""Publishing under load: readers never see an error, nor an answer that mixes two snapshots."""
+"""Publication under load: no reader gets an error or an answer that mixes two snapshots."""
 
 import threading
 from pathlib import Path
@@ -11,14 +11,14 @@ READERS = 8
 PUBLICATIONS = 20
 
 
-def test_eight_readers_see_whole_snapshots_while_twenty_are_published_and_rolled_back(tmp_path: Path) -> None:
-    """Every second snapshot has only the even products: an answer must be all of one or all of the other."""
+def test_eight_readers_get_answers_of_one_snapshot_while_twenty_are_published(tmp_path: Path) -> None:
+    """Every second snapshot holds only the even products, so that a mixed answer is recognised."""
     photos = write_folder(tmp_path / "photos", categories=1, per_category=8)
-    odd = {path: path.read_bytes() for path in sorted((photos / "c0").iterdir())[1::2]}
+    odd_pictures = {path: path.read_bytes() for path in sorted((photos / "c0").iterdir())[1::2]}
     index = tmp_path / "index"
-    whole = build_folder(photos, index, keep=PUBLICATIONS + 2).snapshot
-    expected = {whole: {f"c0:p{number}" for number in range(1, 8)}}
-    halves = {f"c0:p{number}" for number in range(2, 8, 2)}
+    complete = build_folder(photos, index, keep=PUBLICATIONS + 2).snapshot
+    expected = {complete: {f"c0:p{number}" for number in range(1, 8)}}
+    even_ids = {f"c0:p{number}" for number in range(2, 8, 2)}
     answers: list[tuple[str, frozenset[str]]] = []
     failures: list[BaseException] = []
     stop = threading.Event()
@@ -40,12 +40,12 @@ def test_eight_readers_see_whole_snapshots_while_twenty_are_published_and_rolled
                 roll_back(IndexFolder(index))
                 catalogue.reload()
                 continue
-            for path, data in odd.items():
+            for path, data in odd_pictures.items():
                 path.unlink(missing_ok=True)
                 if number % 2:
                     path.write_bytes(data)
             name = build_folder(photos, index, keep=PUBLICATIONS + 2, force=True).snapshot
-            expected[name] = expected[whole] if number % 2 else halves
+            expected[name] = expected[complete] if number % 2 else even_ids
             catalogue.reload()
         stop.set()
         for reader in readers:

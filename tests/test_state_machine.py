@@ -1,7 +1,7 @@
-"""A catalogue's life against an oracle in plain Python: build, delete, undo, compact, roll back, ask.
+"""Stateful test of a catalogue: builds, changes, compactions, rollbacks and searches, against an oracle.
 
-The pictures are stand-ins whose vectors lie in the embedding cache already, so that whole builds run in
-milliseconds, by the code that always runs them. The oracle is brute force over dictionaries.
+The vectors of the pictures are already in the embedding cache, so a whole build takes milliseconds and still
+runs the usual code. The oracle is brute force over dictionaries.
 """
 
 import dataclasses
@@ -36,60 +36,64 @@ from vitrine.indexer.snapshot.folder import IndexFolder, roll_back
 from vitrine.service import Catalogue
 from vitrine.service.errors import DeletedProduct, NothingToUndo, UnknownProduct
 
-CONTENTS = 24
+PICTURES = 24
 CATEGORIES = ("blusa", "calça", "tênis")
 DIMENSION = 1280
 
 
-def vector_of(content: int) -> np.ndarray[Any, Any]:
-    """Return the unit vector of a content; contents come in clusters of four."""
-    centre = np.random.default_rng(1000 + content // 4).normal(size=DIMENSION)
-    own = np.random.default_rng(content).normal(size=DIMENSION)
-    vector = centre + 0.7 * own
+def picture_vector(number: int) -> np.ndarray[Any, Any]:
+    """Return the unit vector of a picture, (DIMENSION,); pictures are in clusters of four."""
+    centre = np.random.default_rng(1000 + number // 4).normal(size=DIMENSION)
+    offset = np.random.default_rng(number).normal(size=DIMENSION)
+    vector = centre + 0.7 * offset
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def bytes_of(content: int) -> bytes:
-    return f"picture {content}".encode()
+def picture_bytes(number: int) -> bytes:
+    return f"picture {number}".encode()
 
 
 @dataclasses.dataclass
-class Item:
-    """A product of the source as the oracle knows it."""
+class ExpectedProduct:
+    """A product in the oracle."""
 
     category: str
-    content: int
+    picture: int
     price: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
-    """The products of a snapshot, and how many moves had been made when they were read."""
+class ExpectedSnapshot:
+    """The products of a snapshot, and the number of moves that it contains."""
 
-    items: dict[str, Item]
-    moves: int
+    products: dict[str, ExpectedProduct]
+    move_count: int
 
 
-class Life(RuleBasedStateMachine):
-    """Rules do to the oracle what they do to the catalogue; the invariants ask both."""
+class CatalogueMachine(RuleBasedStateMachine):
+    """Rules that change a catalogue and its oracle alike, and invariants that compare the two."""
 
     recipe = "flat"
 
     @initialize()
-    def begin(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="life-"))
+    def start(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="catalogue-"))
         self.folder = IndexFolder(self.root / "index")
         key = resolve_model(MODEL).key
         with EmbeddingCache(Layout(self.root / "index").cache) as cache:
-            contents = range(CONTENTS)
             cache.put(
                 key,
-                [CacheEntry(hashlib.sha256(bytes_of(c)).digest(), 9, 9, vector_of(c)) for c in contents],
+                [
+                    CacheEntry(hashlib.sha256(picture_bytes(n)).digest(), 9, 9, picture_vector(n))
+                    for n in range(PICTURES)
+                ],
             )
-        self.source: dict[str, Item] = {f"p{n}": Item(CATEGORIES[n % 3], n, n) for n in range(6)}
+        self.source: dict[str, ExpectedProduct] = {
+            f"p{n}": ExpectedProduct(CATEGORIES[n % 3], n, n) for n in range(6)
+        }
         self.deleted: set[str] = set()
         self.undoable: list[tuple[str, list[str], dict[str, str]]] = []
-        self.published: dict[str, Published] = {}
+        self.published: dict[str, ExpectedSnapshot] = {}
         self.moves: list[tuple[str, str]] = []
         self.moved: dict[str, tuple[str, str]] = {}
         self.build()
@@ -101,22 +105,25 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "root"):
             shutil.rmtree(self.root)
 
-    def sync(self, name: str) -> None:
+    def set_current(self, name: str) -> None:
+        """Let the oracle follow the catalogue to its current snapshot, with the later moves applied."""
         published = self.published[name]
-        self.live = {each: dataclasses.replace(item) for each, item in published.items.items()}
-        for product_id, category in self.moves[published.moves :]:
-            if product_id in self.live:
-                self.live[product_id].category = category
+        self.products = {
+            product_id: dataclasses.replace(item) for product_id, item in published.products.items()
+        }
+        for product_id, category in self.moves[published.move_count :]:
+            if product_id in self.products:
+                self.products[product_id].category = category
         if hasattr(self, "catalogue"):
             self.catalogue.reload()
-        self.published = {each: self.published[each] for each in self.folder.snapshot_names()}
+        self.published = {name: self.published[name] for name in self.folder.snapshot_names()}
 
     def write_source(self) -> Path:
         photos = self.root / "photos"
         photos.mkdir(exist_ok=True)
         lines = ["id,name,category,image,price"]
         for product_id, item in self.source.items():
-            (photos / f"{product_id}.jpg").write_bytes(bytes_of(item.content))
+            (photos / f"{product_id}.jpg").write_bytes(picture_bytes(item.picture))
             lines.append(f"{product_id},nome {product_id},{item.category},{product_id}.jpg,{item.price}")
         manifest = photos / "catalogue.csv"
         manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -130,17 +137,17 @@ class Life(RuleBasedStateMachine):
         report = build_snapshot(str(self.write_source()), self.folder, options, SilentProgress())
         assert (report.embedded, report.products) == (0, len(self.source))
         items = {name: dataclasses.replace(item) for name, item in self.source.items()}
-        for name, (before, now) in self.moved.items():
-            if name in items and items[name].category == before:
-                items[name].category = now
-        self.published[report.snapshot] = Published(items, len(self.moves))
-        self.sync(report.snapshot)
+        for name, (old, new) in self.moved.items():
+            if name in items and items[name].category == old:
+                items[name].category = new
+        self.published[report.snapshot] = ExpectedSnapshot(items, len(self.moves))
+        self.set_current(report.snapshot)
 
     @rule(
-        number=st.integers(0, 20), content=st.integers(0, CONTENTS - 1), category=st.sampled_from(CATEGORIES)
+        number=st.integers(0, 20), picture=st.integers(0, PICTURES - 1), category=st.sampled_from(CATEGORIES)
     )
-    def add_or_change(self, number: int, content: int, category: str) -> None:
-        self.source[f"p{number}"] = Item(category, content, content % 7)
+    def add_or_change(self, number: int, picture: int, category: str) -> None:
+        self.source[f"p{number}"] = ExpectedProduct(category, picture, picture % 7)
 
     @precondition(lambda self: len(self.source) > 2)
     @rule(data=st.data())
@@ -149,7 +156,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        product_id = data.draw(st.sampled_from([*sorted(self.live), "unknown"]))
+        product_id = data.draw(st.sampled_from([*sorted(self.products), "unknown"]))
         if product_id == "unknown":
             with pytest.raises(UnknownProduct):
                 self.catalogue.delete(product_id)
@@ -163,16 +170,16 @@ class Life(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def delete_several(self, data: st.DataObject) -> None:
-        left = sorted(set(self.live) - self.deleted)
-        if len(left) > 2:
-            chosen = data.draw(st.lists(st.sampled_from(left), min_size=2, max_size=3, unique=True))
+        live_ids = sorted(set(self.products) - self.deleted)
+        if len(live_ids) > 2:
+            chosen = data.draw(st.lists(st.sampled_from(live_ids), min_size=2, max_size=3, unique=True))
             self.catalogue.delete(chosen)
             self.deleted |= set(chosen)
             self.undoable.append(("delete", chosen, {}))
 
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
-        product_id = data.draw(st.sampled_from(sorted(self.live)))
+        product_id = data.draw(st.sampled_from(sorted(self.products)))
         self.catalogue.restore(product_id)
         if product_id in self.deleted:
             self.deleted.discard(product_id)
@@ -180,22 +187,24 @@ class Life(RuleBasedStateMachine):
 
     @rule(data=st.data(), category=st.sampled_from((*CATEGORIES, "chapéu")))
     def move(self, data: st.DataObject, category: str) -> None:
-        left = sorted(set(self.live) - self.deleted)
-        if not left:
+        live_ids = sorted(set(self.products) - self.deleted)
+        if not live_ids:
             return
-        chosen = data.draw(st.lists(st.sampled_from(left), min_size=1, max_size=3, unique=True))
-        before = {name: self.live[name].category for name in chosen if self.live[name].category != category}
+        chosen = data.draw(st.lists(st.sampled_from(live_ids), min_size=1, max_size=3, unique=True))
+        before = {
+            name: self.products[name].category for name in chosen if self.products[name].category != category
+        }
         self.catalogue.move(chosen, category)
         if before:
             self.undoable.append(("move", list(before), before))
         for name in before:
-            self.note_move(name, category)
+            self.record_move(name, category)
 
-    def note_move(self, name: str, category: str) -> None:
-        first = self.moved[name][0] if name in self.moved else self.live[name].category
+    def record_move(self, name: str, category: str) -> None:
+        first = self.moved[name][0] if name in self.moved else self.products[name].category
         self.moved[name] = first, category
         self.moves.append((name, category))
-        self.live[name].category = category
+        self.products[name].category = category
 
     @rule()
     def undo(self) -> None:
@@ -203,52 +212,52 @@ class Life(RuleBasedStateMachine):
             with pytest.raises(NothingToUndo):
                 self.catalogue.undo()
             return
-        kind, ids, before = self.undoable[-1]
-        if not set(ids) <= set(self.live):
-            return  # the products are not in the current snapshot; what then is answered has a test of its own
+        change, ids, old_categories = self.undoable[-1]
+        if not set(ids) <= set(self.products):
+            return  # the products are not in the current snapshot: tested elsewhere
         self.catalogue.undo()
         self.undoable.pop()
-        for name, category in before.items():
-            self.note_move(name, category)
-        if kind == "move":
+        for name, category in old_categories.items():
+            self.record_move(name, category)
+        if change == "move":
             return
-        self.deleted = self.deleted - set(ids) if kind == "delete" else self.deleted | set(ids)
+        self.deleted = self.deleted - set(ids) if change == "delete" else self.deleted | set(ids)
 
     @rule()
     def compact(self) -> None:
         before = self.folder.current_name()
         report = compact_snapshot(self.folder, keep=4)
         self.published[report.snapshot] = self.published[before]
-        self.sync(report.snapshot)
+        self.set_current(report.snapshot)
 
     @precondition(
         lambda self: any(name < self.folder.current_name() for name in self.folder.snapshot_names())
     )
     @rule()
     def roll_back(self) -> None:
-        self.sync(roll_back(self.folder)[1])
+        self.set_current(roll_back(self.folder)[1])
 
     @rule(
         data=st.data(),
         limit=st.integers(1, 25),
         offset=st.integers(0, 3),
         same_category=st.booleans(),
-        cheap=st.booleans(),
+        is_cheap=st.booleans(),
         exact=st.booleans(),
         min_score=st.sampled_from([None, 0.0, 0.4]),
     )
-    def ask(self, data: st.DataObject, limit: int, offset: int, **options: Any) -> None:
-        left = sorted(set(self.live) - self.deleted)
-        if not left:
+    def search(self, data: st.DataObject, limit: int, offset: int, **options: Any) -> None:
+        live_ids = sorted(set(self.products) - self.deleted)
+        if not live_ids:
             return
-        product_id = data.draw(st.sampled_from(left))
-        excluded = data.draw(st.lists(st.sampled_from(left), max_size=2, unique=True))
-        reference = self.live[product_id]
+        product_id = data.draw(st.sampled_from(live_ids))
+        excluded = data.draw(st.lists(st.sampled_from(live_ids), max_size=2, unique=True))
+        reference = self.products[product_id]
         expected = []
-        for name in left:
-            item = self.live[name]
-            score = float(np.clip(vector_of(reference.content) @ vector_of(item.content), -1, 1))
-            if name == product_id or name in excluded or (options["cheap"] and item.price >= 3):
+        for name in live_ids:
+            item = self.products[name]
+            score = float(np.clip(picture_vector(reference.picture) @ picture_vector(item.picture), -1, 1))
+            if name == product_id or name in excluded or (options["is_cheap"] and item.price >= 3):
                 continue
             if options["same_category"] and item.category != reference.category:
                 continue
@@ -256,42 +265,41 @@ class Life(RuleBasedStateMachine):
                 continue
             expected.append((-round(score, 6), name))
         expected = sorted(expected)[offset : offset + limit]
-        asked: dict[str, Any] = {"limit": limit, "offset": offset, "exclude": excluded}
-        asked |= {"same_category": options["same_category"], "exact": options["exact"]}
-        if options["cheap"]:
-            asked["where"] = {"price": {"lt": 3}}
+        query: dict[str, Any] = {"limit": limit, "offset": offset, "exclude": excluded}
+        query |= {"same_category": options["same_category"], "exact": options["exact"]}
+        if options["is_cheap"]:
+            query["where"] = {"price": {"lt": 3}}
         if options["min_score"] is not None:
-            asked["min_score"] = options["min_score"]
-        answer = self.catalogue.similar(product_id, **asked)
+            query["min_score"] = options["min_score"]
+        answer = self.catalogue.similar(product_id, **query)
         assert [hit["id"] for hit in answer["hits"]] == [name for _, name in expected]
         assert [-hit["score"] for hit in answer["hits"]] == pytest.approx([s for s, _ in expected], abs=1e-5)
         assert answer["returned"] == len(expected)
         assert (answer["reason"] is None) == (len(expected) == limit)
 
     @invariant()
-    def lists_agree(self) -> None:
+    def product_lists_are_equal(self) -> None:
         if not hasattr(self, "catalogue"):
             return
-        for gone in (False, True):
-            listed = self.catalogue.products(deleted=gone, limit=100)
-            expected = {name for name in self.live if (name in self.deleted) == gone}
+        for is_deleted in (False, True):
+            listed = self.catalogue.products(deleted=is_deleted, limit=100)
+            expected = {name for name in self.products if (name in self.deleted) == is_deleted}
             assert {product["id"] for product in listed["products"]} == expected
             counts: dict[str, int] = {}
             for name in expected:
-                counts[self.live[name].category] = counts.get(self.live[name].category, 0) + 1
+                counts[self.products[name].category] = counts.get(self.products[name].category, 0) + 1
             assert {name: n for name, n in listed["facets"]["category"].items() if n} == counts
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["flat", "hnsw", "ivf", "auto"])
-def test_a_catalogue_agrees_with_the_oracle_all_its_life(recipe: str) -> None:
-    machine = type(f"Life_{recipe}", (Life,), {"recipe": recipe})
+def test_a_catalogue_always_equals_its_oracle(recipe: str) -> None:
+    machine = type(f"CatalogueMachine_{recipe}", (CatalogueMachine,), {"recipe": recipe})
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=8,
             stateful_step_count=25,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
