@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, g, request
 from flask.sansio.app import App
 
 from vitrine.service.api.routes import add_api
@@ -24,12 +26,40 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+_VARIABLE = re.compile(r"<(?:[^<>:]+:)?(\w+)>")
+
+
 class CatalogueBlueprint(Blueprint):
-    """A blueprint that can be registered several times: a second one of a name gets a number."""
+    """A blueprint that can be registered several times, also below a prefix with variables.
+
+    A second one of a name gets a number. Variables of the prefix, as in "/<tenant>/visual", are not passed to
+    the views; they are filled in wherever a URL is built.
+    """
 
     catalogue: Catalogue
     service: Service
     hooks: Hooks
+
+    def add_url_rule(self, rule: str, endpoint: str | None = None, *args: Any, **options: Any) -> None:
+        """Register a route, and note its own variables."""
+        name = endpoint or options["view_func"].__name__
+        self._own_variables.setdefault(name, set()).update(_VARIABLE.findall(rule))
+        super().add_url_rule(rule, endpoint, *args, **options)
+
+    @cached_property
+    def _own_variables(self) -> dict[str, set[str]]:
+        return {"static": {"filename"}}  # Flask adds this route itself
+
+    def keep_prefix_values(self, endpoint: str | None, values: dict[str, Any] | None) -> None:
+        """Take the values of the prefix out of a request's, for the URLs that it builds."""
+        own = self._own_variables.get((endpoint or "").rpartition(".")[2], set())
+        values = values or {}
+        g.vitrine_prefix_values = {name: values.pop(name) for name in values.keys() - own}
+
+    def add_prefix_values(self, _: str, values: dict[str, Any]) -> None:
+        """Fill the values of the prefix into a URL of this blueprint."""
+        for name, value in g.get("vitrine_prefix_values", {}).items():
+            values.setdefault(name, value)
 
     def register(self, app: App, options: dict[str, Any]) -> None:
         """Register under the first free name, unless the application names it."""
@@ -66,6 +96,8 @@ def create_blueprint(
     )
     service = Service.create(catalogue, config, before_write)
     blueprint.catalogue, blueprint.service, blueprint.hooks = catalogue, service, Hooks(service)
+    blueprint.url_value_preprocessor(blueprint.keep_prefix_values)
+    blueprint.url_defaults(blueprint.add_prefix_values)
     blueprint.before_request(blueprint.hooks.begin)
     blueprint.after_request(blueprint.hooks.finish)
     blueprint.register_error_handler(Exception, problem_response)

@@ -25,7 +25,8 @@ def quality_queue(visit: Visit) -> str:
     except QualityNotAnalysed as error:
         return render_template("vitrine/quality.html", page="quality", problem=str(error), names=_names())
     chosen = request.args.get("kind")
-    kind = chosen if chosen in FINDING_TYPES else next((each for each in FINDING_TYPES if counts[each]), FINDING_TYPES[0])
+    first = next((each for each in FINDING_TYPES if counts[each]), FINDING_TYPES[0])
+    kind = chosen if chosen in FINDING_TYPES else first
     offset = max(0, request.args.get("offset", 0, int))
     found = visit.catalogue.quality(kind=[kind], limit=PAGE_SIZE, offset=offset)
     end = offset + len(found["findings"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flask import request, url_for
+from flask import g, request, url_for
 
 from vitrine.service.catalogue.catalogue import Catalogue
 from vitrine.service.config import ServiceConfig
@@ -26,7 +26,7 @@ class Service:
     rates: Rates
     admission: Admission
     metrics: Metrics
-    _mounted: dict[tuple[str, str], Catalogue] = field(default_factory=dict)
+    _mounted: dict[tuple[str, ...], Catalogue] = field(default_factory=dict)
 
     @classmethod
     def create(cls, catalogue: Catalogue, config: ServiceConfig, before_write: BeforeWrite | None) -> Service:
@@ -37,7 +37,7 @@ class Service:
 
     def mounted_catalogue(self) -> Catalogue:
         """Return the catalogue with picture URLs below this request's mount point."""
-        key = request.blueprint or "", request.root_path
+        key = (request.blueprint or "", request.root_path, *map(str, g.vitrine_prefix_values.items()))
         catalogue = self._mounted.get(key)
         if catalogue is None:
             catalogue = self.catalogue.with_url_prefix(self.prefix())

@@ -102,7 +102,8 @@ def _fallback_levels(view: View, word: str) -> Levels:
     An emoji that no product has matches all, so that it does not hide the matches of the other words.
     """
     parts = [_levels(view, part, _word_levels) for part in split_word(word)]
-    if parts and ((levels := np.maximum.reduce(parts)) < NO_MATCH).any():
+    levels: Levels = np.maximum.reduce(parts) if parts else np.full(1, NO_MATCH, np.uint8)
+    if (levels < NO_MATCH).any():
         return levels
     if is_emoji(word):
         return np.zeros(view.state.segments.n, np.uint8)

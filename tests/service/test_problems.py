@@ -28,7 +28,7 @@ from vitrine.service.problems import problem, problem_of
         (QueryError("limit: too large", field="limit"), 422, "impossible-request", "limit"),
         (QueryError("limit: not a number", field="limit", malformed=True), 400, "malformed-request", "limit"),
         (PictureError("broken"), 415, "not-a-picture", "image"),
-        (PictureError("huge", kind="too-large"), 413, "too-large", "image"),
+        (PictureError("huge", code="too-large"), 413, "too-large", "image"),
         (StorageFull("no space"), 507, "storage-full", None),
         (SnapshotCorrupt("broken"), 503, "snapshot-unusable", None),
     ],

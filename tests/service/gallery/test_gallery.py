@@ -106,7 +106,7 @@ def test_a_recommendation_names_the_rule_that_placed_it(small_index: Path) -> No
         page = (
             make_client(create_app(catalogue, ServiceConfig())).get("/product/p00", headers=PORTUGUESE).text
         )
-    assert page.count("Aqui pela regra") == 1
+    assert page.count("Colocado aqui pela regra") == 1
     assert "“&lt;b&gt;Natal&lt;/b&gt;”" in page
 
 

@@ -30,3 +30,35 @@ def test_two_services_share_nothing(catalogue: Catalogue) -> None:
     assert first.metrics is not second.metrics
     assert first.rates is not second.rates
     assert first.admission is not second.admission
+
+
+def test_a_prefix_may_have_variables(catalogue: Catalogue) -> None:
+    app = Flask("host")
+    app.register_blueprint(create_blueprint(catalogue, ServiceConfig()), url_prefix="/<tenant>/<int:shop>/v")
+    client = app.test_client()
+    for prefix in ("/acme/1/v", "/zeta/22/v"):
+        product = client.get(f"{prefix}/api/v1/products/p00").get_json()
+        assert product["image_url"] == f"{prefix}/api/v1/products/p00/image"
+        similar = client.get(f"{prefix}/api/v1/products/p00/similar").get_json()
+        assert all(hit["image_url"].startswith(f"{prefix}/api/v1/") for hit in similar["hits"])
+        page = client.get(f"{prefix}/product/p00")
+        assert page.status_code == 200
+        assert f'href="{prefix}/static/' in page.text
+        assert f'src="{prefix}/static/' in page.text
+        assert client.get(f"{prefix}/static/js/core.js").status_code == 200
+        assert client.get(f"{prefix}/api/v1/nothing").status_code == 404
+        assert client.get(f"{prefix}/openapi.json").get_json()["servers"] == [{"url": prefix}]
+        assert client.delete(f"{prefix}/api/v1/products/p03").status_code == 200
+        assert client.post(f"{prefix}/api/v1/undo").status_code == 200
+        for path in (
+            "/",
+            "/categories",
+            "/map",
+            "/trash",
+            "/status",
+            "/quality",
+            "/photo",
+            "/upload",
+            "/embed",
+        ):
+            assert client.get(prefix + path).status_code == 200, path
