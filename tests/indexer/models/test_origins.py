@@ -37,8 +37,10 @@ def isolated_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadServer]:
-    """A mirror of all three origins. Downloads from it have short time limits."""
-    quick = Limits(connect_s=2, read_s=0.5, attempts=2, backoff_s=0.01, slow_s=0.3, min_bytes_per_s=1000)
+    """A mirror of all three origins. Failed downloads from it are retried at once."""
+    quick = Limits(
+        connect_s=LIMIT_S, read_s=LIMIT_S, attempts=2, backoff_s=0.01, slow_s=LIMIT_S, min_bytes_per_s=1000
+    )
     monkeypatch.setattr(download_module, "Limits", partial(lambda: quick))
     with running_server() as server:
         for name in ("TFHUB", "KAGGLE", "BIT"):
