@@ -64,7 +64,7 @@ def test_a_wheel_installs_vitrine_and_nothing_else(installed: Path) -> None:
             path.relative_to(installed / "vitrine") for path in (installed / "vitrine" / package).rglob("*")
         }
         sources = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*")}
-        kept = {path for path in sources if "__pycache__" not in path.parts and path.suffix != ".po"}
+        kept = {path for path in sources if "__pycache__" not in path.parts and path.suffix not in (".po", ".md")}
         assert kept <= shipped
 
 

@@ -216,7 +216,7 @@ def test_the_status_tells_what_is_served(visitor: Visitor) -> None:
     state = visitor.api("/status")
     expect(page.locator(".figures")).to_contain_text(str(state["live"]))
     expect(page.get_by_text(state["snapshot"]).first).to_be_visible()
-    expect(page.locator("#snapshots tr.live")).to_contain_text(visitor.say("served"))
+    expect(page.locator("#snapshots tr.live")).to_contain_text(visitor.say("current"))
 
 
 @pytest.fixture

@@ -133,14 +133,35 @@ def test_a_part_of_a_png_is_refused(share: float) -> None:
         open_picture(data[: int(len(data) * share)])
 
 
-def test_a_damaged_critical_chunk_is_refused() -> None:
-    data = bytearray(png())
-    data[data.index(b"IDAT") + 40] ^= 0xFF
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
+def test_a_damaged_critical_chunk_is_refused(name: bytes) -> None:
+    out = io.BytesIO()
+    scene().quantize(16).save(out, "PNG")
+    data = bytearray(out.getvalue())
+    data[data.index(name) + 6] ^= 0xFF
     with pytest.raises(PictureError, match="the PNG is "):
         open_picture(bytes(data))
+
+
+def test_whole_pixels_with_a_wrong_checksum_of_their_own_are_decoded() -> None:
+    data = png()
+    start = data.index(b"IDAT")
+    (length,) = struct.unpack_from(">I", data, start - 4)
+    packed = bytearray(data[start + 4 : start + 4 + length])
+    packed[-1] ^= 0xFF
+    damaged = data[: start - 4] + chunk(b"IDAT", bytes(packed)) + data[start + 8 + length :]
+    assert np.array_equal(pixels(damaged), np.asarray(scene()))
 
 
 def test_sound_pictures_are_not_touched() -> None:
     assert repair_picture(jpeg(), "JPEG") is None
     assert repair_picture(png(), "PNG") is None
     assert repair_picture(b"", "GIF") is None
+
+
+@pytest.mark.parametrize("name", [b"IDAT", b"IEND"])
+def test_a_wrong_checksum_around_whole_pixels_is_corrected(name: bytes) -> None:
+    data = bytearray(png())
+    (length,) = struct.unpack_from(">I", data, data.index(name) - 4)
+    data[data.index(name) + 4 + length] ^= 0xFF
+    assert np.array_equal(pixels(bytes(data)), np.asarray(scene()))

@@ -111,7 +111,7 @@ def test_a_broken_cache_only_costs_time(
     def broken(*_: Any) -> Any:
         raise SnapshotCorrupt("gone")
 
-    monkeypatch.setattr(EmbeddingCache, "known", broken)
+    monkeypatch.setattr(EmbeddingCache, "sizes_px", broken)
     monkeypatch.setattr(EmbeddingCache, "put", broken)
     assert catalogue.add(jpeg(40, 40, 8), name="x", category="y")["name"] == "x"
     assert embedder.calls == 1
@@ -123,7 +123,7 @@ def test_a_folder_without_a_cache_embeds_every_photo(
     def refuse(*_: Any) -> Any:
         raise SnapshotCorrupt("read-only")
 
-    monkeypatch.setattr(EmbeddingCache, "open", refuse)
+    monkeypatch.setattr(EmbeddingCache, "__init__", refuse)
     for _ in range(2):
         catalogue.search(image=jpeg(40, 40, 8))
     assert embedder.calls == 2
