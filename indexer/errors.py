@@ -9,6 +9,7 @@ VitrineError
 ├── SnapshotError           the index folder cannot be used              exit 3
 │   ├── SnapshotMissing     no snapshot has been published there
 │   ├── SnapshotCorrupt     files do not agree with their manifest
+│   ├── JournalMismatch     the journal is not the one of the snapshots
 │   ├── FormatUnsupported   written in a format version that is not supported
 │   ├── PublishRefused      a finished candidate failed the publish gate
 │   ├── RecipeImpossible    no index reaches the target recall within the memory limit
@@ -79,6 +80,10 @@ class SnapshotMissing(SnapshotError):
 
 class SnapshotCorrupt(SnapshotError):
     """Files of a snapshot are missing, altered, or disagree with each other."""
+
+
+class JournalMismatch(SnapshotError):
+    """The journal ends before changes that a snapshot contains: it is another one, or an older copy."""
 
 
 class FormatUnsupported(SnapshotError):

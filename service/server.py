@@ -28,6 +28,7 @@ from granian.server import Server
 
 from vitrine.indexer.config import Layout, resolve_index_folder
 from vitrine.indexer.errors import InputError, SnapshotMissing, VitrineError
+from vitrine.indexer.journal.journal import Journal
 from vitrine.service import logs
 from vitrine.service.config import ServiceConfig
 from vitrine.service.http.admission import BODIES_AT_ONCE
@@ -77,8 +78,18 @@ def serve(config: ServiceConfig, *, as_json: bool = False) -> None:
         except SystemExit:  # also raised when a worker was killed just before a normal stop
             if reports.failure is None and not server.interrupt_signal:
                 raise
+        finally:
+            _checkpoint_journal(config)
     if reports.failure is not None:
         raise _failure(reports.failure)
+
+
+def _checkpoint_journal(config: ServiceConfig) -> None:
+    """Write every change into journal.sqlite itself, so that a copy of this one file is whole."""
+    layout = Layout(resolve_index_folder(config.index))
+    if layout.journal.exists() and os.access(layout.root, os.W_OK):
+        with contextlib.suppress(VitrineError), Journal(layout.journal) as journal:
+            journal.checkpoint()
 
 
 def _load(config: ServiceConfig, reports: StartReports) -> Any:

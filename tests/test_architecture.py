@@ -66,7 +66,7 @@ LAYERS = {
         "quality snapshot service.catalogue service.errors service.http service.problems service.queries"
     ),
     "service.app": "service.api service.catalogue service.config service.gallery service.http",
-    "service.server": "service.app service.config service.http service.logs",
+    "service.server": "journal service.app service.config service.http service.logs",
     "service.cli": "cli service.config service.server",
 }
 SMALL_FILES = {f"indexer.{name}" for name in ("arrays", "config", "errors", "files", "progress")}

@@ -23,6 +23,7 @@ import numpy as np
 from vitrine.indexer.arrays import FloatVector
 from vitrine.indexer.errors import (
     FormatUnsupported,
+    JournalMismatch,
     SnapshotCorrupt,
     StorageFull,
     StoreUnavailable,
@@ -119,6 +120,7 @@ class Journal:
             )
             self._enable_wal()
             self._connection.execute("PRAGMA synchronous=FULL")
+            self._identity = _file_identity(path)
             self._create()
 
     def _enable_wal(self) -> None:
@@ -161,6 +163,39 @@ class Journal:
         with self._lock:
             self._connection.close()
 
+    def checkpoint(self) -> None:
+        """Write the log into the file itself, so that a copy of this one file holds every change."""
+        self._fetch("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def check_file(self) -> None:
+        """Raise StoreUnavailable if the open file is no longer the one at its path.
+
+        Changes would be written into a file without a name, and be lost.
+        """
+        if _file_identity(self.path) != self._identity:
+            raise StoreUnavailable(
+                f"the journal {self.path} was removed or replaced while it was open: stop the service, "
+                "put the file back and start again"
+            )
+
+    def begin_after(self, sequence: int) -> None:
+        """Number the first change of an empty journal after `sequence`, which a snapshot contains.
+
+        A snapshot applies only later changes, so a lower number would be acknowledged without any effect.
+        Raises JournalMismatch if the journal has changes and ends before `sequence`.
+        """
+        if self.last_sequence() >= sequence:
+            return
+        with self.transaction():
+            if self._connection.execute("SELECT 1 FROM changes LIMIT 1").fetchone():
+                raise JournalMismatch(
+                    f"{self.path} ends at change {self.last_sequence()}, but a snapshot contains the changes "
+                    f"up to {sequence}: it is another journal or an older copy; restore the newest copy, or "
+                    "move the file away to go on with what the snapshot contains"
+                )
+            self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'changes'")
+            self._connection.execute("INSERT INTO sqlite_sequence VALUES ('changes', ?)", (sequence,))
+
     def __enter__(self) -> Journal:
         """Return the journal."""
         return self
@@ -180,6 +215,7 @@ class Journal:
             if self._connection.in_transaction:
                 yield
                 return
+            self.check_file()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -226,8 +262,8 @@ class Journal:
         return changes
 
     def last_sequence(self) -> int:
-        """Return the sequence of the newest change, or 0."""
-        return int(self._fetch("SELECT coalesce(max(sequence), 0) FROM changes")[0][0])
+        """Return the sequence of the newest change, or the one that an empty journal begins after."""
+        return int(self._fetch("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")[0][0])
 
     def data_version(self) -> int:
         """Return a number that changes when another connection writes; takes microseconds."""
@@ -300,6 +336,15 @@ class Journal:
     def _fetch(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
         with self._lock, sqlite_errors(self.path):
             return self._connection.execute(query, values).fetchall()
+
+
+def _file_identity(path: Path) -> tuple[int, int]:
+    """Return (device, inode) of a file, zeros if it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
 
 
 _SELECT = (

@@ -43,6 +43,15 @@ class JournalReader(Journal):
                 self._version += 1
             return self._version
 
+    def check_file(self) -> None:
+        """Do nothing: a replaced file is read again."""
+
+    def checkpoint(self) -> None:
+        """Do nothing: the files are not written."""
+
+    def begin_after(self, sequence: int) -> None:
+        """Do nothing: nothing is appended."""
+
     def transaction(self) -> NoReturn:
         """Raise StoreUnavailable."""
         raise StoreUnavailable(f"{self.path.parent} cannot be written: changes are not possible")

@@ -56,7 +56,7 @@ def _complete_jpeg(data: bytes) -> bytes | None:
 def _reduce_png(data: bytes) -> bytes | None:
     """Drop the ancillary chunks that have no effect on the pixels, or are damaged themselves.
 
-    Compressed pixels are kept whatever their checksums, if they hold every row of the picture.
+    Compressed pixels with wrong checksums are kept if they hold every row of the picture.
     """
     chunks = list(_png_chunks(data))
     if not chunks or chunks[0][0] != b"IHDR" or not chunks[0][2]:

@@ -92,10 +92,29 @@ class IndexFolder:
         return Manifest.read(self.snapshot_path(name or self.current_name()))
 
     def journal(self) -> Journal:
-        """Open the journal, read-only if the folder cannot be written; create it if there is none."""
+        """Open the journal, read-only if the folder cannot be written; create it if there is none.
+
+        A new journal goes on after the changes that the snapshots contain. Raises JournalMismatch if the
+        journal ends before them.
+        """
         if self.root.is_dir() and not os.access(self.root, os.W_OK):
             return JournalReader(self.layout.journal)
-        return Journal(self.layout.journal)
+        journal = Journal(self.layout.journal)
+        try:
+            journal.begin_after(self._contained_sequence())
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def _contained_sequence(self) -> int:
+        """Return the last change that any snapshot contains; unreadable manifests are left out."""
+        sequences = [0]
+        for name in self.snapshot_names():
+            with contextlib.suppress(SnapshotError):
+                manifest = self.manifest(name)
+                sequences += [manifest.journal_sequence, manifest.uploads_sequence]
+        return max(sequences)
 
     @contextlib.contextmanager
     def publishing(self) -> Iterator[None]:

@@ -146,7 +146,8 @@ class SnapshotFollower:
         return self._reads.dismissed_findings()
 
     def last_sequence(self) -> int:
-        """Return the sequence of the journal's newest change."""
+        """Return the sequence of the journal's newest change. Raises StoreUnavailable if its file is gone."""
+        self._reads.check_file()
         return self._reads.last_sequence()
 
     def poll(self) -> bool:
@@ -233,6 +234,7 @@ class SnapshotFollower:
             except SnapshotError:
                 if self.store.current_name(self.folder) == name:
                     raise
+        self._writes.begin_after(snapshot.manifest.journal_sequence)
         changes = self._reads.changes_since(snapshot.manifest.uploads_sequence)
         view = View.from_snapshot(snapshot, changes, searcher).with_rules(self.rules.rules)
         warm_view(view)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vitrine.indexer.errors import FormatUnsupported, SnapshotCorrupt
+from vitrine.indexer.errors import FormatUnsupported, JournalMismatch, SnapshotCorrupt, StoreUnavailable
 from vitrine.indexer.journal.journal import Journal, Upload
 
 
@@ -199,3 +199,40 @@ def test_the_format_version_rises_with_the_first_change_that_needs_it(tmp_path: 
         assert version() == 2
     with Journal(tmp_path / "j.sqlite") as journal:
         assert [change.kind for change in journal.changes_since(0)] == ["delete", "dismiss"]
+
+
+def test_an_empty_journal_goes_on_after_the_changes_of_a_snapshot(journal: Journal) -> None:
+    journal.begin_after(41)
+    assert journal.last_sequence() == 41
+    journal.begin_after(40)
+    journal.begin_after(57)
+    assert [change.sequence for change in journal.append("delete", ["a", "b"])] == [58, 59]
+    assert journal.last_sequence() == 59
+    journal.begin_after(59)
+    with pytest.raises(
+        JournalMismatch, match="ends at change 59, but a snapshot contains the changes up to 60"
+    ):
+        journal.begin_after(60)
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_no_change_is_written_into_a_file_without_a_name(journal: Journal, is_replaced: bool) -> None:
+    journal.append("delete", ["a"])
+    for path in journal.path.parent.glob("journal.sqlite*"):
+        path.unlink()
+    if is_replaced:
+        Journal(journal.path).close()
+    with pytest.raises(StoreUnavailable, match="removed or replaced while it was open"):
+        journal.append("delete", ["b"])
+    with pytest.raises(StoreUnavailable):
+        journal.check_file()
+
+
+def test_a_checkpoint_leaves_every_change_in_the_one_file(journal: Journal, tmp_path: Path) -> None:
+    journal.append("delete", [f"p{number}" for number in range(100)])
+    journal.checkpoint()
+    copy = tmp_path / "copy" / "journal.sqlite"
+    copy.parent.mkdir()
+    copy.write_bytes(journal.path.read_bytes())
+    with Journal(copy) as restored:
+        assert len(restored.changes_since(0)) == 100
