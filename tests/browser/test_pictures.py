@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.pictures import VALID_PICTURES
 from vitrine.indexer.errors import PictureError
 from vitrine.indexer.pictures.preprocessing import open_picture
 
 pytest.importorskip("playwright", reason="playwright is not installed")
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "avif")
 NAMES = [name for name in VALID_PICTURES if name.split("-")[0] in FORMATS]
 SAMPLE = 200
@@ -42,10 +40,11 @@ DRAW = """async (address) => {
 Pixels = NDArray[np.float64]
 
 
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS).new_page()
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page()
+    yield opened
+    opened.close()
 
 
 def damage(data: bytes, numbers: random.Random) -> bytes:

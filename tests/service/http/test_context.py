@@ -45,7 +45,8 @@ def test_a_prefix_may_have_variables(catalogue: Catalogue) -> None:
         assert page.status_code == 200
         assert f'href="{prefix}/static/' in page.text
         assert f'src="{prefix}/static/' in page.text
-        assert client.get(f"{prefix}/static/js/core.js").status_code == 200
+        with client.get(f"{prefix}/static/js/core.js") as script:
+            assert script.status_code == 200
         assert client.get(f"{prefix}/api/v1/nothing").status_code == 404
         assert client.get(f"{prefix}/openapi.json").get_json()["servers"] == [{"url": prefix}]
         assert client.delete(f"{prefix}/api/v1/products/p03").status_code == 200
