@@ -52,9 +52,10 @@ class CatalogueBlueprint(Blueprint):
 
     def keep_prefix_values(self, endpoint: str | None, values: dict[str, Any] | None) -> None:
         """Take the values of the prefix out of a request's, for the URLs that it builds."""
-        own = self._own_variables.get((endpoint or "").rpartition(".")[2], set())
-        values = values or {}
-        g.vitrine_prefix_values = {name: values.pop(name) for name in values.keys() - own}
+        if values:
+            own = self._own_variables.get((endpoint or "").rpartition(".")[2], set())
+            if not values.keys() <= own:
+                g.vitrine_prefix_values = {name: values.pop(name) for name in values.keys() - own}
 
     def add_prefix_values(self, _: str, values: dict[str, Any]) -> None:
         """Fill the values of the prefix into a URL of this blueprint."""

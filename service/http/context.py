@@ -37,7 +37,9 @@ class Service:
 
     def mounted_catalogue(self) -> Catalogue:
         """Return the catalogue with picture URLs below this request's mount point."""
-        key = (request.blueprint or "", request.root_path, *map(str, g.vitrine_prefix_values.items()))
+        key: tuple[str, ...] = (request.blueprint or "", request.root_path)
+        if values := g.get("vitrine_prefix_values"):
+            key += tuple(map(str, values.items()))
         catalogue = self._mounted.get(key)
         if catalogue is None:
             catalogue = self.catalogue.with_url_prefix(self.prefix())
